@@ -1,0 +1,44 @@
+"""Unsupervised anomaly detection in images: the CCB adversarial autoencoder and its baselines.
+
+Everything public is imported on first use, so ``import ccb_lib`` costs torch and numpy alone:
+
+>>> from ccb_lib import CCB, load_dataset
+>>> split = load_dataset("digits", abnormal=8)
+>>> detector = CCB(epochs=1, width=4).fit(split.train, calibration=split.calibration, progress=False)
+>>> scores = detector.decision_function(split.test)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ccb_lib.datasets import AnomalySplit, load_dataset
+    from ccb_lib.detectors.base import load_detector
+    from ccb_lib.detectors.ccb import CCB
+    from ccb_lib.scores import ScoreTerms
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "AnomalySplit": "ccb_lib.datasets",
+    "load_dataset": "ccb_lib.datasets",
+    "load_detector": "ccb_lib.detectors.base",
+    "CCB": "ccb_lib.detectors.ccb",
+    "ScoreTerms": "ccb_lib.scores",
+}
+
+__all__ = ["CCB", "AnomalySplit", "ScoreTerms", "__version__", "load_dataset", "load_detector"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module when it is first asked for (PEP 562)."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'ccb_lib' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, those not yet imported included."""
+    return sorted(set(globals()) | set(__all__))

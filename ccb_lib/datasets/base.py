@@ -1,0 +1,165 @@
+"""What every data set gives: images split for one-class learning, and where its files are."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class AnomalySplit:
+    """Images split for one-class learning: normals to train and calibrate on, both kinds to test on.
+
+    Attributes:
+        name: The data set, as `load_dataset` knows it.
+        abnormal: The class or classes that count as abnormal, joined by ``+``.
+        train: (N, C, H, W) uint8 in 0…255, normal only.
+        calibration: (M, C, H, W) uint8, normal only, never trained on.
+        test: (K, C, H, W) uint8: normals in mixed order first, then the abnormal images.
+        test_labels: (K,) bool, True is abnormal.
+        test_ids: (K,) str, each names its source image.
+        test_groups: (K,) str: lesion, patient or slice, the unit that intervals resample; the id itself
+            where images are independent.
+        test_classes: (K,) str, the class of each image in the data set's own words.
+        train_ids, train_groups, calibration_ids, calibration_groups: likewise for the other two parts.
+    """
+
+    name: str
+    abnormal: str
+    train: Tensor
+    calibration: Tensor
+    test: Tensor
+    test_labels: NDArray[np.bool_]
+    test_ids: NDArray[np.str_]
+    test_groups: NDArray[np.str_]
+    test_classes: NDArray[np.str_]
+    train_ids: NDArray[np.str_] = field(repr=False)
+    train_groups: NDArray[np.str_] = field(repr=False)
+    calibration_ids: NDArray[np.str_] = field(repr=False)
+    calibration_groups: NDArray[np.str_] = field(repr=False)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of every image, in pixels."""
+        return int(self.train.shape[-1])
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        return int(self.train.shape[1])
+
+    def __repr__(self) -> str:
+        abnormal = int(self.test_labels.sum())
+        return (
+            f"AnomalySplit({self.name!r}, abnormal={self.abnormal!r}: train {len(self.train)}, "
+            f"calibration {len(self.calibration)}, test {len(self.test) - abnormal} normal + {abnormal} "
+            f"abnormal, {self.channels}×{self.image_size}×{self.image_size})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images with the facts that splits are made from; what a reader of files returns, and what is cached.
+
+    Attributes:
+        pixels: (N, C, H, W) uint8.
+        ids, classes, groups: (N,) str each.
+    """
+
+    pixels: Tensor
+    ids: NDArray[np.str_]
+    classes: NDArray[np.str_]
+    groups: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+def make_split(
+    name: str,
+    abnormal: str,
+    images: Images,
+    *,
+    train: NDArray[np.intp],
+    calibration: NDArray[np.intp],
+    test_normal: NDArray[np.intp],
+    test_abnormal: NDArray[np.intp],
+) -> AnomalySplit:
+    """Gather an `AnomalySplit` from rows of ``images``.
+
+    Args:
+        name: The data set.
+        abnormal: The abnormal class, or several joined by ``+``.
+        images: All images.
+        train, calibration, test_normal, test_abnormal: Row numbers of each part, in the order wanted.
+
+    Raises:
+        ValueError: A part is empty.
+    """
+    for part, rows in {
+        "training": train,
+        "calibration": calibration,
+        "normal test": test_normal,
+        "abnormal test": test_abnormal,
+    }.items():
+        if len(rows) == 0:
+            raise ValueError(f"No {part} images are left in {name!r}. Give more images, or another split.")
+    test = np.concatenate([test_normal, test_abnormal])
+    labels = np.zeros(len(test), dtype=bool)
+    labels[len(test_normal) :] = True
+    return AnomalySplit(
+        name=name,
+        abnormal=abnormal,
+        train=images.pixels[train],
+        calibration=images.pixels[calibration],
+        test=images.pixels[test],
+        test_labels=labels,
+        test_ids=images.ids[test],
+        test_groups=images.groups[test],
+        test_classes=images.classes[test],
+        train_ids=images.ids[train],
+        train_groups=images.groups[train],
+        calibration_ids=images.ids[calibration],
+        calibration_groups=images.groups[calibration],
+    )
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """Find the folder that holds the data sets.
+
+    Args:
+        root: The folder itself; by default ``$CCB_DATA``, else the nearest ``data/raw`` from the current
+            folder upwards.
+
+    Raises:
+        FileNotFoundError: None of these exists; the message names what was tried.
+    """
+    if root is not None or os.environ.get("CCB_DATA"):
+        given = Path(root if root is not None else os.environ["CCB_DATA"]).expanduser()
+        if not given.is_dir():
+            where = "root=" if root is not None else "the environment variable CCB_DATA"
+            raise FileNotFoundError(f"{where} names {given.absolute()}, which is no folder. Give the folder of the images.")
+        return given
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "data" / "raw").is_dir():
+            return folder / "data" / "raw"
+    raise FileNotFoundError(
+        f"No data/raw in {here} or above it, and CCB_DATA is not set. Give root=, set CCB_DATA, or run "
+        "`ccb data list` to see how to get each data set."
+    )
+
+
+def choose_class(abnormal: object, classes: tuple[str, ...], name: str) -> str:
+    """Return ``abnormal`` as one of ``classes``; a number is taken for its text.
+
+    Raises:
+        ValueError: It is none of them; the message lists them.
+    """
+    wanted = str(abnormal)
+    if isinstance(abnormal, bool) or wanted not in classes:
+        raise ValueError(f"abnormal={abnormal!r} is no class of {name!r}. Choose one of: {', '.join(classes)}.")
+    return wanted

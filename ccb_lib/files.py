@@ -1,0 +1,112 @@
+"""Reading and writing files that others may read, break or have made: atomic, without pickle, clear in error."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+_HEADER = "ccb_lib"  # the key of our JSON in a safetensors header
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; rename it to ``path`` when the block ends without error.
+
+    Whatever stops the block (an exception, Ctrl-C), ``path`` keeps what it held and nothing half-written stays.
+
+    Args:
+        path: The file to write; its folder is created if missing.
+
+    Raises:
+        OSError: The folder cannot be written to; the message names it and says what to do.
+    """
+    path = Path(path).expanduser()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise OSError(
+            f"Cannot write {path}: {error.strerror or error}. Choose a folder that you may write to."
+        ) from error
+    part = Path(name)
+    try:
+        yield part
+        # mkstemp makes the file private; give it the permissions that a plain open() would have given.
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write named tensors and a JSON header to one safetensors file, atomically.
+
+    Args:
+        path: The file to write.
+        tensors: Names and tensors; moved to the CPU and made contiguous.
+        header: Anything JSON can hold.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with replacing(path) as part:
+        save_file(ready, part, metadata={_HEADER: json.dumps(header)})
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Returns:
+        The tensors on the CPU, and the header.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is truncated, is no safetensors file, or was not written by ccb_lib.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"No file at {path.absolute()}. Check the path, or train and save first.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is not a whole safetensors file ({error}). It may be truncated or of another kind; "
+            "copy it again or save it anew with save()."
+        ) from error
+    if _HEADER not in metadata:
+        raise ValueError(
+            f"{path} is a safetensors file, but not one of ccb_lib: its header has no '{_HEADER}' entry "
+            f"(it has {sorted(metadata) or 'none'}). Give a file that ccb_lib wrote."
+        )
+    try:
+        header = json.loads(metadata[_HEADER])
+    except json.JSONDecodeError as error:
+        raise ValueError(f"The header of {path} is not JSON ({error}). Save it anew.") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"The header of {path} is {type(header).__name__}, not a JSON object. Save it anew.")
+    return tensors, header
+
+
+def digest(*tensors: Tensor) -> str:
+    """Hash tensors by shape, dtype and content: 16 hexadecimal digits, for telling data sets apart."""
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        flat = tensor.detach().cpu().contiguous()
+        sha.update(f"{tuple(flat.shape)}{flat.dtype}".encode())
+        sha.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    return sha.hexdigest()[:16]
