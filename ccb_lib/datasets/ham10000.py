@@ -70,6 +70,8 @@ def load(
         raise ValueError(f"ham10000: test={test!r} given; 'balanced' or 'natural' is needed.")
     images = read(root, image_size=image_size)
     size = Counter(images.classes.tolist())
+    if not any(size[name] for name in bad):
+        raise ValueError(f"ham10000: There are no images of {'+'.join(bad)} in the metadata.")
     held_out = pool or max((size[name] for name in size if name not in good), default=1)
     parts = normal_parts(
         np.isin(images.classes, good), images.groups, images.ids, pool=held_out, seed=seed, calibration=calibration

@@ -125,8 +125,12 @@ def read(
     """Cut all patches of all labels, or take them from the cache.
 
     Args:
-        root, source, window, share, pilot: See `load`; ``source`` is ``"text"`` or ``"masks"``.
+        root: See `load`, as for all but ``size``.
+        source: ``"text"`` or ``"masks"``.
         size: Height and width of the patches, in pixels; they overlap by half.
+        window: Hounsfield units that become 0 and 255.
+        share: The least share of a patch that its label covers.
+        pilot: Also read HRCT_pilot.
 
     Returns:
         (N, 1, size, size) uint8 with ids ``slice:row,column``, labels, and patients as groups; in ``skipped`` what
@@ -161,11 +165,11 @@ def read(
                     continue
                 try:
                     grey = to_window(read_hounsfield(drawn.header.path), window)
-                except ValueError as error:
+                except (ValueError, OSError) as error:
                     report.add(drawn.header.path, f"{error}; {len(patches)} patches are left out")
                     continue
                 blocks.append(cut(grey, patches, size))
-                where = drawn.header.path.relative_to(path).with_suffix("").as_posix()
+                where = drawn.header.path.relative_to(path).as_posix().removesuffix(".dcm")
                 ids += [f"{name}/{where}:{patch.row},{patch.column}" for patch in patches]
                 classes += [patch.label for patch in patches]
                 groups += [name] * len(patches)

@@ -53,7 +53,7 @@ def normal_parts(
     """Deal the normal images out by group.
 
     Groups that also hold an abnormal image go to the pool, whichever class is asked for; others follow in the order
-    of the seed until the pool holds enough, then enough for calibration; the rest trains.
+    of the seed until the pool holds enough, then for calibration until that holds enough; the rest trains.
 
     Args:
         normal: (N,) True where an image is normal.
@@ -61,7 +61,8 @@ def normal_parts(
         ids: (N,) the name of each image, distinct.
         pool: At least so many normal images are held out to test on.
         seed: Decides the split.
-        calibration: At least this share of the normals that are left is kept for calibration.
+        calibration: At least this share of the normals that are left is kept for calibration, as far as one group
+            stays to train on.
 
     Raises:
         ValueError: A part would stay empty; the message says how many groups there are.
@@ -76,10 +77,10 @@ def normal_parts(
         held.append(free.pop(0))
         have += size[held[-1]]
     left, spared, kept = sum(size[group] for group in free), 0, []
-    while free and (spared < calibration * left or not kept):
+    while len(free) > 1 and (spared < calibration * left or not kept):
         kept.append(free.pop(0))
         spared += size[kept[-1]]
-    if not free:
+    if not kept:
         raise ValueError(
             f"The normal images are too few to train, calibrate and test on: {int(normal.sum())} images in "
             f"{len(size)} groups (patients, lesions or the like), {len(mixed & set(size))} of which also hold abnormal "
@@ -94,6 +95,12 @@ def normal_parts(
 
 
 def rows_of(chosen: NDArray[np.bool_], ids: NDArray[np.str_], seed: int) -> NDArray[np.intp]:
-    """Return the numbers of the chosen rows in the order in which `by_seed` puts their ids."""
+    """Return the numbers of the chosen rows in the order in which `by_seed` puts their ids.
+
+    Raises:
+        ValueError: Two chosen rows have the same id.
+    """
     row_of = {str(ids[row]): int(row) for row in np.flatnonzero(chosen)}
+    if len(row_of) != np.count_nonzero(chosen):
+        raise ValueError("Two images have the same id, so one would be lost. Give every image a name of its own.")
     return np.array([row_of[name] for name in by_seed(row_of, seed)], dtype=np.intp)
