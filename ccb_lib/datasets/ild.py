@@ -1,6 +1,6 @@
 """The Geneva ILD database (Depeursinge et al., 2012): lung CT with drawn regions, cut into patches.
 
-The database may not be passed on; https://medgift.hevs.ch says how to apply for it. How it lies on disk was read from
+The database may not be passed on: users apply to the MedGIFT group (HES-SO Valais). How it lies on disk was read from
 public loaders and their notes, so whatever does not fit is named in a warning and left out, never guessed.
 """
 
