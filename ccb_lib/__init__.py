@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ccb_lib.datasets import AnomalySplit, load_dataset
-    from ccb_lib.detectors.base import load_detector
+    from ccb_lib.detectors import load_detector
     from ccb_lib.detectors.ccb import CCB
     from ccb_lib.scores import ScoreTerms
 
@@ -22,7 +22,7 @@ __version__ = "0.1.0"
 _HOME_OF = {
     "AnomalySplit": "ccb_lib.datasets",
     "load_dataset": "ccb_lib.datasets",
-    "load_detector": "ccb_lib.detectors.base",
+    "load_detector": "ccb_lib.detectors",
     "CCB": "ccb_lib.detectors.ccb",
     "ScoreTerms": "ccb_lib.scores",
 }
