@@ -100,7 +100,7 @@ ENTRIES = {
             "MedSeg: COVID-19 CT segmentation dataset, 2020; slices from the Italian Society of Medical and "
             "Interventional Radiology.",
             (
-                "Get the 98 slices as 8-bit JPEG with their masks as PNG (ground glass 128,0,0; consolidation 0,128,0).",
+                "Get the slices as 8-bit JPEG, their masks as PNG (ground glass 128,0,0; consolidation 0,128,0).",
                 "Put them into {root}/lung_ct_98 as images/<n>.jpg and masks/<n>.png.",
                 "Load them with load_dataset('ild', source='lung_ct_98', …).",
             ),
@@ -215,9 +215,7 @@ def _look_ild(root: str | Path | None) -> Found:
     images = ild.read(root, source=source)
     database = find_folder(folder, source)
     notes = [f"{len(patients(database)) if database else 0} patients; patches of 32×32 from {FOLDERS[source]}."]
-    return Found(
-        folder, dict(Counter(images.classes.tolist()).most_common()), (*absent, *images.skipped), tuple(notes)
-    )
+    return Found(folder, dict(Counter(images.classes.tolist()).most_common()), (*absent, *images.skipped), tuple(notes))
 
 
 def _look_lung_ct_98(root: str | Path | None) -> Found:
