@@ -16,10 +16,9 @@ Window = tuple[float, float]  # the pixel values that become 0 and 255; all othe
 
 # Named one by one: Pillow also reads formats that start other programs (EPS runs Ghostscript) or are no images.
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
-ENDINGS = frozenset(
-    (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp")
-    + (".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".avif")
-)
+_USUAL = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp")
+_RARE = (".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".avif")
+ENDINGS = frozenset({*_USUAL, *_RARE})
 DICOM_ENDINGS = frozenset({".dcm", ".dicom", ".ima"})
 
 _DEEP = 65535  # the white of 16-bit images

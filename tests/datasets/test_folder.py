@@ -7,11 +7,6 @@ from PIL import Image
 from ccb_lib.datasets import dicom, folder
 
 
-@pytest.fixture(autouse=True)
-def no_user_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
 def picture(path, value=100, size=(32, 32), mode="L"):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", size, value).convert(mode).save(path)

@@ -9,28 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ccb_lib.datasets import base, ham10000
+from ccb_lib.datasets import ham10000
 from ccb_lib.datasets.base import Images
 from ccb_lib.datasets.ham10000 import KNOWN
 from ccb_lib.image_files import read_images
 
 HEADER = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
-
-
-def real_folder():
-    try:
-        folder = base.data_root() / "ham10000"
-    except FileNotFoundError:
-        return None
-    return folder if folder.is_dir() else None
-
-
-needs_images = pytest.mark.skipif(real_folder() is None, reason="HAM10000 is not in $CCB_DATA or data/raw")
-
-
-@pytest.fixture(autouse=True)
-def no_user_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 def rows(lesions=40):
@@ -196,8 +180,8 @@ def test_the_training_set_is_the_same_whichever_class_is_asked_for(table, seed):
 
 
 @pytest.fixture(scope="module")
-def real():
-    table, paths, missing = ham10000.find(real_folder())
+def real(ham10000_folder):
+    table, paths, missing = ham10000.find(ham10000_folder)
     assert missing == []
     return table, paths
 
@@ -215,7 +199,6 @@ def load_real(table, **options):
         return ham10000.load(**options)
 
 
-@needs_images
 def test_real_counts(real):
     table, paths = real
     assert Counter(table["dx"].tolist()) == KNOWN
@@ -223,7 +206,6 @@ def test_real_counts(real):
     assert len(set(table["lesion_id"])) == 7470
 
 
-@needs_images
 @settings(max_examples=15, deadline=None)
 @given(
     st.integers(0, 2**31),
@@ -243,7 +225,6 @@ def test_real_lesions_stay_on_one_side_for_any_seed(real, seed, abnormal, normal
     assert len(whole.train) + len(whole.calibration) + (~whole.test_labels).sum() == normals
 
 
-@needs_images
 def test_real_images_decode(real):
     """A few, as all take seconds: bright, coloured, centred on the lesion that is darker than the skin around it."""
     images = read_images(real[1][::200], image_size=64, channels=3).float()
@@ -253,7 +234,6 @@ def test_real_images_decode(real):
     assert images[:, :, 24:40, 24:40].mean() < images[:, :, :8, 28:36].mean() - 10
 
 
-@needs_images
 def test_real_df_is_115_and_115(real):
     split = load_real(real[0], abnormal="df")
     assert (split.test_labels.sum(), (~split.test_labels).sum()) == (115, 115)

@@ -13,11 +13,6 @@ from ccb_lib.datasets.ild_example import box, write_database, write_patient, wri
 RAW = 424  # −600 HU at slope 1 and intercept −1024
 
 
-@pytest.fixture(autouse=True)
-def no_user_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
 def slices(*regions, size=128, value=-600.0):
     return [(np.full((size, size), value), drawn) for drawn in regions]
 

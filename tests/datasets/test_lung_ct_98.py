@@ -6,19 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ccb_lib.datasets import base, ild, lung_ct_98
+from ccb_lib.datasets import ild, lung_ct_98
 from ccb_lib.datasets.lung_ct_98 import healthy_lung, otsu
-
-
-def real_folder():
-    try:
-        folder = base.data_root() / "lung_ct_98"
-    except FileNotFoundError:
-        return None
-    return folder if folder.is_dir() else None
-
-
-needs_slices = pytest.mark.skipif(real_folder() is None, reason="lung_ct_98 is not in $CCB_DATA or data/raw")
 
 
 def body(size=200):
@@ -95,11 +84,10 @@ def test_what_cannot_be_read_is_named(made):
         lung_ct_98.read(folder / "masks")
 
 
-@needs_slices
-def test_real_slices(tmp_path):
+def test_real_slices(tmp_path, lung_ct_98_folder):
     (tmp_path / "lung_ct_98").mkdir()
     for part in ("images", "masks"):  # so that the cache is not written beside the real ones
-        (tmp_path / "lung_ct_98" / part).symlink_to(real_folder() / part)
+        (tmp_path / "lung_ct_98" / part).symlink_to(lung_ct_98_folder / part)
     images = lung_ct_98.read(tmp_path)
     counts = Counter(images.classes.tolist())
     assert counts["ground_glass"] == 1683
