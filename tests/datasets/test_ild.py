@@ -98,13 +98,21 @@ def test_patches_lie_in_the_lung_where_a_mask_is_given(tmp_path, source):
 
 
 @BOTH
-def test_series_folders_big_slices_other_names_and_the_pilot(tmp_path, source):
+@pytest.mark.parametrize("told_by", ["folder", "uid"])
+def test_series_folders_big_slices_other_names_and_the_pilot(tmp_path, source, told_by):
     one = {"healthy": [box(0, 0, 32, 32)]}
     write_patient(tmp_path, "7/series_1", slices({}, one), lung=[box(0, 0, 64, 64)])
     write_patient(tmp_path, "7/series_2", slices({"fibrosis": [box(0, 0, 32, 32)]}), lung=[box(0, 0, 20, 20)])
     write_patient(tmp_path, "8", slices({"pcp": [box(736, 736, 768, 768)]}, size=768))
     write_patient(tmp_path, "9", slices(one, size=512))
     write_patient(tmp_path, "HRCT_pilot/1", slices({"cysts": [box(0, 0, 32, 32)]}))
+    for path in sorted(tmp_path.rglob("lung_mask_7*.dcm")):  # which series a lung mask belongs to
+        if told_by == "folder":
+            data = pydicom.dcmread(path)
+            del data.SeriesInstanceUID
+            data.save_as(path)
+        else:
+            path.rename(tmp_path / "ILD_DB_lungMasks/7" / f"lung_mask_{path.parent.parent.name}_{path.name}")
     for path in tmp_path.rglob("8/CT-*.dcm"):
         path.rename(path.with_name("CT.1.2.840.113619.2.dcm"))
     for path in tmp_path.rglob("9/CT-*.dcm"):

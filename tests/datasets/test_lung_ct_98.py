@@ -15,7 +15,7 @@ def body(size=200):
     grey = np.full((size, size), 200, dtype=np.uint8)
     grey[40:160, 20:90] = 40
     grey[40:160, 110:180] = 40
-    grey[:20, :20] = 5
+    grey[:30, :100] = 5  # 3,000 pixels: larger than 5 % of the slice, so only its corner gives it away
     grey[80:90, 95:105] = 5
     return grey
 
@@ -37,6 +37,14 @@ def test_healthy_lung_by_hand():
     assert not near[100, 55 - 16 : 55 + 17].any()
     assert near[100, 55 - 17]
     assert near[100, 55 + 17]
+
+
+def test_lung_that_touches_the_edge_of_the_slice_is_kept_whole():
+    grey = np.full((200, 200), 200, dtype=np.uint8)
+    grey[60:140, :70] = 40
+    got = healthy_lung(grey, np.zeros((200, 200), dtype=bool))
+    assert got[62:138, 0].all()
+    assert got.sum() >= 80 * 70 - 8
 
 
 def test_small_vessels_count_as_lung():
