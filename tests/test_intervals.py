@@ -114,9 +114,7 @@ def test_fifteen_thousand_scores_take_seconds():
     scores = np.random.default_rng(0).normal(size=15_000) + labels
     start = time.perf_counter()
     bootstrap_interval(scores, labels, replicates=1000)
-    assert (
-        time.perf_counter() - start < 15
-    )  # about 1 s on one core
+    assert time.perf_counter() - start < 15  # about 1 s on one core
 
 
 @pytest.mark.parametrize(
