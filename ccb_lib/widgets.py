@@ -275,7 +275,7 @@ class ThresholdExplorer(ipywidgets.VBox):
         self._share.value = next(
             (value for _, value in self._share.options if value >= share), self._share.options[-1][1]
         )
-        self._percent.value = float(percent(share).removesuffix(" %"))
+        self._percent.value = float(percent(share).rstrip("\u00a0%"))
         (self._as_tested.add_class if self.prevalence is None else self._as_tested.remove_class)("ccb-on")
 
     def _on_slider(self, change: dict[str, Any]) -> None:

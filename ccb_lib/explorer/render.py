@@ -164,7 +164,7 @@ def percent(share: float) -> str:
     """Write a share in percent with three significant digits, as the script does."""
     percent = Decimal(100 * share)
     rounded = percent.quantize(Decimal(1).scaleb(percent.adjusted() - 2), ROUND_HALF_UP) if percent else percent
-    return f"{rounded.normalize():f} %"
+    return f"{rounded.normalize():f}\u00a0%"
 
 
 def _numbers(values: Sequence[Sequence[Any]], key: Key) -> list[int]:

@@ -89,7 +89,7 @@
       range.max = shares.length - 1;
       range.value = shares.findIndex((value) => value >= share() || value === shares.at(-1));
       range.setAttribute("aria-valuetext", percent(share()) + (prevalence === null ? ", as in this test set" : ""));
-      control("percent").value = percent(share()).replace(" %", "");
+      control("percent").value = parseFloat(percent(share()));
       control("as-tested").setAttribute("aria-pressed", prevalence === null);
       show("prevalence", `${percent(share())} prevalence${prevalence === null ? ", as tested" : ""}`);
       for (const part of ["prevalence", "percent", "as-tested"]) control(part).disabled = !cell.abnormal || !cell.normal;
@@ -222,7 +222,7 @@
   }
 
   const whole = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, ",");
-  const percent = (share) => `${Number((100 * share).toPrecision(3))} %`;
+  const percent = (share) => `${Number((100 * share).toPrecision(3))}\u00a0%`; // the number and its unit stay on one line
 
   for (const root of document.querySelectorAll("figure.ccb-explorer:not([data-ready])")) {
     const source = root.querySelector('script[type="application/json"]');

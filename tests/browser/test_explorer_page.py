@@ -200,7 +200,7 @@ def test_every_stop_of_a_large_set_agrees_too_at_a_prevalence(built, open_page):
     assert 200 < len(stops) <= 402
     for found in stops:
         check(found, MANY, MANY_LABELS, 0.05)
-    assert {found["prevalence"] for found in stops} == {"5 % prevalence"}
+    assert {found["prevalence"] for found in stops} == {"5\u00a0% prevalence"}
 
 
 def test_the_mouse_moves_the_slider_and_the_line_follows_it(built, open_page, keep_screenshot):
@@ -276,7 +276,7 @@ def test_prevalence_changes_what_depends_on_it_and_nothing_else(built, open_page
     page = open_page(built)
     explorer = figure(page, "Small")
     tested = explorer.evaluate(READ)
-    assert tested["prevalence"] == "36.4 % prevalence, as tested"
+    assert tested["prevalence"] == "36.4\u00a0% prevalence, as tested"
     percent = explorer.get_by_role("spinbutton", name="Prevalence in percent")
     percent.fill("1")
     percent.press("Enter")
@@ -287,11 +287,11 @@ def test_prevalence_changes_what_depends_on_it_and_nothing_else(built, open_page
         name: tested[name] for name in (*COUNTS, "recall", "specificity", "auc")
     }
     right = round(100 * float(found["precision"]))
-    assert found["summary"].endswith(f"At a prevalence of 1 %, {right} of 100 alarms are right.")
+    assert found["summary"].endswith(f"At a prevalence of 1\u00a0%, {right} of 100 alarms are right.")
     moved = explorer.get_by_role("slider", name="Prevalence")
     moved.focus()
     page.keyboard.press("ArrowRight")
-    assert moved.get_attribute("aria-valuetext") == "2 %"
+    assert moved.get_attribute("aria-valuetext") == "2\u00a0%"
     check(explorer.evaluate(READ), SCORES, LABELS, 0.02)
     percent.fill("250")  # refused, with the browser's own words
     percent.press("Enter")
