@@ -15,7 +15,7 @@ from ccb_lib.training import Losses
 
 @dataclass(kw_only=True, eq=False)
 class CCB(AdversarialDetector):
-    """Zhang et al., "Unsupervised Deep Anomaly Detection for Medical Images Using an Improved Adversarial Autoencoder", J Digit Imaging 2022.
+    """The improved adversarial autoencoder of Zhang et al., J Digit Imaging 2022.
 
     No code of the authors is public. Defaults follow the paper where it speaks, and its ancestor Skip-GANomaly where
     it is silent; each such choice is an argument, and the chapter on training names them all.
