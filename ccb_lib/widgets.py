@@ -1,5 +1,6 @@
 """The threshold explorer, live in a notebook; where no kernel runs, its page shows the same figures without one."""
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -47,6 +48,13 @@ class ThresholdExplorer(ipywidgets.VBox):
     >>> explorer.metrics.precision
     >>> explorer.observe(lambda change: print(change["new"]), "metrics")
 
+    Args:
+        scores: (N,) scores, higher is more abnormal.
+        labels: (N,) bool or 0/1, true is abnormal; one kind alone will do.
+        thresholds: Named thresholds, each a button; it starts at the first, or without any in the middle.
+        prevalence: Share of abnormal images to weigh to at first; ``None`` is as tested.
+        title: Shown above.
+
     Attributes:
         threshold: φ, any number but NaN; abnormal if and only if score > φ. Set it, or observe it.
         prevalence: Share of abnormal images that precision, accuracy and F1 are weighed to, between 0 and 1; ``None``
@@ -54,6 +62,10 @@ class ThresholdExplorer(ipywidgets.VBox):
         choice: For an explorer of a table, the key shown, a tuple. Set it, or observe it.
         metrics: `ccb_lib.metrics.Metrics` at the threshold, counted anew from all scores; ``None`` where a key of a
             table was not run. Observe it.
+
+    Raises:
+        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is NaN, or a prevalence
+            outside 0…1.
     """
 
     threshold = traitlets.Float()
@@ -70,19 +82,6 @@ class ThresholdExplorer(ipywidgets.VBox):
         prevalence: float | None = None,
         title: str = TITLE,
     ) -> None:
-        """Explore one labelled set.
-
-        Args:
-            scores: (N,) scores, higher is more abnormal.
-            labels: (N,) bool or 0/1, true is abnormal; one kind alone will do.
-            thresholds: Named thresholds, each a button; it starts at the first, or without any in the middle.
-            prevalence: Share of abnormal images to weigh to at first; ``None`` is as tested.
-            title: Shown above.
-
-        Raises:
-            ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is no number, or a
-                prevalence outside 0…1.
-        """
         self._set_up({(): (scores, labels, thresholds or {})}, (), None, prevalence, title, 400)
 
     @classmethod
@@ -328,3 +327,8 @@ def _nearest(rising: np.ndarray, value: float) -> int:
     if math.isinf(value):
         return 0 if value < 0 else len(rising) - 1
     return int(np.abs(rising - value).argmin())
+
+
+# The widget base class hides it from notebooks behind (*args, **kwargs).
+_parameters = list(inspect.signature(ThresholdExplorer.__init__).parameters.values())[1:]
+ThresholdExplorer.__signature__ = inspect.Signature(_parameters)

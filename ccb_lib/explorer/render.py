@@ -68,7 +68,7 @@ def figures_at(steps: Steps, threshold: float, tp: int, fp: int, prevalence: flo
     return {
         **{name: f"{getattr(metrics, name):,}" for name in ("tp", "fp", "tn", "fn")},
         **{name: shown(getattr(metrics, name)) for name in RATES},
-        "prevalence": f"{share} prevalence" + (", as tested" if prevalence is None else ""),
+        "prevalence": share + (", as tested" if prevalence is None else ""),
         "summary": _summary(steps, metrics, share),
         "x": f"{100 * min(1.0, max(0.0, (threshold - low) / (high - low))):.2f}%",
         "roc_x": f"{ROC_SIZE * fp / max(1, steps.normal):.2f}",
