@@ -97,11 +97,17 @@ def test_odd_scales_are_drawn_and_counted(scores):
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-9, 1e3), st.floats(0.1, 0.9))
 def test_short_decimals_stay_between_their_scores(low, width, share):
-    high = low + width
-    value = low + share * width
+    value, high = low + share * width, low + width
     short = shortest(value, low, high)
-    assert low <= short <= high
-    assert len(repr(short)) <= len(repr(value)) or "e" in repr(short)
+    assert low < short < high or short == value
+    assert float(f"{short:.17g}") == short
+
+
+def test_short_decimals_are_as_short_as_their_gap_allows():
+    assert shortest(0.1234567, 0.09, 0.2) == 0.1
+    assert shortest(0.1234567, 0.1, 0.2) == 0.12  # strictly between
+    assert shortest(0.1234567, 0.12344, 0.12347) == 0.12346
+    assert shortest(0.1234567, 0.09, 0.2, digits=4) == 0.1235
 
 
 # ── the page ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -257,6 +263,19 @@ def test_threshold_and_prevalence_can_be_set_and_everything_observed():
         explorer.metrics = None
 
 
+def test_who_is_told_of_the_metrics_may_set_a_threshold_in_turn():
+    explorer = ThresholdExplorer(SCORES, LABELS, NAMED)
+
+    def no_higher_than_one(change):
+        if change["new"].threshold > 1:
+            explorer.threshold = 1.0
+
+    explorer.observe(no_higher_than_one, "metrics")
+    explorer.threshold = 1.5
+    assert explorer.threshold == 1
+    check(explorer)
+
+
 def test_controls_set_what_they_show():
     explorer = ThresholdExplorer(SCORES, LABELS, NAMED)
     first, nothing = explorer._named.children
@@ -344,6 +363,7 @@ def test_what_was_not_run_shows_as_missing_and_never_as_a_number():
     seen = []
     explorer.observe(lambda change: seen.append(change["new"]), "metrics")
     explorer.choice = ("EGBAD", "dog")
+    assert [chooser.value for chooser in explorer._choosers.children] == ["EGBAD", "dog"]
     assert explorer.metrics is None
     assert seen == [None]
     texts = figures(explorer)

@@ -110,6 +110,17 @@ class Steps:
             roc=_roc(cuts),
         )
 
+    @property
+    def tested(self) -> float:
+        """The share of abnormal images in this set."""
+        return self.abnormal / (self.abnormal + self.normal)
+
+    def nearest(self, threshold: float) -> int:
+        """Return the stop that lies nearest to a threshold."""
+        if math.isinf(threshold):
+            return 0 if threshold < 0 else len(self.thresholds) - 1
+        return int(np.abs(self.thresholds - threshold).argmin())
+
 
 def checked_thresholds(thresholds: Mapping[str, float] | None) -> dict[str, float]:
     """Return named thresholds as text and floats, or raise ValueError where one is no number."""
