@@ -19,7 +19,7 @@ AnyDetector = TypeVar("AnyDetector", bound=Detector)
 
 
 def models_folder() -> Path:
-    """Where chapters keep trained detectors: ``$CCB_MODELS``, else ``_build/models`` of the book, else a cache folder."""
+    """Where chapters keep trained detectors: ``$CCB_MODELS``, the book's ``_build/models``, or a cache folder."""
     if given := os.environ.get("CCB_MODELS"):
         return Path(given)
     for folder in (Path.cwd(), *Path.cwd().parents):

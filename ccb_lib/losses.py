@@ -33,7 +33,7 @@ def adversarial_loss(fake_logits: Tensor) -> Tensor:
 
 
 def similarity_loss(x: Tensor, x_hat: Tensor, kind: str = "l2") -> Tensor:
-    """Eq. 5: E |x − x̂|₂, in one of three readings.
+    """Eq. 5: ``E |x − x̂|₂``, in one of three readings.
 
     Args:
         x, x_hat: (B, C, H, W) in [-1, 1].
@@ -51,7 +51,7 @@ def similarity_loss(x: Tensor, x_hat: Tensor, kind: str = "l2") -> Tensor:
 
 
 def latent_loss(z: Tensor, z_hat: Tensor) -> Tensor:
-    """Eq. 6: E |z − ẑ|₂, as the mean squared difference (Skip-GANomaly's code).
+    """Eq. 6: ``E |z − ẑ|₂``, as the mean squared difference (Skip-GANomaly's code).
 
     Args:
         z, z_hat: Features of x and x̂, the same shape.

@@ -201,8 +201,8 @@ def _take_up(trainable: Trainable, path: str | Path, settings: dict[str, Any], e
         changed.append(f"epochs: {len(history)} already trained → {epochs}")
     if changed:
         raise ValueError(
-            f"The checkpoint {path} was made with other settings ({'; '.join(changed)}). Use those settings again, give "
-            "another path to resume=, or delete the file to start anew."
+            f"The checkpoint {path} was made with other settings ({'; '.join(changed)}). Use those settings again, "
+            "give another path to resume=, or delete the file to start anew."
         )
     try:
         for name, network in trainable.networks_.items():

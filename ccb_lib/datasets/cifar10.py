@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from tqdm.contrib.concurrent import thread_map
 from ccb_lib.datasets.base import AnomalySplit, Images, choose_class, data_root, make_split
 from ccb_lib.datasets.cache import cached, fingerprint
 
-CLASSES = tuple(["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"])
-BATCHES = tuple(f"data_batch_{k}" for k in range(1, 6)) + ("test_batch",)
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+BATCHES = (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")
 _BATCH_FOLDER = "cifar-10-batches-py"  # the name torchvision's downloader gives
 _SHAPE = (3, 32, 32)
+_TOTAL = 60_000
 
 
 def load(
@@ -90,20 +93,28 @@ def read(root: str | Path | None = None) -> tuple[Images, bool]:
     for folder in (base, base / _BATCH_FOLDER, base / "cifar10" / _BATCH_FOLDER):
         if (folder / BATCHES[0]).is_file():
             marks = fingerprint([folder / name for name in BATCHES if (folder / name).is_file()], folder)
-            return cached(folder, "cifar10", {"batches": marks}, lambda: _read_batches(folder)), True  # noqa: B023
+            return _whole(folder, cached(folder, "cifar10", {"batches": marks}, partial(_read_batches, folder))), True
     for folder in (base, base / "cifar10"):
         if (folder / "train" / CLASSES[0]).is_dir():
             folders = [folder / part / name for part in ("train", "test") for name in CLASSES]
             missing = [str(f.relative_to(folder)) for f in folders if not f.is_dir()]
             if missing:
                 raise ValueError(f"CIFAR-10 in {folder} lacks {', '.join(missing)}. Unpack it again.")
-            return cached(
-                folder, "cifar10", {"folders": fingerprint(folders, folder)}, lambda: _read_folders(folders)
-            ), False
+            marks = fingerprint(folders, folder)
+            return _whole(folder, cached(folder, "cifar10", {"folders": marks}, partial(_read_folders, folders))), False
     raise FileNotFoundError(
         f"No CIFAR-10 in {base.absolute()}: neither {_BATCH_FOLDER}/{BATCHES[0]} nor cifar10/train/{CLASSES[0]}/. "
         "Download it with `ccb data fetch cifar10`, or give its folder as root=."
     )
+
+
+def _whole(folder: Path, images: Images) -> Images:
+    if len(images) != _TOTAL:
+        warnings.warn(
+            f"CIFAR-10 in {folder} has {len(images):,} images, not {_TOTAL:,}. See `ccb data check cifar10`.",
+            stacklevel=4,
+        )
+    return images
 
 
 def _read_batches(folder: Path) -> Images:
