@@ -45,6 +45,3 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 for command in (data, train, score):
     main.add_command(command)
-
-if __name__ == "__main__":
-    main()
