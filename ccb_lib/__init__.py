@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ccb_lib.detectors import load_detector
     from ccb_lib.detectors.ccb import CCB
     from ccb_lib.scores import ScoreTerms
+    from ccb_lib.widgets import ThresholdExplorer
 
 __version__ = "0.1.0"
 
@@ -25,9 +26,10 @@ _HOME_OF = {
     "load_detector": "ccb_lib.detectors",
     "CCB": "ccb_lib.detectors.ccb",
     "ScoreTerms": "ccb_lib.scores",
+    "ThresholdExplorer": "ccb_lib.widgets",
 }
 
-__all__ = ["CCB", "AnomalySplit", "ScoreTerms", "__version__", "load_dataset", "load_detector"]
+__all__ = ["CCB", "AnomalySplit", "ScoreTerms", "ThresholdExplorer", "__version__", "load_dataset", "load_detector"]
 
 
 def __getattr__(name: str) -> Any:
