@@ -40,6 +40,10 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        """Write the ends to three digits, as the paper's numbers are."""
+        return f"[{self.low:.3f}, {self.high:.3f}]"
+
 
 class Rates(NamedTuple):
     """An operating point: where a pair lies in the ROC plane.
@@ -207,9 +211,7 @@ def rates(accuracy: float, f1: float, prevalence: float = 0.5, decimals: int = 3
     """
     possible = possible_prevalence(accuracy, f1, decimals)
     if possible is None or not possible.low <= prevalence <= possible.high or not 0 < prevalence < 1:
-        where = (
-            "at no prevalence" if possible is None else f"at one in [{possible.low:.3f}, {possible.high:.3f}]"
-        )
+        where = "at no prevalence" if possible is None else f"at one in {possible}"
         raise ValueError(
             f"prevalence={prevalence} given; accuracy {accuracy} with F1 {f1} can arise {where}. Give one "
             "from there, above 0 and below 1."

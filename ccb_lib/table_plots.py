@@ -57,16 +57,10 @@ def grouped_bars(
             for name in part
         ]
         _bar_groups(ax, groups, [colour[bar] for bar in bars], per_row)
-        ax.set_xticks(range(len(part)), [spoken(name) for name in part], rotation=35 if len(part) > 5 else 0)
-        if len(part) > 5:
-            for label in ax.get_xticklabels():
-                label.set(ha="right", rotation_mode="anchor")
-        ax.set(
-            ylim=(0, 1),
-            yticks=np.arange(0, 1.1, 0.2),
-            ylabel=metric,
-            title=row if len(rows) > 1 and part is parts[0] else "",
-        )
+        slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(part) > 5 else {}
+        ax.set_xticks(range(len(part)), [spoken(name) for name in part], **slanted)
+        ax.set(ylim=(0, 1), yticks=np.arange(0, 1.1, 0.2), ylabel=metric)
+        ax.set_title(row if len(rows) > 1 and part is parts[0] else "")
         if chance is not None:
             ax.axhline(chance, color=GREY, linestyle="--", linewidth=1)
     handles: list[Any] = [Patch(color=colour[bar], label=bar) for bar in bars]

@@ -97,12 +97,12 @@ def test_sources_side_by_side_keep_the_printed_order_and_their_colours(legible):
 
 
 def test_intervals_reach_from_low_to_high():
-    frame = two_by_two().assign(low=[0.3, 0.7, np.nan, 0.9], high=[0.5, 0.85, np.nan, 0.9])
+    frame = two_by_two().assign(low=[0.3, 0.8, np.nan, 0.9], high=[0.5, 0.85, np.nan, 0.9])
     ax = grouped_bars(frame).axes[0]
     stems = [
         box.get_segments()[0][:, 1] for c in ax.containers if isinstance(c, ErrorbarContainer) for box in c[2]
     ]
-    assert np.allclose(stems, [[0.3, 0.5], [0.7, 0.85]])  # the two without a spread get none
+    assert np.allclose(stems, [[0.3, 0.5], [0.8, 0.85]])  # the two without a spread get none
 
 
 def test_ten_classes_of_three_sources_fit_a_phone(legible):
