@@ -8,8 +8,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# A phone shows a page some 360 CSS pixels wide, which is 72 for each inch of this width: a point of type in a
-# figure is then a pixel on the phone, and 9 points can be read.
+# The text column on a phone is some 340 CSS pixels wide, which is 68 for each inch of this width: a point of
+# type in a figure is then 0.94 pixels on the phone, so 9 points can be read, and 8 are the least.
 WIDTH = 5.0
 
 GREY = "#767676"  # 4.5 : 1 on white

@@ -18,7 +18,7 @@ def legible():
             warnings.simplefilter("error")
             figure.draw_without_rendering()
         assert mpl.colors.to_rgba(figure.get_facecolor()) == (1, 1, 1, 1)
-        assert figure.get_figwidth() == 5  # at 72 CSS pixels an inch a phone's width, a point of type a pixel
+        assert figure.get_figwidth() == 5  # on a phone a point of type is then some 0.94 pixels
         page = figure.bbox.padded(1)
         for text in set(figure.findobj(mpl.text.Text)) - unseen_ticks(figure):
             if text.get_text().strip() and text.get_visible():
