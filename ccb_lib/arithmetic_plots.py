@@ -91,14 +91,10 @@ def operating_points(pairs: pd.DataFrame, *, prevalence: float = 0.5) -> Figure:
                 "markeredgecolor": "white",
                 "markersize": 8,
             }
-            ax.plot(
-                alarms, recall, shapes[row["abnormal"]], markeredgewidth=0.6, clip_on=False, zorder=3, **look
-            )
+            ax.plot(alarms, recall, shapes[row["abnormal"]], markeredgewidth=0.6, clip_on=False, zorder=3, **look)
         ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=spoken(dataset), xlabel="false-alarm rate")
         ax.set(xticks=np.linspace(0, 1, 3), yticks=np.linspace(0, 1, 3))
-        handles = [
-            Line2D([], [], color=GREY, marker=m, linestyle="none", label=spoken(c)) for c, m in shapes.items()
-        ]
+        handles = [Line2D([], [], color=GREY, marker=m, linestyle="none", label=spoken(c)) for c, m in shapes.items()]
         ax.legend(handles=handles, loc="lower right", handletextpad=0, borderpad=0, labelspacing=0.2)
     axes[0].set_ylabel("recall")
     handles = [

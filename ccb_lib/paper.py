@@ -76,9 +76,7 @@ def printed(table: int, *, long: bool = False) -> pd.DataFrame:
         FileNotFoundError: The tables are neither in the installed package nor beside the repository.
     """
     if isinstance(table, bool) or table not in _TABLES:
-        raise ValueError(
-            f"table={table!r} given; the paper's results are Tables 1 to 7. Give one of these numbers."
-        )
+        raise ValueError(f"table={table!r} given; the paper's results are Tables 1 to 7. Give one of these numbers.")
     datasets, metric = _TABLES[table]
     wide = pd.read_csv(_folder() / f"table{table}.csv")
     if not long:
@@ -109,9 +107,7 @@ def printed_pairs(*, ablation: bool = False) -> pd.DataFrame:
         # Tables 2 to 5 have no chain; an empty one leaves their own columns as they are
         accuracy, f1 = ({"chain": ""} | printed(table, long=True).to_dict("series") for table in couple)
         both = pd.DataFrame(accuracy).merge(pd.DataFrame(f1), on=cell, validate="one_to_one")
-        joined.append(
-            both.rename(columns={"value_x": "accuracy", "value_y": "f1"})[[*cell, "accuracy", "f1"]]
-        )
+        joined.append(both.rename(columns={"value_x": "accuracy", "value_y": "f1"})[[*cell, "accuracy", "f1"]])
     pairs = pd.concat(joined, ignore_index=True)
     return pairs[pairs["chain"] != "4-3-2-1"].reset_index(drop=True)
 
@@ -221,9 +217,7 @@ def rates(accuracy: float, f1: float, prevalence: float = 0.5, decimals: int = 3
     return Rates(min(max(recall, 0.0), 1.0), min(max(false_alarms, 0.0), 1.0))
 
 
-def attainable(
-    accuracy: float, f1: float, positives: int, negatives: int, decimals: int = 3
-) -> list[tuple[int, int]]:
+def attainable(accuracy: float, f1: float, positives: int, negatives: int, decimals: int = 3) -> list[tuple[int, int]]:
     """List the confusion matrices on a test set of known size that round to a printed pair.
 
     With P + N images the accuracy is k / (P + N) for a whole number k of images judged rightly; each k leaves
@@ -276,9 +270,7 @@ def _digits(value: float, name: str, decimals: int) -> int:
     _check_share(value, name)
     digits = Decimal(str(value)).scaleb(decimals)
     if digits != digits.to_integral_value():
-        raise ValueError(
-            f"{name}={value} given with decimals={decimals}. Round it, or give its number of digits."
-        )
+        raise ValueError(f"{name}={value} given with decimals={decimals}. Round it, or give its number of digits.")
     return int(digits)
 
 

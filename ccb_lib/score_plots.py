@@ -21,7 +21,7 @@ def roc_bundle(curves: Mapping[str, tuple[ArrayLike, ArrayLike] | None], *, ax: 
     """Several ROC curves in one square, each with its AUC in the legend.
 
     Args:
-        curves: Name and (labels, scores): (N,) bool, True is abnormal, and (N,) finite scores, higher is more
+        curves: Name and (scores, labels): (N,) finite scores, higher is more abnormal, and (N,) bool, True is
             abnormal. ``None`` for one that has not been run.
         ax: Where to draw.
 
@@ -32,7 +32,7 @@ def roc_bundle(curves: Mapping[str, tuple[ArrayLike, ArrayLike] | None], *, ax: 
         ValueError: No curves, lengths that differ, one class only, or scores that are not finite.
     """
     if not curves:
-        raise ValueError("No curves given; at least one name with (labels, scores) is needed.")
+        raise ValueError("No curves given; at least one name with (scores, labels) is needed.")
     ax = ax or panels(1, height=5.4)[1][0]
     ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="chance (.500)")
     dashes = cycle(("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1))))
@@ -41,7 +41,7 @@ def roc_bundle(curves: Mapping[str, tuple[ArrayLike, ArrayLike] | None], *, ax: 
         if curve is None:
             ax.plot([], [], color=colour, linestyle=dash, label=f"{name} ({NOT_RUN})")
             continue
-        labels, scores = _labelled(*curve, name)
+        scores, labels = _labelled(*curve, name)
         auc = roc_auc_score(labels, scores)
         ax.plot(*roc_curve(labels, scores)[:2], color=colour, linestyle=dash, label=f"{name} ({_three(auc)})")
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
@@ -52,8 +52,8 @@ def roc_bundle(curves: Mapping[str, tuple[ArrayLike, ArrayLike] | None], *, ax: 
 
 @styled
 def score_histogram(
-    labels: ArrayLike,
     scores: ArrayLike,
+    labels: ArrayLike,
     thresholds: Mapping[str, float] | float | None = None,
     *,
     bins: int = 40,
@@ -62,8 +62,8 @@ def score_histogram(
     """The scores of both classes, and where thresholds cut them.
 
     Args:
-        labels: (N,) bool, True is abnormal.
         scores: (N,) finite, higher is more abnormal.
+        labels: (N,) bool, True is abnormal.
         thresholds: φ of Eq. 3, one or several by name; images to its right are called abnormal.
         bins: Number of equal bins over all scores.
         ax: Where to draw.
@@ -74,7 +74,7 @@ def score_histogram(
     Raises:
         ValueError: Lengths that differ, one class only, or scores or thresholds that are not finite.
     """
-    labels, scores = _labelled(labels, scores, "scores")
+    scores, labels = _labelled(scores, labels, "scores")
     named = thresholds if isinstance(thresholds, Mapping) else {} if thresholds is None else {"φ": thresholds}
     if not np.isfinite(list(named.values())).all():
         raise ValueError(f"thresholds={dict(named)} given; finite numbers are needed.")
@@ -129,17 +129,11 @@ def auc_per_epoch(
             continue
         epoch = chosen[name]
         if not 1 <= epoch <= len(series) or np.isnan(series[epoch - 1]):
-            raise ValueError(
-                f"chosen epoch {epoch} of {name!r} given; it has epochs 1 to {len(series)} that ran."
-            )
+            raise ValueError(f"chosen epoch {epoch} of {name!r} given; it has epochs 1 to {len(series)} that ran.")
         best = series[epoch - 1]
-        ax.plot(
-            epoch, best, "o", markersize=12, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=2
-        )
+        ax.plot(epoch, best, "o", markersize=12, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=2)
         above = (0, 10) if best < 0.9 else (0, -18)
-        ax.annotate(
-            _three(best), (epoch, best), above, textcoords="offset points", ha="center", color="black"
-        )
+        ax.annotate(_three(best), (epoch, best), above, textcoords="offset points", ha="center", color="black")
     if chosen:
         ring = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black"}
         ax.plot([], [], linestyle="none", label="chosen epoch", **ring)
@@ -149,7 +143,7 @@ def auc_per_epoch(
     return _figure_of(ax)
 
 
-def _labelled(labels: ArrayLike, scores: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _labelled(scores: ArrayLike, labels: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
     truth, values = np.asarray(labels), np.asarray(scores, dtype=float)
     if truth.ndim != 1 or truth.shape != values.shape or set(np.unique(truth)) != {0, 1}:
         raise ValueError(
@@ -157,10 +151,8 @@ def _labelled(labels: ArrayLike, scores: ArrayLike, name: str) -> tuple[np.ndarr
             f"{values.shape} given; one axis of equal length is needed, and both 0 (normal) and 1 (abnormal)."
         )
     if not np.isfinite(values).all():
-        raise ValueError(
-            f"{name}: {(~np.isfinite(values)).sum()} scores are not finite. Leave their images out."
-        )
-    return truth.astype(bool), values
+        raise ValueError(f"{name}: {(~np.isfinite(values)).sum()} scores are not finite. Leave their images out.")
+    return values, truth.astype(bool)
 
 
 def _three(auc: float) -> str:

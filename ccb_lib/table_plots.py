@@ -53,8 +53,7 @@ def grouped_bars(
     colour = colours(bars)
     for ax, (row, part) in zip(axes, product(rows, parts), strict=True):
         groups = [
-            [cells.get((bar, row, name) if compare == "method" else (row, bar, name)) for bar in bars]
-            for name in part
+            [cells.get((bar, row, name) if compare == "method" else (row, bar, name)) for bar in bars] for name in part
         ]
         _bar_groups(ax, groups, [colour[bar] for bar in bars], per_row)
         slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(part) > 5 else {}
@@ -94,9 +93,7 @@ def chain_lines(frame: pd.DataFrame, *, metric: str = "accuracy") -> Figure:
     floor = np.floor((min(ends, default=0.5) - 0.05) * 10) / 10
     for ax, (dataset, source) in zip(axes, rows, strict=True):
         classes = list(dict.fromkeys(frame.loc[frame["dataset"] == dataset, "abnormal"]))
-        for i, ((name, colour), marker) in enumerate(
-            zip(colours(classes).items(), cycle(MARKERS), strict=False)
-        ):
+        for i, ((name, colour), marker) in enumerate(zip(colours(classes).items(), cycle(MARKERS), strict=False)):
             line = [cells.get((dataset, source, chain, name), (np.nan,) * 3) for chain in chains]
             value, low, high = np.array(line).T
             ax.errorbar(
@@ -130,13 +127,9 @@ def _cells(frame: pd.DataFrame, keys: tuple[str, ...]) -> tuple[dict[tuple, Cell
     if "source" not in frame:
         frame = frame.assign(source="")
     if missing := [column for column in (*keys, "value") if column not in frame]:
-        raise ValueError(
-            f"The frame has no column {missing}; it has {list(frame)}. One row a number is needed."
-        )
+        raise ValueError(f"The frame has no column {missing}; it has {list(frame)}. One row a number is needed.")
     if frame.empty:
-        raise ValueError(
-            "The frame has no rows; give a row for each cell, with value NaN where it was not run."
-        )
+        raise ValueError("The frame has no rows; give a row for each cell, with value NaN where it was not run.")
     if (twice := frame.duplicated(list(keys))).any():
         raise ValueError(
             f"{tuple(frame.loc[twice, list(keys)].iloc[0])} occurs more than once. Average over seeds first, "

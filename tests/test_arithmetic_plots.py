@@ -58,9 +58,7 @@ def test_operating_points_by_hand(legible):
         }
     )
     ax = legible(operating_points(pairs)).axes[0]
-    points = {
-        line.get_color(): line.get_xydata()[0].tolist() for line in ax.lines if line.get_marker() == "o"
-    }
+    points = {line.get_color(): line.get_xydata()[0].tolist() for line in ax.lines if line.get_marker() == "o"}
     assert points[METHOD_COLOURS["CCB"]] == pytest.approx([0.2, 0.8])
     assert points[METHOD_COLOURS["EGBAD"]] == pytest.approx([1, 1], abs=0.01)
 

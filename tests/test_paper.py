@@ -225,9 +225,7 @@ def test_an_impossible_pair_is_reached_at_no_prevalence(accuracy, f1):
 def test_true_positive_share_by_hand():
     # 40 of 50 found, 10 of 50 normals alarmed: accuracy .8, precision .8, recall .8, F1 .8, t = 40 / 100
     assert true_positive_share(0.8, 0.8) == pytest.approx(0.4)
-    assert true_positive_share(0.5, 2 / 3) == pytest.approx(
-        0.5
-    )  # everything called abnormal, half of it rightly
+    assert true_positive_share(0.5, 2 / 3) == pytest.approx(0.5)  # everything called abnormal, half of it rightly
     assert true_positive_share(0.9, 0.0) == 0
 
 

@@ -61,9 +61,7 @@ def test_a_missing_cell_leaves_a_marked_slot_and_no_bar(how, legible):
     }
     assert all(bar.get_height() > 0 for bar in ax.patches)
     blue_in_dog = next(bar for bar in ax.patches if bar.get_height() == 0.9)
-    slot = (
-        blue_in_dog.get_x() + blue_in_dog.get_width() / 2 - 1
-    )  # where the bar would have stood in the group of cat
+    slot = blue_in_dog.get_x() + blue_in_dog.get_width() / 2 - 1  # where the bar would have stood in the group of cat
     assert not_run(ax) == pytest.approx([slot])
 
 
@@ -99,9 +97,7 @@ def test_sources_side_by_side_keep_the_printed_order_and_their_colours(legible):
 def test_intervals_reach_from_low_to_high():
     frame = two_by_two().assign(low=[0.3, 0.8, np.nan, 0.9], high=[0.5, 0.85, np.nan, 0.9])
     ax = grouped_bars(frame).axes[0]
-    stems = [
-        box.get_segments()[0][:, 1] for c in ax.containers if isinstance(c, ErrorbarContainer) for box in c[2]
-    ]
+    stems = [box.get_segments()[0][:, 1] for c in ax.containers if isinstance(c, ErrorbarContainer) for box in c[2]]
     assert np.allclose(stems, [[0.3, 0.5], [0.8, 0.85]])  # the two without a spread get none
 
 

@@ -141,7 +141,9 @@ def data_root(root: str | Path | None = None) -> Path:
         given = Path(root if root is not None else os.environ["CCB_DATA"]).expanduser()
         if not given.is_dir():
             where = "root=" if root is not None else "the environment variable CCB_DATA"
-            raise FileNotFoundError(f"{where} names {given.absolute()}, which is no folder. Give the folder of the images.")
+            raise FileNotFoundError(
+                f"{where} names {given.absolute()}, which is no folder. Give the folder of the images."
+            )
         return given
     here = Path.cwd()
     for folder in (here, *here.parents):

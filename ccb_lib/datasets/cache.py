@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +52,6 @@ def fingerprint(paths: list[Path], root: Path) -> list[list[Any]]:
     """Describe files or folders by name, size and time of change: differs when something was added or replaced."""
     facts = []
     for path in sorted(paths):
-        status = os.stat(path)
+        status = path.stat()
         facts.append([str(path.relative_to(root)), status.st_size if path.is_file() else 0, status.st_mtime_ns])
     return facts

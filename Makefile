@@ -1,0 +1,37 @@
+# `make book` and `make test` do everything on a fresh machine: environment first, then the work.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export JUPYTER_PREFER_ENV_PATH := 1
+
+.PHONY: book test lint serve clean
+
+book: $(VENV)/.ready
+	@# Executed chapters and trained models depend on the library and the data, which the book's cache does not know.
+	@now=$$(git ls-files -co --exclude-standard ccb_lib data | sort | xargs cat | cksum); \
+	if [ "$$now" != "$$(cat _build/.sources 2>/dev/null)" ]; then \
+	  rm -rf _build/.jupyter_cache _build/jupyter_execute _build/models; mkdir -p _build; echo "$$now" > _build/.sources; fi
+	$(BIN)/jupyter-book build . -W --keep-going
+	@echo "Open _build/html/index.html, or run: make serve"
+
+test: $(VENV)/.ready
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+serve:
+	@test -f _build/html/index.html || { echo "No book yet. Run: make book"; exit 1; }
+	$(BIN)/python -m webbrowser -t "file://$(CURDIR)/_build/html/index.html"
+
+clean:
+	rm -rf _build $(VENV)
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older or missing. Name one: make PYTHON=python3.12 book"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch $@

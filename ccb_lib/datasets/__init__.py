@@ -1,0 +1,36 @@
+"""Real images, split for one-class learning: one file a data set."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ccb_lib.datasets.base import AnomalySplit
+
+DATASETS = ("digits", "cifar10")
+
+__all__ = ["DATASETS", "AnomalySplit", "load_dataset"]
+
+
+def load_dataset(name: str, *, abnormal: Any, root: str | Path | None = None, **options: Any) -> AnomalySplit:
+    """Load a data set, one class (or several) abnormal, the rest normal.
+
+    Args:
+        name: ``"digits"`` or ``"cifar10"``.
+        abnormal: The abnormal class.
+        root: The folder of the files; by default ``$CCB_DATA``, else the nearest ``data/raw`` upwards.
+        **options: Those of the data set's own ``load``, such as ``seed``, ``image_size`` and ``test``.
+
+    Returns:
+        Training, calibration and test images, uint8.
+
+    Raises:
+        ValueError: Unknown data set, class or option; the message lists those there are.
+        FileNotFoundError: The files are not there; the message says how to get them.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"Unknown data set {name!r}. There are: {', '.join(DATASETS)}.")
+    load = import_module(f"ccb_lib.datasets.{name}").load
+    allowed = set(load.__kwdefaults__ or {}) - {"root"}
+    if unknown := set(options) - allowed:
+        raise ValueError(f"{name!r} has no option {', '.join(sorted(unknown))}; it has {', '.join(sorted(allowed))}.")
+    return load(abnormal=abnormal, root=root, **options)

@@ -1,0 +1,59 @@
+"""The detectors, one file for each row of the paper's tables."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ccb_lib.detectors.base import FORMAT_VERSION, Detector, NotReady, choose_device
+from ccb_lib.detectors.ccb import CCB
+from ccb_lib.files import load_tensors
+from ccb_lib.images import SIZES
+from ccb_lib.scores import ScoreTerms
+
+METHODS: dict[str, type[Detector]] = {cls.method: cls for cls in (CCB,)}
+
+__all__ = ["CCB", "METHODS", "Detector", "NotReady", "load_detector"]
+
+
+def load_detector(path: str | Path, device: str = "auto") -> Detector:
+    """Load a detector that `Detector.save` wrote; it scores as before.
+
+    Args:
+        path: The safetensors file. Nothing in it is executed.
+        device: Where to put it, as in `Detector`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is truncated, foreign, of a newer format, or does not fit together.
+    """
+    tensors, header = load_tensors(path)
+    if header.get("kind") != "detector":
+        raise ValueError(
+            f"{path} holds a {header.get('kind', 'thing of no kind')}, not a detector. A checkpoint is taken up with "
+            "fit(…, resume=path); a detector is written by save(path)."
+        )
+    if header.get("version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {header.get('version')!r}; this ccb_lib reads version {FORMAT_VERSION}. Use "
+            "the version of ccb_lib that wrote it, or save it anew."
+        )
+    if header.get("method") not in METHODS:
+        raise ValueError(f"{path} holds the method {header.get('method')!r}; known are {', '.join(METHODS)}.")
+    choose_device(device)
+    try:
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()}
+        detector = METHODS[header["method"]](**{**settings, "device": device})
+        if header["image_size"] not in SIZES or header["channels"] not in (1, 3):
+            raise ValueError(f"images of {header['channels']} channels and {header['image_size']} px")
+        detector.image_size_, detector.channels_ = header["image_size"], header["channels"]
+        detector._load_state(tensors)
+        detector.history_ = header["history"]
+        detector.false_alarms_ = header["false_alarms"]
+        if header["calibration"] is not None:
+            columns = (np.asarray(header["calibration"][key], dtype=np.float32) for key in ("image", "latent"))
+            detector.calibration_terms_ = ScoreTerms(*columns)
+        if header["threshold"] is not None:
+            detector.threshold_ = header["threshold"]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} does not fit together ({error}). It was changed or damaged; save it anew.") from error
+    return detector

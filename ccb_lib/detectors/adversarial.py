@@ -1,0 +1,261 @@
+"""What detectors made of networks share: building, training, scoring in batches, states."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from ccb_lib.detectors.base import Detector
+from ccb_lib.images import to_uint8, to_unit
+from ccb_lib.scores import ScoreTerms, error_map
+from ccb_lib.training import Losses, seeded, train
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_DROPOUTS = (nn.Dropout, nn.Dropout2d)
+_SCORING_BATCH = 256
+
+
+@dataclass(kw_only=True, eq=False)
+class AdversarialDetector(Detector):
+    """A detector of networks that learn against each other.
+
+    Attributes:
+        epochs: How often training sees every image.
+        batch_size: Images in a training step.
+        width: Channels of the first convolution; the others follow in proportion.
+        learning_rate: Adam's, constant.
+        betas: Adam's (β1, β2).
+        networks_: After `fit`: the networks by name.
+    """
+
+    epochs: int = 50
+    batch_size: int = 64
+    width: int = 64
+    learning_rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+
+    def __post_init__(self) -> None:
+        """Check the settings; see `Detector`."""
+        super().__post_init__()
+        for name in ("epochs", "batch_size", "width"):
+            self._need(
+                isinstance(getattr(self, name), int) and getattr(self, name) >= 1,
+                name,
+                "a whole number from 1",
+            )
+        self._need(self.learning_rate > 0, "learning_rate", "a positive number")
+        self.betas = tuple(self.betas)
+        self._need(
+            len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
+            "betas",
+            "two numbers from 0 to under 1",
+        )
+        self.networks_: dict[str, nn.Module] = {}
+        self.optimizers_: dict[str, Optimizer] = {}
+
+    # ── what a method says of itself ──────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
+        """Make the networks by name, with fresh weights."""
+
+    def build_optimizers(self) -> dict[str, Optimizer]:
+        """Make one Adam for each network, by the same names."""
+        return {name: self._adam(network.parameters()) for name, network in self.networks_.items()}
+
+    @abstractmethod
+    def training_step(self, x: Tensor) -> Losses:
+        """Take one step on (B, C, H, W) float32 in [-1, 1]; return detached scalar losses."""
+
+    @abstractmethod
+    def rebuild(self, x: Tensor) -> Tensor:
+        """M of Eq. 1: x → x̂, (B, C, H, W) float32 in [-1, 1]."""
+
+    @abstractmethod
+    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both terms of Eq. 2 for (B, C, H, W) in [-1, 1]: (B,) float32 each, higher is more abnormal."""
+
+    # ── the face ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _fit(
+        self,
+        images: Tensor,
+        *,
+        resume: str | Path | None,
+        on_epoch_end: Callable[[int], dict[str, float] | None] | None,
+        progress: bool,
+    ) -> list[dict[str, float]]:
+        size, channels = int(images.shape[-1]), int(images.shape[1])
+        with seeded(self.seed, self.device_):
+            self.networks_ = {name: net.to(self.device_) for name, net in self.build(size, channels).items()}
+        self.optimizers_ = self.build_optimizers()
+        settings = {key: value for key, value in self.get_params().items() if key not in ("device", "epochs", "alpha")}
+        settings = {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
+
+        def ready_to_score(epoch: int) -> dict[str, float] | None:
+            self.image_size_, self.channels_ = size, channels
+            return on_epoch_end(epoch) if on_epoch_end else None
+
+        history = train(
+            self,
+            images,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            device=self.device_,
+            settings={"method": self.method, **settings},
+            title=type(self).__name__,
+            resume=resume,
+            on_epoch_end=ready_to_score if on_epoch_end else None,
+            progress=progress,
+        )
+        for network in self.networks_.values():
+            network.eval()
+        return history
+
+    def score_terms(
+        self,
+        images: Any,
+        *,
+        batch_norm: str = "running",
+        batch_size: int | None = None,
+        dropout: bool = False,
+    ) -> ScoreTerms:
+        """Return both terms of Eq. 2 for each image.
+
+        The defaults let a score depend on its image alone. The other values exist to show what published test loops
+        did; see the chapter on protocols.
+
+        Args:
+            images: N images.
+            batch_norm: ``"running"`` statistics of training, or the ``"batch"``'s own. Either way the detector is left
+                as it was.
+            batch_size: Images scored together; 256 by default.
+            dropout: Leave dropout active, drawn from the detector's seed.
+
+        Returns:
+            ScoreTerms(image, latent), (N,) float32 each, higher is more abnormal.
+
+        Raises:
+            NotReady: The detector was not fitted.
+            ValueError: Images of a wrong form, or an unknown ``batch_norm``.
+        """
+        images = self._own_images(images)
+        parts = list(self._batches(images, self.terms, batch_norm, batch_size, dropout))
+        image, latent = (torch.cat(column).float().numpy() for column in zip(*parts, strict=True))
+        return ScoreTerms(image=image, latent=latent)
+
+    def reconstruct(self, images: Any) -> Tensor:
+        """Rebuild images by Eq. 1.
+
+        Returns:
+            (N, C, H, W) uint8 on the CPU.
+        """
+        batches = self._batches(self._own_images(images), lambda x: (to_uint8(self.rebuild(x)),))
+        return torch.cat([part for (part,) in batches])
+
+    def anomaly_map(self, images: Any) -> NDArray[np.float32]:
+        """Squared error of each pixel, averaged over channels: (N, H, W) float32, in units of the range [-1, 1]."""
+        batches = self._batches(self._own_images(images), lambda x: (error_map(x, self.rebuild(x)),))
+        return torch.cat([part for (part,) in batches]).numpy()
+
+    def _batches(
+        self,
+        images: Tensor,
+        function: Callable[[Tensor], tuple[Tensor, ...]],
+        batch_norm: str = "running",
+        batch_size: int | None = None,
+        dropout: bool = False,
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """Apply ``function`` to batches in [-1, 1]; yield its results on the CPU."""
+        size = batch_size or _SCORING_BATCH
+        if size < 1:
+            raise ValueError(f"batch_size={batch_size} given; a whole number from 1 is needed.")
+        with (
+            scoring_mode(self.networks_, batch_norm, dropout),
+            seeded(self.seed, self.device_),
+            torch.no_grad(),
+        ):
+            for part in images.split(size):
+                # Kernels may round differently at another batch size. Filling up a short last batch keeps scores
+                # bit-equal in any order; with batch statistics the filling would change them.
+                fill = size - len(part) if len(images) > size and batch_norm == "running" else 0
+                batch = torch.cat([part, part[:1].expand(fill, -1, -1, -1)]) if fill else part
+                results = function(to_unit(batch.to(self.device_)))
+                yield tuple(result[: len(part)].cpu() for result in results)
+
+    def _state(self) -> dict[str, Tensor]:
+        return {f"{name}.{key}": v for name, net in self.networks_.items() for key, v in net.state_dict().items()}
+
+    def _load_state(self, tensors: dict[str, Tensor]) -> None:
+        with torch.device("meta"):  # no memory is taken before the file's shapes are known to fit
+            self.networks_ = self.build(*self._check_fitted())
+        wanted = {key: value.shape for key, value in self._state().items()}
+        given = {key: value.shape for key, value in tensors.items()}
+        if wanted != given:
+            odd = sorted(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key))
+            raise ValueError(f"{len(odd)} tensors do not fit the networks, such as {odd[0]!r}")
+        for name, network in self.networks_.items():
+            own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+            network.load_state_dict(own, assign=True)
+            network.to(self.device_).eval()
+
+    def _step(self, name: str, loss: Tensor) -> None:
+        """Let one optimiser follow the gradient of ``loss``."""
+        self.optimizers_[name].zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizers_[name].step()
+
+    def _adam(self, parameters: Iterator[nn.Parameter]) -> Adam:
+        return Adam(parameters, lr=self.learning_rate, betas=self.betas)
+
+
+@contextmanager
+def scoring_mode(networks: dict[str, nn.Module], batch_norm: str, dropout: bool) -> Iterator[None]:
+    """Set how batch norm and dropout act while scoring; put modes and buffers back afterwards.
+
+    Args:
+        networks: By name.
+        batch_norm: ``"running"`` or ``"batch"``.
+        dropout: Whether dropout is active.
+
+    Raises:
+        ValueError: Another ``batch_norm``.
+    """
+    if batch_norm not in ("running", "batch"):
+        raise ValueError(f"batch_norm={batch_norm!r} given; 'running' or 'batch' is needed.")
+    modules = [module for network in networks.values() for module in network.modules()]
+    modes = [module.training for module in modules]
+    norms = [module for module in modules if isinstance(module, _BATCH_NORMS)]
+    buffers = [buffer for module in norms for buffer in module.buffers()]
+    kept = [buffer.clone() for buffer in buffers] if batch_norm == "batch" else []
+    try:
+        for module in modules:
+            if isinstance(module, _BATCH_NORMS):
+                module.training = batch_norm == "batch"
+            else:
+                module.training = dropout and isinstance(module, _DROPOUTS)
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+        for buffer, old in zip(buffers, kept, strict=False):
+            buffer.copy_(old)
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a network without reaching its parameters."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)

@@ -1,0 +1,280 @@
+"""What all detectors share: settings, the face that users call, calibration, saving and loading."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ccb_lib.files import save_tensors
+from ccb_lib.images import SIZES, as_images
+from ccb_lib.scores import ScoreTerms, anomaly_score
+from ccb_lib.thresholds import conformal_p_values, normal_quantile
+
+FORMAT_VERSION = 1
+
+
+class NotReady(RuntimeError):  # noqa: N818  (it says what is wrong)
+    """The detector was not fitted, or not calibrated."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Detector(ABC):
+    """A score for images, learnt from normal ones alone; higher is more abnormal.
+
+    ``images`` everywhere are uint8 (N, C, H, W), (N, H, W, C) or (N, H, W); a torch ``Dataset``; or a list of paths.
+
+    Attributes:
+        image_size: 32, 64 or 128 px demanded; ``None`` takes it from the data.
+        channels: 1 or 3 demanded; ``None`` takes it from the data.
+        alpha: α of Eq. 2, the weight of the image term, 0 to 1.
+        device: ``"auto"`` (CUDA if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …
+        seed: Of everything random.
+        history_: After `fit`: one dict an epoch with the mean of each loss; ready for ``pandas.DataFrame``.
+        calibration_terms_: After `calibrate`: the score terms of the calibration images.
+        false_alarms_: After `calibrate`: the share of false alarms that ``threshold_`` allows.
+    """
+
+    method: ClassVar[str]
+
+    image_size: int | None = None
+    channels: int | None = None
+    alpha: float = 0.9
+    device: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            ValueError: A setting lies outside its range.
+        """
+        self._need(
+            self.image_size in (None, *SIZES),
+            "image_size",
+            f"one of {SIZES}, or None to take it from the data",
+        )
+        self._need(self.channels in (None, 1, 3), "channels", "1, 3, or None to take it from the data")
+        self._need(0 <= self.alpha <= 1, "alpha", "a number from 0 to 1")
+        self._need(isinstance(self.seed, int) and 0 <= self.seed < 2**31, "seed", "a whole number from 0 to 2³¹ − 1")
+        self.device_ = choose_device(self.device)
+        self.image_size_: int | None = None
+        self.channels_: int | None = None
+        self.history_: list[dict[str, float]] = []
+        self.calibration_terms_: ScoreTerms | None = None
+        self.false_alarms_ = 0.05
+        self._threshold: float | None = None
+
+    def _need(self, holds: bool, name: str, needed: str) -> None:
+        if not holds:
+            raise ValueError(f"{type(self).__name__}: {name}={getattr(self, name)!r} given; {needed} is needed.")
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the settings by name, as scikit-learn's ``get_params`` does; ``deep`` changes nothing."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    # ── fitting ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        calibration: Any = None,
+        false_alarms: float = 0.05,
+        resume: str | Path | None = None,
+        on_epoch_end: Callable[[Self, int], dict[str, float] | None] | None = None,
+        progress: bool = True,
+    ) -> Self:
+        """Learn what normal images look like.
+
+        Args:
+            X: Normal images, at least two.
+            y: Ignored; there for pipelines.
+            calibration: Held-out normal images, for ``threshold_``; see `calibrate`.
+            false_alarms: Share of held-out normals that may lie above ``threshold_``.
+            resume: A checkpoint file, written after each epoch, and taken up if it exists; a run that was killed ends
+                as an unbroken one would have.
+            on_epoch_end: Called with the detector, ready to score, and the epoch's number from 1; numbers it returns
+                join that epoch's line in ``history_``.
+            progress: Show a bar with losses and images per second.
+
+        Returns:
+            The detector itself.
+
+        Raises:
+            ValueError: Images of a wrong form, fewer than two, or a checkpoint of other settings or images.
+            TrainingDiverged: A loss is no longer finite.
+        """
+        images = as_images(X, image_size=self.image_size, channels=self.channels, name="X")
+        if len(images) < 2:
+            raise ValueError(f"X: {len(images)} image given; at least two normal images are needed to learn from.")
+        size, channels = int(images.shape[-1]), int(images.shape[1])
+        if calibration is not None:
+            calibration = as_images(calibration, image_size=size, channels=channels, name="calibration")
+        self.image_size_ = self.channels_ = None  # not fitted, should what follows be stopped
+        self.calibration_terms_ = self._threshold = None
+        callback = None if on_epoch_end is None else lambda epoch: on_epoch_end(self, epoch)
+        self.history_ = self._fit(images, resume=resume, on_epoch_end=callback, progress=progress)
+        self.image_size_, self.channels_ = size, channels
+        if calibration is not None:
+            self.calibrate(calibration, false_alarms)
+        return self
+
+    @abstractmethod
+    def _fit(
+        self,
+        images: Tensor,
+        *,
+        resume: str | Path | None,
+        on_epoch_end: Callable[[int], dict[str, float] | None] | None,
+        progress: bool,
+    ) -> list[dict[str, float]]:
+        """Learn from (N, C, H, W) uint8; return the history."""
+
+    # ── scoring ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def score_terms(
+        self,
+        images: Any,
+        *,
+        batch_norm: str = "running",
+        batch_size: int | None = None,
+        dropout: bool = False,
+    ) -> ScoreTerms:
+        """Return both terms of Eq. 2 for each image."""
+
+    def decision_function(self, images: Any) -> NDArray[np.float32]:
+        """Score images by Eq. 2.
+
+        Returns:
+            (N,) float32, higher is more abnormal; a score depends on its image alone.
+        """
+        return anomaly_score(self.score_terms(images), self.alpha)
+
+    def calibrate(self, normals: Any, false_alarms: float = 0.05) -> Self:
+        """Set ``threshold_`` from normal images that were not trained on.
+
+        Args:
+            normals: Normal images.
+            false_alarms: Share of them that may lie above the threshold, between 0 and 1.
+        """
+        terms = self.score_terms(normals)
+        normal_quantile(anomaly_score(terms, self.alpha), false_alarms)  # refuses bad input before anything changes
+        self.calibration_terms_, self.false_alarms_, self._threshold = terms, false_alarms, None
+        return self
+
+    @property
+    def calibration_scores_(self) -> NDArray[np.float32]:
+        """(M,) float32, the scores of the calibration images under the present α."""
+        if self.calibration_terms_ is None:
+            raise NotReady(
+                f"This {type(self).__name__} has no calibration images. Call calibrate(normals) with held-out normal "
+                "images, or give fit(…, calibration=normals)."
+            )
+        return anomaly_score(self.calibration_terms_, self.alpha)
+
+    @property
+    def threshold_(self) -> float:
+        """φ of Eq. 3: the quantile of the calibration scores, or what it was set to by hand."""
+        if self._threshold is not None:
+            return self._threshold
+        return normal_quantile(self.calibration_scores_, self.false_alarms_)
+
+    @threshold_.setter
+    def threshold_(self, value: float) -> None:
+        if not np.isfinite(value):
+            raise ValueError(f"threshold_={value} given; a finite number is needed.")
+        self._threshold = float(value)
+
+    def predict(self, images: Any) -> NDArray[np.int_]:
+        """Eq. 3: 1 (abnormal) where the score > ``threshold_``, else 0; (N,) int.
+
+        Raises:
+            NotReady: There is no threshold; calibrate() sets one.
+        """
+        threshold = self.threshold_
+        return (self.decision_function(images) > threshold).astype(int)
+
+    def p_values(self, images: Any) -> NDArray[np.float64]:
+        """Split conformal p-values against the calibration images: (N,) in (0, 1], lower is more abnormal.
+
+        See `ccb_lib.thresholds.conformal_p_values` for the guarantee.
+        """
+        return conformal_p_values(self.decision_function(images), self.calibration_scores_)
+
+    @abstractmethod
+    def reconstruct(self, images: Any) -> Tensor:
+        """Rebuild images: (N, C, H, W) uint8 on the CPU."""
+
+    @abstractmethod
+    def anomaly_map(self, images: Any) -> NDArray[np.float32]:
+        """Squared error of each pixel, in units of the networks' range [-1, 1]: (N, H, W) float32."""
+
+    # ── files ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @abstractmethod
+    def _state(self) -> dict[str, Tensor]:
+        """Return everything learnt, by name."""
+
+    @abstractmethod
+    def _load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Take up what `_state` gave; ``image_size_`` and ``channels_`` are set."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the detector to one safetensors file, settings and calibration in its header; no pickle.
+
+        Raises:
+            NotReady: The detector was not fitted.
+            OSError: The folder cannot be written to.
+        """
+        self._check_fitted()
+        terms = self.calibration_terms_
+        header = {
+            "kind": "detector",
+            "version": FORMAT_VERSION,
+            "method": self.method,
+            "settings": {**self.get_params(), "device": "auto"},
+            "image_size": self.image_size_,
+            "channels": self.channels_,
+            "history": self.history_,
+            "calibration": terms and {"image": terms.image.tolist(), "latent": terms.latent.tolist()},
+            "false_alarms": self.false_alarms_,
+            "threshold": self._threshold,
+        }
+        save_tensors(path, self._state(), header)
+
+    def _check_fitted(self) -> tuple[int, int]:
+        """Return image size and channels of what the detector learnt from."""
+        if self.image_size_ is None or self.channels_ is None:
+            raise NotReady(
+                f"This {type(self).__name__} was not fitted. Call fit(images) first, or load_detector(path)."
+            )
+        return self.image_size_, self.channels_
+
+    def _own_images(self, images: Any) -> Tensor:
+        size, channels = self._check_fitted()
+        return as_images(images, image_size=size, channels=channels)
+
+
+def choose_device(device: str) -> torch.device:
+    """Turn ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` into a device.
+
+    Raises:
+        ValueError: No such device, or it is not on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={device!r} cannot be used here ({reason}). Use 'auto' or 'cpu'.") from error
+    return chosen

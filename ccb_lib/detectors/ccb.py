@@ -1,0 +1,120 @@
+"""The paper's method: an adversarial autoencoder whose skips are chains of convolution blocks."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
+from ccb_lib.losses import adversarial_loss, discriminator_loss, latent_loss, similarity_loss, total_loss
+from ccb_lib.networks import LEVELS, Discriminator, Generator
+from ccb_lib.scores import distance
+from ccb_lib.training import Losses
+
+
+@dataclass(kw_only=True, eq=False)
+class CCB(AdversarialDetector):
+    """The improved adversarial autoencoder of Zhang et al., J Digit Imaging 2022.
+
+    No code of the authors is public. Defaults follow the paper where it speaks, and its ancestor Skip-GANomaly where
+    it is silent; each such choice is an argument, and the chapter on training names them all.
+
+    Attributes:
+        chain: Length of each skip's chain, from shallow to deep (the paper prints deep to shallow): 0 is a plain skip,
+            ``None`` no skip.
+        chain_init: ``"he"`` or ``"dcgan"``, how the chains' weights start.
+        chain_batch_norm: Batch norm inside the chains.
+        chain_residual: Residual sums inside the chains.
+        dropout: Rate in the two deepest decoder blocks, 0 to under 1.
+        similarity: Eq. 5 as ``"l2"``, ``"l1"`` or ``"norm"``.
+        loss_weights: (λs, λadv, λlat) of Eq. 7.
+        image_distance: D1 of Eq. 2, ``"l2"`` or ``"l1"``.
+        latent_distance: D2 of Eq. 2, ``"l2"`` or ``"l1"``.
+        latent: Length of z.
+    """
+
+    method: ClassVar[str] = "ccb"
+
+    chain: tuple[int | None, ...] = (4, 3, 2, 1)
+    chain_init: str = "he"
+    chain_batch_norm: bool = False
+    chain_residual: bool = False
+    dropout: float = 0.5
+    similarity: str = "l2"
+    loss_weights: tuple[float, float, float] = (50.0, 1.0, 1.0)
+    image_distance: str = "l2"
+    latent_distance: str = "l2"
+    latent: int = 100
+
+    def __post_init__(self) -> None:
+        """Check the settings; see `Detector`."""
+        super().__post_init__()
+        self.chain = tuple(self.chain)
+        self.loss_weights = tuple(self.loss_weights)
+        lengths = all(length is None or (isinstance(length, int) and length >= 0) for length in self.chain)
+        self._need(len(self.chain) == LEVELS and lengths, "chain", f"{LEVELS} lengths from 0, or None for no skip,")
+        self._need(self.chain_init in ("he", "dcgan"), "chain_init", "'he' or 'dcgan'")
+        self._need(0 <= self.dropout < 1, "dropout", "a rate from 0 to under 1")
+        self._need(self.similarity in ("l2", "l1", "norm"), "similarity", "'l2', 'l1' or 'norm'")
+        weights = len(self.loss_weights) == 3 and all(weight >= 0 for weight in self.loss_weights)
+        self._need(weights, "loss_weights", "three weights from 0, (λs, λadv, λlat),")
+        for name in ("image_distance", "latent_distance"):
+            self._need(getattr(self, name) in ("l2", "l1"), name, "'l2' or 'l1'")
+        self._need(isinstance(self.latent, int) and self.latent >= 1, "latent", "a whole number from 1")
+
+    def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
+        """Make G and D of Fig. 1 with fresh weights."""
+        generator = Generator(
+            channels,
+            self.width,
+            self.chain,
+            chain_init=self.chain_init,
+            chain_batch_norm=self.chain_batch_norm,
+            chain_residual=self.chain_residual,
+            dropout=self.dropout,
+        )
+        return {
+            "generator": generator,
+            "discriminator": Discriminator(channels, image_size, self.width, self.latent),
+        }
+
+    def training_step(self, x: Tensor) -> Losses:
+        """D learns by Eq. 4 on x and a detached x̂; then G by Eq. 7. The latent loss reaches G alone."""
+        discriminator = self.networks_["discriminator"]
+        x_hat = self.networks_["generator"](x)
+
+        real_logits, _ = discriminator(x)
+        fake_logits, _ = discriminator(x_hat.detach())
+        d_loss = discriminator_loss(real_logits, fake_logits)
+        self._step("discriminator", d_loss)
+
+        with torch.no_grad():
+            _, z = discriminator(x)
+        with frozen(discriminator):
+            fake_logits, z_hat = discriminator(x_hat)
+            similarity = similarity_loss(x, x_hat, self.similarity)
+            adversarial = adversarial_loss(fake_logits)
+            latent = latent_loss(z, z_hat)
+            total = total_loss(similarity, adversarial, latent, self.loss_weights)
+            self._step("generator", total)
+
+        losses = {
+            "discriminator": d_loss,
+            "similarity": similarity,
+            "adversarial": adversarial,
+            "latent": latent,
+            "total": total,
+        }
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def rebuild(self, x: Tensor) -> Tensor:
+        """M of Eq. 1: x → x̂."""
+        return self.networks_["generator"](x)
+
+    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both terms of Eq. 2: distance of x and x̂ in pixels, and of z and ẑ in D's features."""
+        x_hat = self.rebuild(x)
+        _, z = self.networks_["discriminator"](x)
+        _, z_hat = self.networks_["discriminator"](x_hat)
+        return distance(x, x_hat, self.image_distance), distance(z, z_hat, self.latent_distance)

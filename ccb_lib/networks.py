@@ -1,0 +1,200 @@
+"""Figs. 1–3: down and up blocks, the chain of convolution blocks, the U-shaped generator and the discriminator."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+LEVELS = 4  # skips: every encoder layer but the bottleneck has one
+
+Chain = Sequence[int | None]
+
+
+def down_block(inputs: int, outputs: int, *, batch_norm: bool = True, activation: bool = True) -> nn.Sequential:
+    """Halve the size: conv 4×4 stride 2 → batch norm → LeakyReLU 0.2 (Fig. 3, left)."""
+    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)]
+    if batch_norm:
+        layers.append(nn.BatchNorm2d(outputs))
+    if activation:
+        layers.append(nn.LeakyReLU(0.2))
+    return nn.Sequential(*layers)
+
+
+def up_block(inputs: int, outputs: int, *, dropout: float = 0.0) -> nn.Sequential:
+    """Double the size: ReLU → transposed conv 4×4 stride 2 → batch norm (→ dropout) (Fig. 3, right).
+
+    The ReLU comes first, as in pix2pix, so that it acts on decoder map and skip alike.
+    """
+    layers = [
+        nn.ReLU(),
+        nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+    ]
+    return nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else []))
+
+
+class ConvBlock(nn.Module):
+    """One block of a chain: 3×3 conv → ReLU, size and channels kept (Fig. 2).
+
+    Args:
+        channels: C, of input and output.
+        batch_norm: Put a batch norm between convolution and ReLU.
+        residual: Add the input to the output: the other reading of the paper's "direct connections".
+    """
+
+    def __init__(self, channels: int, *, batch_norm: bool = False, residual: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm = nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, C, H, W)."""
+        y = self.norm(self.conv(x)).relu()
+        return x + y if self.residual else y
+
+
+class ChainOfConvBlocks(nn.Sequential):
+    """The CCB of Fig. 2: ``length`` blocks in a line between an encoder layer and its decoder layer.
+
+    Length 0 is the identity, the plain skip of a U-Net.
+    """
+
+    def __init__(self, channels: int, length: int, *, batch_norm: bool = False, residual: bool = False) -> None:
+        super().__init__(*(ConvBlock(channels, batch_norm=batch_norm, residual=residual) for _ in range(length)))
+
+
+class Generator(nn.Module):
+    """G of Fig. 1: five blocks down, five up, a chain of convolution blocks on each of four skips.
+
+    At 32 px and ``width=64`` (channels × height × width):
+    3×32×32 → 64×16×16 → 128×8×8 → 256×4×4 → 512×2×2 → 512×1×1, and back.
+
+    Args:
+        channels: 1 or 3.
+        width: Channels of the first block; the others have 2, 4, 8 and 8 times as many.
+        chain: Length of each skip's chain from shallow to deep: 0 is a plain skip, ``None`` no skip at all.
+            The paper prints the lengths from bottom to top, so its [1, 2, 3, 4] is (4, 3, 2, 1) here.
+        chain_init: ``"he"`` draws a chain's weights so that its signal keeps its size; ``"dcgan"`` from N(0, 0.02)
+            as everywhere else.
+        chain_batch_norm: Batch norm inside the chains.
+        chain_residual: Residual sums inside the chains.
+        dropout: Rate in the two deepest decoder blocks, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        width: int = 64,
+        chain: Chain = (4, 3, 2, 1),
+        *,
+        chain_init: str = "he",
+        chain_batch_norm: bool = False,
+        chain_residual: bool = False,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
+        self.encoder = nn.ModuleList([down_block(channels, widths[0], batch_norm=False)])
+        self.encoder.extend(down_block(a, b) for a, b in pairwise(widths[:4]))
+        # The bottleneck ends in the ReLU that opens the decoder, so it has no activation of its own.
+        self.encoder.append(down_block(widths[3], widths[4], batch_norm=False, activation=False))
+
+        self.skips = nn.ModuleList(
+            nn.Module()
+            if length is None
+            else ChainOfConvBlocks(w, length, batch_norm=chain_batch_norm, residual=chain_residual)
+            for w, length in zip(widths, chain, strict=False)
+        )
+        self.has_skip = [length is not None for length in chain]
+
+        # Decoder block k doubles the size of what comes up and of skip 4 − k beside it.
+        beside = [0] + [w if has else 0 for w, has in zip(widths[3::-1], self.has_skip[::-1], strict=True)]
+        outputs = [*widths[3::-1], channels]
+        inputs = [widths[4], *widths[3::-1]]
+        self.decoder = nn.ModuleList(
+            up_block(inputs[k] + beside[k], outputs[k], dropout=dropout if k < 2 else 0.0) for k in range(4)
+        )
+        self.decoder.append(
+            nn.Sequential(
+                nn.ReLU(),
+                nn.ConvTranspose2d(inputs[4] + beside[4], channels, 4, stride=2, padding=1),
+                nn.Tanh(),
+            )
+        )
+        initialise(self)
+        if chain_init == "he":
+            for module in self.skips.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """(B, C, H, W) in [-1, 1] → the five encoder maps, shallow to deep; the last is the bottleneck."""
+        maps = []
+        for block in self.encoder:
+            x = block(x)
+            maps.append(x)
+        return maps
+
+    def decode(self, maps: list[Tensor]) -> list[Tensor]:
+        """Encoder maps, shallow to deep → the five decoder maps, deep to shallow; the last is x̂ in [-1, 1]."""
+        y = maps[-1]
+        decoded = []
+        for k, block in enumerate(self.decoder):
+            if k > 0 and self.has_skip[LEVELS - k]:
+                y = torch.cat([y, self.skips[LEVELS - k](maps[LEVELS - k])], dim=1)
+            y = block(y)
+            decoded.append(y)
+        return decoded
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) in [-1, 1] → x̂ of the same shape and range (Eq. 1)."""
+        return self.decode(self.encode(x))[-1]
+
+
+class Discriminator(nn.Module):
+    """D of Fig. 1: tells x from x̂, and gives the features z and ẑ on the way (Eq. 1).
+
+    Blocks halve the size down to 4×4 (three at 32 px, four at 64, five at 128), doubling the channels; a 4×4 conv
+    makes z, and a 3×3 conv one logit.
+
+    Args:
+        channels: 1 or 3.
+        image_size: 32, 64 or 128.
+        width: Channels of the first block.
+        latent: Length of z.
+    """
+
+    def __init__(self, channels: int = 3, image_size: int = 32, width: int = 64, latent: int = 100) -> None:
+        super().__init__()
+        widths = [width * 2**k for k in range(image_size.bit_length() - 3)]  # 32 → 3 blocks
+        blocks = [down_block(channels, widths[0], batch_norm=False)]
+        blocks += [down_block(a, b) for a, b in pairwise(widths)]
+        self.blocks = nn.Sequential(*blocks)
+        self.features = nn.Conv2d(widths[-1], latent, 4, bias=False)
+        self.logit = nn.Conv2d(latent, 1, 3, padding=1, bias=False)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) in [-1, 1] → logits (B,), higher is more real, and z (B, latent, 1, 1)."""
+        z = self.features(self.blocks(x))
+        return self.logit(z).flatten(), z
+
+
+def initialise(network: nn.Module) -> None:
+    """DCGAN's start: convolutions from N(0, 0.02), batch norms from N(1, 0.02), biases 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)

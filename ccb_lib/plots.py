@@ -1,0 +1,130 @@
+"""Pictures of images, networks and training. Each returns its figure and needs no display."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+
+from ccb_lib.images import as_images
+from ccb_lib.networks import LEVELS, Generator, count_parameters
+from ccb_lib.plot_style import CLASS_COLOURS, GREY, STYLE
+
+_TEAL = "#44aa99"
+NORMAL, ABNORMAL, NEUTRAL = CLASS_COLOURS["normal"], CLASS_COLOURS["abnormal"], GREY
+
+
+def use_style() -> None:
+    """Set the book's look for all figures that follow."""
+    plt.rcParams.update(STYLE)
+
+
+def image_grid(rows: Mapping[str, Any], *, titles: Sequence[str] = (), maximum: float | None = None) -> Figure:
+    """Draw rows of images: originals, reconstructions, error maps.
+
+    Args:
+        rows: A label and its images for each row: anything that `as_images` takes, or float (N, H, W) maps, which are
+            drawn in false colours on one scale.
+        titles: One above each column.
+        maximum: Top of the maps' scale; their largest value by default.
+    """
+    columns = max(len(images) for images in rows.values())
+    figure, axes = plt.subplots(
+        len(rows), columns, squeeze=False, figsize=(0.85 * columns + 0.9, 0.85 * len(rows) + 0.3), layout="constrained"
+    )
+    plt.close(figure)  # a notebook shows it once, as the value of its cell
+    maps = [np.asarray(images) for images in rows.values() if _is_map(images)]
+    top = maximum or max((float(m.max()) for m in maps), default=1.0)
+    for line, (label, images) in zip(axes, rows.items(), strict=True):
+        for axis in line:
+            axis.set_axis_off()
+        if _is_map(images):
+            for axis, image in zip(line, np.asarray(images), strict=False):
+                axis.imshow(image, cmap="magma", vmin=0, vmax=top)
+        else:
+            for axis, image in zip(line, as_images(images).cpu().permute(0, 2, 3, 1).numpy(), strict=False):
+                axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+        line[0].text(-0.12, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=9)
+    for axis, title in zip(axes[0], titles, strict=False):
+        axis.set_title(title, fontsize=8, loc="center")
+    return figure
+
+
+def _is_map(images: Any) -> bool:
+    return np.asarray(images).dtype.kind == "f"
+
+
+def loss_curves(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Draw each loss of ``detector.history_`` over the epochs, one panel a loss, each on its own scale."""
+    names = [name for name in history[0] if name not in ("epoch", "seconds")]
+    figure, axes = plt.subplots(
+        1, len(names), sharex=True, squeeze=False, figsize=(2.1 * len(names), 2.1), layout="constrained"
+    )
+    plt.close(figure)  # a notebook shows it once, as the value of its cell
+    epochs = [line["epoch"] for line in history]
+    for axis, name in zip(axes[0], names, strict=True):
+        axis.plot(epochs, [line[name] for line in history], color=NORMAL)
+        axis.set_title(name)
+        axis.set_xlabel("epoch")
+        axis.set_ylim(bottom=0)
+    return figure
+
+
+def draw_generator(generator: Generator, image_size: int = 32) -> Figure:
+    """Draw Figs. 1–3 from a real generator: its maps' sizes, its chains block by block, its parameters.
+
+    Args:
+        generator: Whose modules are read.
+        image_size: Height and width that it is fed with, in pixels.
+    """
+    channels = generator.encoder[0][0].in_channels
+    widths = [block[0].out_channels for block in generator.encoder]
+    lengths = [len(skip) if has else None for skip, has in zip(generator.skips, generator.has_skip, strict=True)]
+    figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
+    plt.close(figure)  # a notebook shows it once, as the value of its cell
+    axis.set(xlim=(-0.5, 10.5), ylim=(-5.75, 0.75))
+    axis.set_axis_off()
+
+    def box(x: float, y: float, text: str, colour: str, wide: float = 1.7) -> None:
+        axis.add_patch(
+            FancyBboxPatch(
+                (x - wide / 2, y - 0.24), wide, 0.48, boxstyle="round,pad=0.04", fc=colour, ec="none", alpha=0.9
+            )
+        )
+        axis.text(x, y, text, ha="center", va="center", fontsize=8.5, color="white")
+
+    def arrow(a: tuple[float, float], b: tuple[float, float], colour: str = NEUTRAL) -> None:
+        axis.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=9, color=colour, linewidth=1.1))
+
+    def size(level: int) -> str:
+        side = image_size >> level
+        return f"{([channels, *widths])[level]}×{side}×{side}"
+
+    box(0.5, 0, f"x  {size(0)}", NEUTRAL)
+    box(9.5, 0, f"x̂  {size(0)}", NEUTRAL)
+    for level in range(1, LEVELS + 1):
+        y, length = -level, lengths[level - 1]
+        box(0.5, y, size(level), NORMAL)
+        box(9.5, y, size(level), _TEAL)
+        arrow((0.5, y + 0.72), (0.5, y + 0.3))
+        arrow((9.5, y + 0.3), (9.5, y + 0.72))
+        if length is None:
+            axis.text(5, y, "no skip", ha="center", va="center", fontsize=8, color=NEUTRAL)
+            continue
+        arrow((1.45, y), (8.55, y), ABNORMAL if length else NEUTRAL)
+        shown = min(length, 12)
+        for k in range(shown):
+            left = 5 + (k - shown / 2) * 0.46 + 0.04
+            axis.add_patch(Rectangle((left, y - 0.17), 0.38, 0.34, fc=ABNORMAL, ec="white", linewidth=1, zorder=3))
+        blocks = {0: "plain skip", 1: "1 block"}.get(length, f"{length} blocks")
+        axis.text(5, y + 0.24, f"{blocks}, {count_parameters(generator.skips[level - 1]):,} parameters",
+                  ha="center", va="bottom", fontsize=7.5, color="black")  # fmt: skip
+    box(5, -5.2, f"bottleneck  {size(5)}", "black", 2.6)
+    arrow((0.5, -4.3), (3.6, -5.2))
+    arrow((6.4, -5.2), (9.5, -4.3))
+    axis.text(0.5, 0.45, "encoder", ha="center", fontsize=9, color=NORMAL)
+    axis.text(9.5, 0.45, "decoder", ha="center", fontsize=9, color=_TEAL)
+    axis.text(5, 0.1, f"G: {count_parameters(generator):,} parameters", ha="center", fontsize=9)
+    return figure

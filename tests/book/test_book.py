@@ -1,0 +1,74 @@
+"""The chapters as files, and the pages once they are built."""
+
+import os
+import re
+from pathlib import Path
+
+import jupytext
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
+CHAPTERS = [page for page in PAGES if "jupytext" in (ROOT / f"{page}.md").read_text()]
+
+
+@pytest.fixture(scope="module")
+def html():
+    folder = ROOT / "_build" / "html"
+    if not (folder / "index.html").is_file():
+        if os.environ.get("CCB_REQUIRE_BOOK"):
+            pytest.fail("CCB_REQUIRE_BOOK is set, but the book is not built")
+        pytest.skip("the book is not built (make book)")
+    return folder
+
+
+def test_every_text_is_in_the_table_of_contents():
+    assert {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")} == set(PAGES)
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_a_chapter_opens_as_a_notebook(page):
+    notebook = jupytext.read(ROOT / f"{page}.md")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code
+    assert notebook.metadata["kernelspec"]["name"] == "python3"
+    if page != "book/status":
+        assert (
+            f"{{nb-download}}`this page as a notebook <{Path(page).name}.ipynb>`" in (ROOT / f"{page}.md").read_text()
+        )
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_between_two_cells_stands_prose_and_cells_are_short(page):
+    code = [cell for cell in jupytext.read(ROOT / f"{page}.md").cells if cell.cell_type == "code"]
+    lengths = sorted(len(cell.source.splitlines()) for cell in code)
+    assert lengths[len(lengths) // 2] <= 6
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_built_page_takes_nothing_from_the_web(html, page):
+    text = (html / f"{page}.html").read_text()
+    loads = re.findall(r'<(?:script|img|iframe|source)[^>]*\bsrc="([^"]+)"', text)
+    loads += re.findall(r'<link[^>]*\brel="(?:stylesheet|preload|icon)"[^>]*\bhref="([^"]+)"', text)
+    assert loads
+    assert [load for load in loads if re.match(r"(https?:)?//", load)] == []
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_a_built_chapter_was_executed_and_offers_its_notebook(html, page):
+    text = (html / f"{page}.html").read_text()
+    assert "Traceback" not in text
+    assert "cell_output" in text
+    if page != "book/status":
+        link = re.search(r'href="([^"]+\.ipynb)"', text)
+        assert link
+        downloaded = jupytext.read((html / page).parent / link.group(1))
+        assert any(cell.get("outputs") for cell in downloaded.cells)
+
+
+def test_the_repository_speaks_of_the_project_alone():
+    """No paths of one machine in anything that is published."""
+    for path in [*ROOT.glob("book/*.md"), *ROOT.glob("ccb_lib/**/*.py"), ROOT / "README.md", ROOT / "Makefile"]:
+        assert not re.search(r"/(home|root|work|Users)/\w+", path.read_text()), path

@@ -1,0 +1,31 @@
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+
+from ccb_lib.networks import Generator
+from ccb_lib.plots import draw_generator, image_grid, loss_curves
+
+
+def texts(figure):
+    return [t.get_text() for t in figure.axes[0].texts]
+
+
+def test_the_drawing_reads_the_real_modules():
+    found = " | ".join(texts(draw_generator(Generator(1, 8, (5, 0, None, 1)), image_size=64)))
+    for part in ("x  1×64×64", "8×32×32", "64×4×4", "5 blocks, 2,920", "plain skip", "no skip", "bottleneck  64×2×2"):
+        assert part in found
+
+
+def test_image_grid_draws_pictures_as_they_are_and_maps_on_one_scale(digits):
+    maps = np.random.default_rng(0).random((3, 32, 32)).astype(np.float32)
+    figure = image_grid({"x": digits.test[:3], "error": maps}, titles=["a", "b", "c"])
+    shown = [axis.images[0] for axis in figure.axes]
+    assert np.array_equal(shown[0].get_array(), digits.test[0, 0])
+    assert {image.get_clim() for image in shown[3:]} == {(0, float(maps.max()))}
+
+
+def test_loss_curves_draw_the_history():
+    figure = loss_curves([{"epoch": 1, "total": 3.0, "seconds": 1}, {"epoch": 2, "total": 2.0, "seconds": 1}])
+    assert [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes] == ["total"]
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [3, 2]
