@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ccb_lib.datasets import AnomalySplit, load_dataset
     from ccb_lib.detectors import load_detector
+    from ccb_lib.detectors.anogan import AnoGAN
     from ccb_lib.detectors.ccb import CCB
+    from ccb_lib.detectors.egbad import EGBAD
+    from ccb_lib.detectors.ganomaly import GANomaly
+    from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
+    from ccb_lib.detectors.trivial import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
     from ccb_lib.paper import printed
     from ccb_lib.scores import ScoreTerms
 
@@ -24,12 +29,36 @@ _HOME_OF = {
     "AnomalySplit": "ccb_lib.datasets",
     "load_dataset": "ccb_lib.datasets",
     "load_detector": "ccb_lib.detectors",
+    "AnoGAN": "ccb_lib.detectors.anogan",
     "CCB": "ccb_lib.detectors.ccb",
+    "EGBAD": "ccb_lib.detectors.egbad",
+    "GANomaly": "ccb_lib.detectors.ganomaly",
+    "SkipGANomaly": "ccb_lib.detectors.skip_ganomaly",
+    "MeanIntensity": "ccb_lib.detectors.trivial",
+    "NearestNeighbours": "ccb_lib.detectors.trivial",
+    "PNGBytes": "ccb_lib.detectors.trivial",
+    "PixelPCA": "ccb_lib.detectors.trivial",
     "ScoreTerms": "ccb_lib.scores",
     "printed": "ccb_lib.paper",
 }
 
-__all__ = ["CCB", "AnomalySplit", "ScoreTerms", "__version__", "load_dataset", "load_detector", "printed"]
+__all__ = [
+    "CCB",
+    "EGBAD",
+    "AnoGAN",
+    "AnomalySplit",
+    "GANomaly",
+    "MeanIntensity",
+    "NearestNeighbours",
+    "PNGBytes",
+    "PixelPCA",
+    "ScoreTerms",
+    "SkipGANomaly",
+    "__version__",
+    "load_dataset",
+    "load_detector",
+    "printed",
+]
 
 
 def __getattr__(name: str) -> Any:
