@@ -32,8 +32,8 @@ class Protocol:
 
     Attributes:
         name: What tables call it.
-        batch_norm: ``"running"`` statistics of training; ``"recomputed"`` on the training normals with the final weights;
-            or the test ``"batch"``'s own, as networks left in training mode use.
+        batch_norm: ``"running"`` statistics of training; ``"recomputed"`` on the training normals with the final
+            weights; or the test ``"batch"``'s own, as networks left in training mode use.
         dropout: Whether dropout is active.
         order: ``"any"`` where it cannot matter; ``"normals then abnormals"``, the normals mixed;
             ``"normals by class then abnormals"``; ``"shuffled"``, all together by a fixed seed.
@@ -171,9 +171,9 @@ def evaluate(
     if chooses:
         if epochs is None:
             raise ValueError(
-                f"Protocol {protocol.name!r} takes the best epoch by test AUC, and this detector has only its last. Record "
-                "the epochs while training: recorder = EpochScores(split, [protocol]); fit(…, on_epoch_end=recorder); "
-                "evaluate(…, epochs=recorder)."
+                f"Protocol {protocol.name!r} takes the best epoch by test AUC, and this detector has only its last. "
+                "Record the epochs while training: recorder = EpochScores(split, [protocol]); "
+                "fit(…, on_epoch_end=recorder); evaluate(…, epochs=recorder)."
             )
         best = epochs.best(protocol)
         terms, calibration, epoch = best.terms, best.calibration, best.epoch
