@@ -160,8 +160,8 @@ def _packed_all(results: Iterable[Result]) -> tuple[dict[str, Tensor], dict[str,
 def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Path) -> dict[str, Result]:
     if header.get("kind") != "results" or header.get("version") != _VERSION:
         raise ValueError(
-            f"{path} holds {header.get('kind')!r}, version {header.get('version')!r}; results of version {_VERSION} are "
-            "needed. Use the ccb_lib that wrote it, or run the table again."
+            f"{path} holds {header.get('kind')!r}, version {header.get('version')!r}; results of version {_VERSION} "
+            "are needed. Use the ccb_lib that wrote it, or run the table again."
         )
     sets: dict[str, TestSet] = {}
     results = {}
