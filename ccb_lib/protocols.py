@@ -103,7 +103,7 @@ WALK: tuple[Protocol, ...] = (
 ASIDES: tuple[Protocol, ...] = (
     replace(RELEASED, name="released, shuffled", order="shuffled"),
     replace(RELEASED, name="released, normals by class", order="normals by class then abnormals"),
-    replace(RELEASED, name="released, one at a time", batch_size=1),
+    replace(RELEASED, name="released, one at a time, last epoch", batch_size=1, epoch="last"),
     replace(CLEAN, name="clean, statistics recomputed", batch_norm="recomputed"),
     replace(CLEAN, name="clean, best epoch (oracle)", epoch="best by test AUC"),
     replace(CLEAN, name="clean, oracle φ", threshold="oracle"),

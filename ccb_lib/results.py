@@ -24,9 +24,10 @@ PRINTED_NAMES = {
     "ccb": "CCB",
 }
 FALSE_ALARMS = 0.05
+_OF_NETWORKS = ("epochs", "width", "similarity", "chain_init")
 _CHOICES = ("epochs", "limit", "width", "similarity", "chain_init", "image_size", "normal")
-PAPER = {"epochs": 50, "limit": None}
-"""What a run must have had to stand in a table's main cells; trivial scores have no epochs."""
+PAPER = {"epochs": 50} | dict.fromkeys(_CHOICES[1:])
+"""What a run must have had to stand in a table's main cells: the paper's epochs, and every other choice its default."""
 
 
 def load_results(
@@ -124,7 +125,7 @@ def _row(
 
 
 def at_settings(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Keep the rows whose runs had these settings; a setting that a method does not have is passed over.
+    """Keep the rows whose runs had these settings; trivial scores need not have those of networks.
 
     Args:
         frame: Of `load_results`.
@@ -134,7 +135,7 @@ def at_settings(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFram
     keep = pd.Series(True, index=frame.index)
     for name, value in settings.items():
         same = frame[name].isna() if value is None else frame[name] == value
-        keep &= same | (trivial if name != "limit" else False)
+        keep &= same | (trivial if name in _OF_NETWORKS else False)
     return frame[keep]
 
 
@@ -151,7 +152,7 @@ def table(
     Args:
         number: 1 to 7.
         protocol: Under which.
-        settings: What runs must have had; the paper's 50 epochs on all images by default.
+        settings: What runs must have had; the paper's by default.
         alpha: Of Eq. 2; the method's own by default.
         folder: Of the stored results.
 

@@ -191,7 +191,7 @@ class TestTable1:
         assert set(frame[frame["imposed"]]["method"]) == {"egbad"}
 
     def test_table_and_comparison(self, results):
-        settings = {"epochs": 2, "limit": 48}
+        settings = {"epochs": 2, "limit": 48, "width": 2}
         laid_out = table(1, settings=settings, folder=results)
         assert laid_out.loc["ccb", ("frog", "seeds")] == 1
         frame = load_results(1, folder=results)
@@ -208,7 +208,7 @@ class TestTable1:
         assert compare(1, folder=results)[["released", "clean"]].isna().all(axis=None)
 
     def test_placebo_takes_the_classes_own_detectors(self, results):
-        frame = placebo(settings={"epochs": 2, "limit": 48}, folder=results)
+        frame = placebo(settings={"epochs": 2, "limit": 48, "width": 2}, folder=results)
         assert frame.loc[("ccb", "airplane"), "detectors"] == 1  # of frog's
         assert frame.loc[("ccb", "cat"), "detectors"] == 2
         assert np.isnan(frame.loc[("ccb", "cat"), "clean"])
@@ -216,7 +216,7 @@ class TestTable1:
         assert (frame["unseen adds"] == frame["clean"] - frame["placebo"]).all()
 
     def test_explorer_cells(self, results):
-        cells = explorer_cells(1, settings={"epochs": 2, "limit": 48}, folder=results, methods=["ccb"])
+        cells = explorer_cells(1, settings={"epochs": 2, "limit": 48, "width": 2}, folder=results, methods=["ccb"])
         assert set(cells) == {("CCB", "airplane"), ("CCB", "frog")}
         scores, labels, thresholds = cells["CCB", "frog"]
         assert len(scores) == len(labels)
@@ -250,7 +250,7 @@ def test_tables_4_and_6_on_real_images(raw_data, tmp_path):
     frame = load_results(4, folder=tmp_path)
     assert set(frame["method"]) == {"ccb", "png-bytes"}
     assert frame["f1"].between(0, 1).all()
-    assert len(table(6, settings={"epochs": 2, "limit": 48}, folder=tmp_path).dropna(how="all")) == 2
+    assert len(table(6, settings={"epochs": 2, "limit": 48, "width": 2}, folder=tmp_path).dropna(how="all")) == 2
 
 
 def test_no_results_is_an_empty_table_not_an_error(tmp_path):
