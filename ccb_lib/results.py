@@ -25,8 +25,8 @@ PRINTED_NAMES = {
 }
 FALSE_ALARMS = 0.05
 _OF_NETWORKS = ("epochs", "width", "similarity", "chain_init")
-_CHOICES = ("epochs", "limit", "width", "similarity", "chain_init", "image_size", "normal")
-PAPER = {"epochs": 50} | dict.fromkeys(_CHOICES[1:])
+CHOICES = ("epochs", "limit", "width", "similarity", "chain_init", "image_size", "normal")
+PAPER = {"epochs": 50} | dict.fromkeys(CHOICES[1:])
 """What a run must have had to stand in a table's main cells: the paper's epochs, and every other choice its default."""
 
 
@@ -71,7 +71,7 @@ def load_results(
 
 _COLUMNS = (
     "dataset", "method", "chain", "abnormal", "seed", "protocol", "imposed", "alpha", "auc", "average_precision",
-    "prevalence", "accuracy", "f1", "threshold", "epoch", *_CHOICES, "device", "seconds", "key",
+    "prevalence", "accuracy", "f1", "threshold", "epoch", *CHOICES, "device", "seconds", "key",
 )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def _row(
         "f1": at_half.f1,
         "threshold": threshold,
         "epoch": scored.epoch,
-        **{name: settings.get(name) for name in _CHOICES},
+        **{name: settings.get(name) for name in CHOICES},
         "device": facts["device"],
         "seconds": facts["seconds"],
         "key": facts["key"],

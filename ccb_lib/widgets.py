@@ -1,7 +1,8 @@
 """The threshold explorer, live in a notebook; where no kernel runs, its page shows the same figures without one."""
 
+import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, Self
 
@@ -47,6 +48,13 @@ class ThresholdExplorer(ipywidgets.VBox):
     >>> explorer.metrics.precision
     >>> explorer.observe(lambda change: print(change["new"]), "metrics")
 
+    Args:
+        scores: (N,) scores, higher is more abnormal.
+        labels: (N,) bool or 0/1, true is abnormal; one kind alone will do.
+        thresholds: Named thresholds, each a button; it starts at the first, or without any in the middle.
+        prevalence: Share of abnormal images to weigh to at first; ``None`` is as tested.
+        title: Shown above.
+
     Attributes:
         threshold: φ, any number but NaN; abnormal if and only if score > φ. Set it, or observe it.
         prevalence: Share of abnormal images that precision, accuracy and F1 are weighed to, between 0 and 1; ``None``
@@ -54,6 +62,10 @@ class ThresholdExplorer(ipywidgets.VBox):
         choice: For an explorer of a table, the key shown, a tuple. Set it, or observe it.
         metrics: `ccb_lib.metrics.Metrics` at the threshold, counted anew from all scores; ``None`` where a key of a
             table was not run. Observe it.
+
+    Raises:
+        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is NaN, or a prevalence
+            outside 0…1.
     """
 
     threshold = traitlets.Float()
@@ -70,19 +82,6 @@ class ThresholdExplorer(ipywidgets.VBox):
         prevalence: float | None = None,
         title: str = TITLE,
     ) -> None:
-        """Explore one labelled set.
-
-        Args:
-            scores: (N,) scores, higher is more abnormal.
-            labels: (N,) bool or 0/1, true is abnormal; one kind alone will do.
-            thresholds: Named thresholds, each a button; it starts at the first, or without any in the middle.
-            prevalence: Share of abnormal images to weigh to at first; ``None`` is as tested.
-            title: Shown above.
-
-        Raises:
-            ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is no number, or a
-                prevalence outside 0…1.
-        """
         self._set_up({(): (scores, labels, thresholds or {})}, (), None, prevalence, title, 400)
 
     @classmethod
@@ -99,17 +98,16 @@ class ThresholdExplorer(ipywidgets.VBox):
         """Explore the labelled sets of a table, one at a time.
 
         Args:
-            table: By key, (scores, labels) or (scores, labels, thresholds). A key has one value for each axis; with
-                one axis it may be that value itself. An axis whose values are all floats (α, say) becomes a slider,
-                any other a list. Keys that are missing show as not run.
+            table: By key, (scores, labels) or (scores, labels, thresholds). A key has one value for each axis; an axis
+                whose values are all floats (α, say) becomes a slider. Keys that are missing show as not run.
             axes: What the parts of a key are called.
             choice: The key to start at; by default the first.
-            prevalence: Share of abnormal images to weigh to at first; ``None`` is as tested.
-            title: Shown above.
+            prevalence: As for one set.
+            title: As for one set.
             stops: How many thresholds each set offers where it has more distinct scores.
 
         Raises:
-            ValueError: An empty table, a key or entry that does not fit, or as for one set; the message names the key.
+            ValueError: A table that is empty or does not fit its axes, or as for one set; the key is named.
         """
         explorer = cls.__new__(cls)
         explorer._set_up(table, tuple(axes), choice, prevalence, title, stops)
@@ -134,7 +132,8 @@ class ThresholdExplorer(ipywidgets.VBox):
         self._values = [axis_values(self._steps, axis) for axis in range(len(axes))]
         self._writing = True  # while controls are being set to what is, they must not set what is
         self._make_controls()
-        super().__init__([self._head, self._choosers, self._plot, self._slider, self._at, self._panels, self._weigh])
+        choosers = [self._choosers] if axes else []
+        super().__init__([self._head, *choosers, self._plot, self._slider, self._at, self._panels, self._weigh])
         self.add_class("ccb-explorer")
         self.choice = choose(self._steps, axes, choice)
         self.prevalence = prevalence
@@ -173,38 +172,37 @@ class ThresholdExplorer(ipywidgets.VBox):
     def _enter(self, left: tuple | None) -> None:
         """Show the chosen set; keep the named threshold of the one that was left, else the threshold itself."""
         self._writing = True
-        steps = self._steps.get(self.choice)
-        if steps:
-            named = self._parts[self.choice][2]
-            before = self._parts[left][2] if left in self._parts else {}
-            kept = next((name for name, phi in before.items() if phi == self.threshold and name in named), None)
-            if kept is not None:
-                self.threshold = named[kept]
-            elif left is None:
-                self.threshold = next(iter(named.values()), steps.thresholds[steps.start])
-            self._offer(steps, named)
+        steps, named = self._steps.get(self.choice), self._parts.get(self.choice, ((), (), {}))[2]
+        for chooser, value in zip(self._choosers.children, self.choice, strict=True):
+            chooser.value = value
         for control in (self._slider, self._at, self._weigh):
             control.layout.display = None if steps else "none"
+        if steps:
+            self._offer(steps, named)
+        self._writing = False
+        before = self._parts[left][2] if left in self._parts else {}
+        kept = next((name for name, phi in before.items() if phi == self.threshold and name in named), None)
+        if kept is not None:
+            self.threshold = named[kept]
+        elif steps and left is None:
+            self.threshold = next(iter(named.values()), float(steps.thresholds[steps.start]))
         self._refresh()
 
     def _refresh(self) -> None:
         """Count at the threshold and write every figure."""
+        steps, metrics = self._steps.get(self.choice), None
+        figures = figures_of_nothing(self.choice)
         self._writing = True
-        try:
-            steps = self._steps.get(self.choice)
-            if steps is None:
-                figures = figures_of_nothing(self.choice)
-                self.set_trait("metrics", None)
-            else:
-                tp, fp = (int(alarms(rising, self.threshold)) for rising in self._rising[self.choice])
-                counts = {"tp": tp, "fp": fp, "tn": steps.normal - fp, "fn": steps.abnormal - tp}
-                figures = figures_at(steps, self.threshold, tp, fp, self.prevalence)
-                self._point_controls(steps)
-                self.set_trait("metrics", Metrics.from_counts(self.threshold, **counts, prevalence=self.prevalence))
-            self._plot.value = plot_html(steps, figures)
-            self._panels.value = panels_html(steps, figures)
-        finally:
-            self._writing = False
+        if steps:
+            tp, fp = (int(alarms(rising, self.threshold)) for rising in self._rising[self.choice])
+            counts = {"tp": tp, "fp": fp, "tn": steps.normal - fp, "fn": steps.abnormal - tp}
+            metrics = Metrics.from_counts(self.threshold, **counts, prevalence=self.prevalence)
+            figures = figures_at(steps, metrics)
+            self._point_controls(steps)
+        self._plot.value = plot_html(steps, figures)
+        self._panels.value = panels_html(steps, figures)
+        self._writing = False
+        self.set_trait("metrics", metrics)  # last: who is told may set a threshold in turn
 
     # ── controls ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -214,20 +212,19 @@ class ThresholdExplorer(ipywidgets.VBox):
         self._plot, self._panels = ipywidgets.HTML(), ipywidgets.HTML()
         wide = {"layout": {"width": "auto", "flex": "1 1 16rem"}, "style": {"description_width": "initial"}}
         self._choosers = _row([self._make_chooser(i, name, wide) for i, name in enumerate(self._axes)])
-        self._slider = ipywidgets.IntSlider(
-            description="Threshold", readout=False, style=wide["style"], layout={"width": "auto"}
-        )
-        self._slider.observe(self._on_slider, "value")
+        self._slider = ipywidgets.IntSlider(description="Threshold", readout=False, style=wide["style"])
+        self._slider.layout.width = "auto"
+        self._bind(self._slider, "threshold", lambda at: float(self._steps[self.choice].thresholds[at]))
         self._number = ipywidgets.FloatText(description="Threshold", style=wide["style"], layout={"width": "13rem"})
-        self._number.observe(self._on_number, "value")
+        self._bind(self._number, "threshold", float)
         self._named = ipywidgets.HBox()
         self._at = _row([self._number, self._named])
         self._share = ipywidgets.SelectionSlider(options=["–"], description="Prevalence", readout=False, **wide)
-        self._share.observe(self._on_share, "value")
+        self._bind(self._share, "prevalence", lambda share: None if share == self._tested() else share)
         self._percent = ipywidgets.BoundedFloatText(
             description="in percent", min=0.001, max=99.999, style=wide["style"], layout={"width": "11rem"}
         )
-        self._percent.observe(self._on_percent, "value")
+        self._bind(self._percent, "prevalence", lambda percent: percent / 100)
         self._as_tested = ipywidgets.Button(description="as in this test set")
         self._as_tested.on_click(lambda _: self.set_trait("prevalence", None))
         self._weigh = _row([self._share, self._percent, self._as_tested])
@@ -236,63 +233,50 @@ class ThresholdExplorer(ipywidgets.VBox):
         values = self._values[axis]
         options = [(str(value), value) for value in values]
         kind = ipywidgets.SelectionSlider if is_slider(values) else ipywidgets.Dropdown
-        chooser = kind(
-            options=options, description=str(name), **(wide if is_slider(values) else {"style": wide["style"]})
-        )
-
-        def chosen(change: dict[str, Any]) -> None:
-            if not self._writing:
-                self.choice = (*self.choice[:axis], change["new"], *self.choice[axis + 1 :])
-
-        chooser.observe(chosen, "value")
+        layout = wide if is_slider(values) else {"style": wide["style"]}
+        chooser = kind(options=options, description=str(name), **layout)
+        self._bind(chooser, "choice", lambda value: (*self.choice[:axis], value, *self.choice[axis + 1 :]))
         return chooser
+
+    def _make_button(self, name: str, phi: float) -> ipywidgets.Button:
+        button = ipywidgets.Button(description=name, layout={"width": "auto"}, tooltip=f"φ = {phi:.4g}")
+        button.on_click(lambda _: self.set_trait("threshold", phi))
+        return button
+
+    def _bind(self, control: ipywidgets.Widget, trait: str, meant: Callable[[Any], Any]) -> None:
+        """Let a control set a trait to what its value means."""
+
+        def set_trait(change: dict[str, Any]) -> None:
+            if not self._writing:
+                self.set_trait(trait, meant(change["new"]))
+
+        control.observe(set_trait, "value")
+
+    def _tested(self) -> float:
+        return self._steps[self.choice].tested
 
     def _offer(self, steps: Steps, named: Mapping[str, float]) -> None:
         """Fit the controls to a set: its stops, its named thresholds, its own prevalence."""
         self._slider.max = len(steps.thresholds) - 1
         self._named.children = [self._make_button(name, phi) for name, phi in named.items()]
-        shares = sorted({*PREVALENCES, _tested(steps)})
+        shares = sorted({*PREVALENCES, steps.tested})
         self._share.options = [(percent(share), share) for share in shares]
         for control in (self._share, self._percent, self._as_tested):
             control.disabled = not (steps.normal and steps.abnormal)
 
-    def _make_button(self, name: str, phi: float) -> ipywidgets.Button:
-        button = ipywidgets.Button(description=str(name), layout={"width": "auto"}, tooltip=f"φ = {phi:.4g}")
-        button.on_click(lambda _: self.set_trait("threshold", phi))
-        return button
-
     def _point_controls(self, steps: Steps) -> None:
         """Set the controls to what is."""
-        for chooser, value in zip(self._choosers.children, self.choice, strict=True):
-            chooser.value = value
-        self._slider.value = _nearest(steps.thresholds, self.threshold)
+        self._slider.value = steps.nearest(self.threshold)
         # A widget's message is JSON, which has no infinity; the outermost stop has the same verdicts.
         finite = math.isfinite(self.threshold)
         self._number.value = self.threshold if finite else float(steps.thresholds[self._slider.value])
         for button, phi in zip(self._named.children, self._parts[self.choice][2].values(), strict=True):
             (button.add_class if phi == self.threshold else button.remove_class)("ccb-on")
-        share = _tested(steps) if self.prevalence is None else self.prevalence
-        self._share.value = next(
-            (value for _, value in self._share.options if value >= share), self._share.options[-1][1]
-        )
+        share = steps.tested if self.prevalence is None else self.prevalence
+        shares = [value for _, value in self._share.options]
+        self._share.value = next((value for value in shares if value >= share), shares[-1])
         self._percent.value = float(percent(share).rstrip("\u00a0%"))
         (self._as_tested.add_class if self.prevalence is None else self._as_tested.remove_class)("ccb-on")
-
-    def _on_slider(self, change: dict[str, Any]) -> None:
-        if not self._writing:
-            self.threshold = float(self._steps[self.choice].thresholds[change["new"]])
-
-    def _on_number(self, change: dict[str, Any]) -> None:
-        if not self._writing:
-            self.threshold = change["new"]
-
-    def _on_share(self, change: dict[str, Any]) -> None:
-        if not self._writing:
-            self.prevalence = None if change["new"] == _tested(self._steps[self.choice]) else change["new"]
-
-    def _on_percent(self, change: dict[str, Any]) -> None:
-        if not self._writing:
-            self.prevalence = change["new"] / 100
 
     # ── the other face ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -320,11 +304,6 @@ def _row(controls: Sequence[ipywidgets.Widget]) -> ipywidgets.HBox:
     return row
 
 
-def _tested(steps: Steps) -> float:
-    return steps.abnormal / (steps.abnormal + steps.normal)
-
-
-def _nearest(rising: np.ndarray, value: float) -> int:
-    if math.isinf(value):
-        return 0 if value < 0 else len(rising) - 1
-    return int(np.abs(rising - value).argmin())
+# The widget base class hides it from notebooks behind (*args, **kwargs).
+_parameters = list(inspect.signature(ThresholdExplorer.__init__).parameters.values())[1:]
+ThresholdExplorer.__signature__ = inspect.Signature(_parameters)

@@ -44,8 +44,9 @@ def render(sets: Mapping[Key, Steps], axes: Sequence[str], choice: Key, *, preva
         "prevalences": PREVALENCES,
         "cells": {",".join(map(str, _numbers(values, key))): _cell(of_key) for key, of_key in sets.items()},
     }
-    at = steps.start
-    figures = figures_at(steps, steps.thresholds[at], int(steps.tp[at]), int(steps.fp[at]), prevalence)
+    at, tp, fp = steps.start, int(steps.tp[steps.start]), int(steps.fp[steps.start])
+    metrics = Metrics.from_counts(steps.thresholds[at], tp, fp, steps.normal - fp, steps.abnormal - tp, prevalence)
+    figures = figures_at(steps, metrics)
     choosers = [_chooser(axis, name, values[axis], choice[axis]) for axis, name in enumerate(axes)]
     return _template("page.html").substitute(
         title=escape(title),
@@ -59,20 +60,18 @@ def render(sets: Mapping[Key, Steps], axes: Sequence[str], choice: Key, *, preva
     )
 
 
-def figures_at(steps: Steps, threshold: float, tp: int, fp: int, prevalence: float | None) -> dict[str, str]:
+def figures_at(steps: Steps, metrics: Metrics) -> dict[str, str]:
     """Write every figure of one state as text: counts, rates, places in the drawings, the summary."""
-    metrics = Metrics.from_counts(threshold, tp, fp, steps.normal - fp, steps.abnormal - tp, prevalence)
-    tested = steps.abnormal / (steps.abnormal + steps.normal)
-    share = percent(tested if prevalence is None else prevalence)
+    share = percent(steps.tested if metrics.prevalence is None else metrics.prevalence)
     low, high = steps.axis
     return {
         **{name: f"{getattr(metrics, name):,}" for name in ("tp", "fp", "tn", "fn")},
         **{name: shown(getattr(metrics, name)) for name in RATES},
-        "prevalence": f"{share} prevalence" + (", as tested" if prevalence is None else ""),
+        "prevalence": share + (", as tested" if metrics.prevalence is None else ""),
         "summary": _summary(steps, metrics, share),
-        "x": f"{100 * min(1.0, max(0.0, (threshold - low) / (high - low))):.2f}%",
-        "roc_x": f"{ROC_SIZE * fp / max(1, steps.normal):.2f}",
-        "roc_y": f"{ROC_SIZE - ROC_SIZE * tp / max(1, steps.abnormal):.2f}",
+        "x": f"{100 * min(1.0, max(0.0, (metrics.threshold - low) / (high - low))):.2f}%",
+        "roc_x": f"{ROC_SIZE * metrics.fp / max(1, steps.normal):.2f}",
+        "roc_y": f"{ROC_SIZE - ROC_SIZE * metrics.tp / max(1, steps.abnormal):.2f}",
     }
 
 

@@ -91,7 +91,7 @@
       range.setAttribute("aria-valuetext", percent(share()) + (prevalence === null ? ", as in this test set" : ""));
       control("percent").value = parseFloat(percent(share()));
       control("as-tested").setAttribute("aria-pressed", prevalence === null);
-      show("prevalence", `${percent(share())} prevalence${prevalence === null ? ", as tested" : ""}`);
+      show("prevalence", percent(share()) + (prevalence === null ? ", as tested" : ""));
       for (const part of ["prevalence", "percent", "as-tested"]) control(part).disabled = !cell.abnormal || !cell.normal;
     }
 

@@ -78,11 +78,11 @@ class Steps:
         thresholds = checked_thresholds(thresholds)
         if stops < 10:
             raise ValueError(f"stops={stops} given; at least 10 are needed, and some hundreds move smoothly.")
-        if not np.isfinite(np.ptp(scores)):
+        if math.isinf(float(scores.max()) - float(scores.min())):
             raise ValueError(f"scores: from {scores.min():g} to {scores.max():g} is too wide for floats. Scale them.")
         cuts = all_cuts(scores, labels)
         axis = _axis(scores, labels)
-        margin = 0.02 * np.ptp(scores) or 0.02 * abs(cuts.scores[0]) or 0.02
+        margin = _room(cuts.scores[0], cuts.scores[-1])
         edges = np.concatenate([[cuts.scores[0] - margin], cuts.scores, [cuts.scores[-1] + margin]])
         wanted = [*thresholds.values()] + ([] if start is None else [checked_threshold(start)])
         gap_of = np.searchsorted(cuts.scores, wanted, side="right").tolist()
@@ -109,6 +109,17 @@ class Steps:
             bars=np.stack([np.histogram(kind.clip(low, high), bins=BARS, range=axis)[0] for kind in kinds]),
             roc=_roc(cuts),
         )
+
+    @property
+    def tested(self) -> float:
+        """The share of abnormal images in this set."""
+        return self.abnormal / (self.abnormal + self.normal)
+
+    def nearest(self, threshold: float) -> int:
+        """Return the stop that lies nearest to a threshold."""
+        if math.isinf(threshold):
+            return 0 if threshold < 0 else len(self.thresholds) - 1
+        return int(np.abs(self.thresholds - threshold).argmin())
 
 
 def checked_thresholds(thresholds: Mapping[str, float] | None) -> dict[str, float]:
@@ -153,9 +164,14 @@ def _axis(scores: NDArray, labels: NDArray[np.bool_]) -> tuple[float, float]:
     bulk_low, bulk_high = (pick(np.quantile(kind, q) for kind in kinds) for pick, q in ((min, 0.01), (max, 0.99)))
     spread = bulk_high - bulk_low
     low, high = max(scores.min(), bulk_low - spread), min(scores.max(), bulk_high + spread)
-    largest = max(abs(low), abs(high))
-    room = 0.02 * (high - low) if high - low > 1e-9 * largest else 0.02 * largest or 0.02
+    room = _room(low, high)
     return float(low - room), float(high + room)
+
+
+def _room(low: float, high: float) -> float:
+    """Return what to leave free beside a range: a share of it, or where it is hardly one, of its numbers."""
+    largest = max(abs(low), abs(high))
+    return 0.02 * (high - low) if high - low > 1e-9 * largest else 0.02 * largest or 0.02
 
 
 def _choose(cuts: Cuts, scores: NDArray, labels: NDArray[np.bool_], axis: tuple[float, float], stops: int) -> NDArray:

@@ -200,7 +200,7 @@ def test_every_stop_of_a_large_set_agrees_too_at_a_prevalence(built, open_page):
     assert 200 < len(stops) <= 402
     for found in stops:
         check(found, MANY, MANY_LABELS, 0.05)
-    assert {found["prevalence"] for found in stops} == {"5\u00a0% prevalence"}
+    assert {found["prevalence"] for found in stops} == {"5\u00a0%"}
 
 
 def test_the_mouse_moves_the_slider_and_the_line_follows_it(built, open_page, keep_screenshot):
@@ -276,7 +276,7 @@ def test_prevalence_changes_what_depends_on_it_and_nothing_else(built, open_page
     page = open_page(built)
     explorer = figure(page, "Small")
     tested = explorer.evaluate(READ)
-    assert tested["prevalence"] == "36.4\u00a0% prevalence, as tested"
+    assert tested["prevalence"] == "36.4\u00a0%, as tested"
     percent = explorer.get_by_role("spinbutton", name="Prevalence in percent")
     percent.fill("1")
     percent.press("Enter")
