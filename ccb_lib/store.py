@@ -144,15 +144,15 @@ def _packed_all(results: Iterable[Result]) -> tuple[dict[str, Tensor], dict[str,
                 tensors[f"set/{test_set.key}/{column}"] = _packed(getattr(test_set, column))
         scored = {}
         for name, found in result.scored.items():
-            scales = {}
-            for part, terms in (("test", found.test), ("calibration", found.calibration)):
-                for term, values in terms._asdict().items() if terms else ():
+            terms = {}
+            for part, pair in (("test", found.test), ("calibration", found.calibration)):
+                for term, values in pair._asdict().items() if pair else ():
                     scale = float(np.abs(values).max()) / _TOP or 1.0
-                    scales[f"{part}/{term}"] = scale
-                    tensors[f"run/{result.key}/{name}/{part}/{term}"] = torch.from_numpy(
-                        (values / scale).astype(np.float16)
-                    )
-            scored[name] = {"epoch": found.epoch, "scales": scales}
+                    tensor = torch.from_numpy((values / scale).astype(np.float16))
+                    name_of = digest(tensor)  # equal scores are stored once: a trivial score's, say, under any protocol
+                    tensors[f"terms/{name_of}"] = tensor
+                    terms[f"{part}/{term}"] = [name_of, scale]
+            scored[name] = {"epoch": found.epoch, "terms": terms}
         runs[result.key] = {"manifest": result.manifest, "sets": sets, "scored": scored, "aucs": result.aucs}
     return tensors, {"kind": "results", "version": _VERSION, "runs": runs}
 
@@ -175,9 +175,9 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
             scored = {}
             for name, facts in run["scored"].items():
                 parts: dict[str, dict[str, NDArray[np.float32]]] = {}
-                for which, scale in facts["scales"].items():
+                for which, (name_of, scale) in facts["terms"].items():
                     part, term = which.split("/")
-                    values = tensors[f"run/{key}/{name}/{which}"].numpy().astype(np.float32) * np.float32(scale)
+                    values = tensors[f"terms/{name_of}"].numpy().astype(np.float32) * np.float32(scale)
                     if not np.isfinite(values).all():
                         raise ValueError(f"{name} has scores that are not finite")
                     parts.setdefault(part, {})[term] = values
