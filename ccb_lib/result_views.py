@@ -17,11 +17,10 @@ from ccb_lib.results import (
     compare,
     explorer_cells,
     load_results,
+    read_results,
     scores_of,
 )
-from ccb_lib.runs import store_path
 from ccb_lib.scores import anomaly_score
-from ccb_lib.store import Store
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -105,7 +104,7 @@ def with_intervals(
         One row a run and class: ``method``, ``chain``, ``abnormal``, ``seed``, ``auc``, ``low``, ``high``.
     """
     frame = at_settings(load_results(number, protocols=(protocol,), folder=folder), settings)
-    results = Store.read(store_path(number, folder)).results
+    results = read_results(number, folder)
     rows = []
     for line in frame.itertuples():
         scored, tests = scores_of(results[line.key], line.abnormal, protocol) or (None, None)

@@ -1,6 +1,7 @@
 """From stored scores to the paper's tables: nothing here is typed in, and a cell that was not run stays empty."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,16 @@ def load_results(
     """
     if table not in DATASETS:
         raise ValueError(f"table={table} given; the paper has Tables 1 to 7.")
+    path = store_path(table, folder)
+    return _frame(table, tuple(protocols), tuple(alphas), path, _stamp(path)).copy()
+
+
+@lru_cache(maxsize=64)
+def _frame(
+    table: int, protocols: tuple[Protocol, ...], alphas: tuple[float | None, ...], path: Path, stamp: tuple[int, int]
+) -> pd.DataFrame:
     rows = []
-    for result in Store.read(store_path(table, folder)).results.values():
+    for result in _stored(path, stamp).values():
         if result.manifest["dataset"] not in DATASETS[table]:
             continue
         for abnormal in result.manifest["abnormal"]:
@@ -73,6 +82,22 @@ _COLUMNS = (
     "dataset", "method", "chain", "abnormal", "seed", "protocol", "imposed", "alpha", "auc", "average_precision",
     "prevalence", "accuracy", "f1", "threshold", "epoch", *CHOICES, "device", "seconds", "key",
 )  # fmt: skip
+
+
+def read_results(table: int, folder: str | Path | None = None) -> dict[str, Result]:
+    """Return a table's stored runs by key; the file is read once for each of its states."""
+    path = store_path(table, folder)
+    return _stored(path, _stamp(path))
+
+
+@lru_cache(maxsize=8)
+def _stored(path: Path, stamp: tuple[int, int]) -> dict[str, Result]:
+    return Store.read(path).results
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Time and size of a file: they change with what is in it."""
+    return (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else (0, 0)
 
 
 def scores_of(result: Result, abnormal: str, protocol: Protocol) -> tuple[Scored, TestSet] | None:
@@ -219,7 +244,7 @@ def placebo(
     """
     rows: list[dict[str, Any]] = []
     wanted = set(at_settings(load_results(1, protocols=(protocol,), folder=folder), settings)["key"])
-    for result in Store.read(store_path(1, folder)).results.values():
+    for result in read_results(1, folder).values():
         if result.manifest["key"] not in wanted:
             continue
         (unseen,) = result.manifest["abnormal"]
@@ -264,7 +289,7 @@ def explorer_cells(
     """
     frame = at_settings(load_results(number, protocols=(protocol,), folder=folder), settings).sort_values("seed")
     keys = frame.drop_duplicates(["method", "abnormal"])
-    results = Store.read(store_path(number, folder)).results
+    results = read_results(number, folder)
     cells = {}
     for line in keys.itertuples():
         if methods is not None and line.method not in methods:

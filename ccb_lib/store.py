@@ -42,7 +42,7 @@ class TestSet:
     @property
     def key(self) -> str:
         """Tells test sets apart by what is in them."""
-        return digest(*(_packed(getattr(self, name)) for name in _COLUMNS))
+        return digest(*(torch.frombuffer(bytearray(_bytes(getattr(self, n))), dtype=torch.uint8) for n in _COLUMNS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,9 +204,12 @@ def set_name(name: str) -> str:
 
 
 def _packed(column: NDArray) -> Tensor:
-    """Labels or text as bytes; text compressed, since names repeat."""
-    raw = column.astype(np.uint8).tobytes() if column.dtype == bool else "\0".join(column.tolist()).encode()
-    return torch.frombuffer(bytearray(zlib.compress(raw, 9)), dtype=torch.uint8)
+    """Labels or text as compressed bytes, since names repeat."""
+    return torch.frombuffer(bytearray(zlib.compress(_bytes(column), 9)), dtype=torch.uint8)
+
+
+def _bytes(column: NDArray) -> bytes:
+    return column.astype(np.uint8).tobytes() if column.dtype == bool else "\0".join(column.tolist()).encode()
 
 
 def _unpack(packed: Tensor, labels: bool) -> NDArray:
