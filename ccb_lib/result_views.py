@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ccb_lib.intervals import bootstrap_interval
+from ccb_lib.plot_style import spoken
 from ccb_lib.protocols import CLEAN, Protocol
 from ccb_lib.results import (
     CHOICES,
@@ -20,6 +21,7 @@ from ccb_lib.results import (
     read_results,
     scores_of,
 )
+from ccb_lib.runs import DATASETS
 from ccb_lib.scores import anomaly_score
 
 if TYPE_CHECKING:
@@ -167,3 +169,25 @@ def reading(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | P
             f"{best.mean():.3f} under *clean* on average."
         )
     return Markdown(" ".join(lines))
+
+
+def overview(folder: str | Path | None = None) -> pd.DataFrame:
+    """Count, for each table, what is printed and what was run at the paper's settings.
+
+    Returns:
+        One row a table: ``data``, ``measure``, ``printed cells``; ``released`` and ``clean``, network cells run under
+        each; ``trivial``, cells of trivial scores.
+    """
+    rows = {}
+    for number, measure in METRICS.items():
+        frame = compare(number, folder=folder)
+        networks = frame[frame["printed"].notna()]
+        rows[f"Table {number}"] = {
+            "data": " and ".join(spoken(dataset) for dataset in DATASETS[number]),
+            "measure": {"auc": "AUC", "accuracy": "accuracy", "f1": "F1"}[measure],
+            "printed cells": len(networks),
+            "released": int(networks["released"].notna().sum()),
+            "clean": int(networks["clean"].notna().sum()),
+            "trivial": int(frame.loc[frame["printed"].isna(), "clean"].notna().sum()),
+        }
+    return pd.DataFrame(rows).T
