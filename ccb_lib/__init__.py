@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ccb_lib.detectors.ganomaly import GANomaly
     from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
     from ccb_lib.detectors.trivial import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
+    from ccb_lib.epochs import EpochScores
+    from ccb_lib.paper import printed
+    from ccb_lib.protocols import CLEAN, RELEASED, Protocol, evaluate
     from ccb_lib.scores import ScoreTerms
     from ccb_lib.widgets import ThresholdExplorer
 
@@ -39,7 +42,13 @@ _HOME_OF = {
     "PixelPCA": "ccb_lib.detectors.trivial",
     "PNGBytes": "ccb_lib.detectors.trivial",
     "ScoreTerms": "ccb_lib.scores",
+    "printed": "ccb_lib.paper",
     "ThresholdExplorer": "ccb_lib.widgets",
+    "EpochScores": "ccb_lib.epochs",
+    "CLEAN": "ccb_lib.protocols",
+    "RELEASED": "ccb_lib.protocols",
+    "Protocol": "ccb_lib.protocols",
+    "evaluate": "ccb_lib.protocols",
 }
 
 __all__ = ["__version__", *_HOME_OF]
