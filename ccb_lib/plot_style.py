@@ -24,7 +24,7 @@ METHOD_COLOURS = {
     "SkipGANomaly": _ORANGE,
     "CCB": _BLUE,
 }
-_ORDER = (_BLUE, _ORANGE, _TEAL, _RED, _PINK, _BROWN, _SKY, _YELLOW, _LIGHT_GREY)
+PALETTE = (_BLUE, _ORANGE, _TEAL, _RED, _PINK, _BROWN, _SKY, _YELLOW, _LIGHT_GREY)
 SOURCE_COLOURS = {"printed": _LIGHT_GREY, "released": _ORANGE, "clean": _BLUE}
 CLASS_COLOURS = {"normal": _BLUE, "abnormal": _RED}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -60,7 +60,7 @@ def colours(names: Collection[str]) -> dict[str, str]:
     for name in names:
         if name in own and own[name] not in chosen.values():
             chosen[name] = own[name]
-    free = [colour for colour in _ORDER if colour not in chosen.values()] or list(_ORDER)
+    free = [colour for colour in PALETTE if colour not in chosen.values()] or list(PALETTE)
     others = [name for name in names if name not in chosen]
     chosen |= {name: free[i % len(free)] for i, name in enumerate(others)}
     return {name: chosen[name] for name in names}
