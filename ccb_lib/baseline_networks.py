@@ -16,7 +16,7 @@ from ccb_lib.networks import down_to_4x4, initialise
 class Encoder(nn.Module):
     """DCGAN's (Radford et al., 2016) way down: blocks to 4×4, then one convolution to a vector.
 
-    At 32 px and ``width=64``: 3×32×32 → 64×16×16 → 128×8×8 → 256×4×4 → ``outputs``×1×1.
+    At 32 px and ``width=64``: 3×32×32 → 64×16×16 → 128×8×8 → 256×4×4 → ``outputs`` × 1 × 1.
 
     Args:
         channels: 1 or 3.
@@ -41,7 +41,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """DCGAN's generator: a vector to 4×4, then each block doubles the size and halves the channels.
 
-    At 32 px and ``width=64``: ``latent``×1×1 → 256×4×4 → 128×8×8 → 64×16×16 → 3×32×32.
+    At 32 px and ``width=64``: ``latent`` × 1 × 1 → 256×4×4 → 128×8×8 → 64×16×16 → 3×32×32.
 
     Args:
         channels: 1 or 3.

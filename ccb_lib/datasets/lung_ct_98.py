@@ -46,22 +46,16 @@ def read(root: str | Path | None = None, *, size: int = 32, share: float = 0.75)
     slices = sorted((folder / "images").glob("*.jpg"), key=lambda path: (len(path.stem), path.stem))
     if not slices:
         raise FileNotFoundError(f"No images/*.jpg in {folder.absolute()}. `ccb data fetch lung_ct_98` says more.")
-    masks = [folder / "masks" / f"{path.stem}.png" for path in slices]
 
     def cut_all() -> Images:
         blocks, ids, classes, groups = [], [], [], []
         problems: dict[Path, str] = {}
-        for path, mask in zip(slices, masks, strict=True):
+        for path in slices:
             try:
-                with Image.open(path, formats=["JPEG"]) as image, Image.open(mask, formats=["PNG"]) as marked:
-                    if image.size != marked.size:
-                        raise ValueError(f"its size {image.size} is not {marked.size}, that of its mask")
-                    grey, colours = np.asarray(image.convert("L")), np.asarray(marked.convert("RGB"))
+                grey, regions = read_slice(folder, path.stem)
             except (OSError, ValueError) as error:
                 problems[path] = str(error)
                 continue
-            regions = {label: (colours == colour).all(axis=-1) for label, colour in COLOURS.items()}
-            regions["healthy"] = healthy_lung(grey, colours.any(axis=-1))
             patches = find_patches(regions, size=size, stride=size // 2, share=share)
             blocks.append(cut(grey, patches, size))
             ids += [f"{path.stem}:{patch.row},{patch.column}" for patch in patches]
@@ -76,8 +70,32 @@ def read(root: str | Path | None = None, *, size: int = 32, share: float = 0.75)
             groups=np.array(groups, dtype=np.str_),
         )
 
-    files = [path for path in (*slices, *masks) if path.is_file()]
+    files = [*slices, *sorted((folder / "masks").glob("*.png"))]
     return cached(folder, "lung_ct_98", {"size": size, "share": share, "files": fingerprint(files, folder)}, cut_all)
+
+
+def read_slice(folder: Path, name: str) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.bool_]]]:
+    """Read one slice and what is marked on it.
+
+    Args:
+        folder: The folder with ``images`` and ``masks`` in it.
+        name: The slice's number, such as ``"67"``.
+
+    Returns:
+        (H, W) uint8, and for each of `LABELS` (H, W) bool.
+
+    Raises:
+        OSError: The slice or its mask is missing or broken.
+        ValueError: The two differ in size.
+    """
+    with Image.open(folder / "images" / f"{name}.jpg", formats=["JPEG"]) as image:
+        grey = np.asarray(image.convert("L"))
+    with Image.open(folder / "masks" / f"{name}.png", formats=["PNG"]) as mask:
+        colours = np.asarray(mask.convert("RGB"))
+    if grey.shape != colours.shape[:2]:
+        raise ValueError(f"its size {grey.shape} is not {colours.shape[:2]}, that of its mask")
+    regions = {label: (colours == colour).all(axis=-1) for label, colour in COLOURS.items()}
+    return grey, {"healthy": healthy_lung(grey, colours.any(axis=-1)), **regions}
 
 
 def healthy_lung(grey: NDArray[np.uint8], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -28,7 +28,7 @@ class AnoGAN(AdversarialDetector):
     comes near it; what stays, 0.9 · Σ|x − G(z)| + 0.1 · Σ|f(x) − f(G(z))| with f the last features of D, is both the
     loss of the search and the score.
 
-    The authors' code is not public. The re-implementations that are differ: LeeDoYup/AnoGAN-tf takes 100 steps, one
+    No code of the authors was found. Public re-implementations differ: LeeDoYup/AnoGAN-tf takes 100 steps, one
     image at a time, at a learning rate of 0.001; the baseline of the authors of EGBAD takes 500 steps at 0.01, 0.001
     from step 200, 0.0005 from step 300, z ~ N(0, 1), and moving averages of the weights; in the same authors'
     repository of ALAD the default weighs the residual by 0.1 and the features by 0.9, at 0.001. All three take sums.
@@ -48,6 +48,8 @@ class AnoGAN(AdversarialDetector):
     """
 
     method: ClassVar[str] = "anogan"
+    released_in_train_mode: ClassVar[bool] = False
+    scores_each_epoch: ClassVar[bool] = False  # its search is too dear for fifty
 
     latent: int = 100
     prior: str = "uniform"

@@ -20,7 +20,7 @@ _NETWORKS = ("encoder", "generator", "discriminator")
 class EGBAD(AdversarialDetector):
     """EGBAD, efficient GAN-based anomaly detection: Zenati et al., 2018, arXiv:1802.06222.
 
-    D(x, z) tells pairs (x, E(x)) from (G(z), z), z ~ N(0, 1). The score weighs |x − G(E(x))|₁ by α = 0.9 and feature
+    D(x, z) tells pairs (x, E(x)) from (G(z), z), z ~ N(0, 1). The score weighs ‖x − G(E(x))‖₁ by α = 0.9 and feature
     matching, the 1-norm between D's features of (x, E(x)) and of (G(E(x)), E(x)), by 0.1. The paper also offers a cross
     entropy in the place of feature matching.
 
@@ -39,6 +39,7 @@ class EGBAD(AdversarialDetector):
     """
 
     method: ClassVar[str] = "egbad"
+    released_in_train_mode: ClassVar[bool] = False
 
     batch_size: int = 32
     width: int = 128

@@ -1,6 +1,5 @@
 """What the paper's method and its four baselines have in common, tested once over all five."""
 
-import os
 import warnings
 
 import numpy as np
@@ -22,22 +21,15 @@ FIVE = {
     "egbad": {},
     "anogan": {"search_steps": 4, "search_learning_rate": 0.1},
 }
-# Tiny networks that hardly train; whether that counts as collapsed is asked where it is the question.
-pytestmark = pytest.mark.filterwarnings("ignore::ccb_lib.detectors.base.CollapsedWarning")
 
 
 def small(method, **settings):
     return METHODS[method](**{"epochs": 1, "width": 4, "latent": 8, "batch_size": 16, **FIVE[method], **settings})
 
 
-@pytest.fixture(scope="module")
-def split():
-    return load_dataset("digits", abnormal=8)
-
-
 @pytest.fixture(scope="module", params=FIVE)
-def fitted(request, split):
-    return small(request.param).fit(split.train[:96], calibration=split.calibration[:20], progress=False)
+def fitted(request, digits):
+    return small(request.param).fit(digits.train[:96], calibration=digits.calibration[:20], progress=False)
 
 
 @pytest.fixture(params=FIVE)
@@ -45,21 +37,21 @@ def method(request):
     return request.param
 
 
-def image_sets(split, size, channels):
-    images = torch.nn.functional.interpolate(split.train[:24], size=(size, size)).repeat(1, channels, 1, 1)
+def image_sets(digits, size, channels):
+    images = torch.nn.functional.interpolate(digits.train[:24], size=(size, size)).repeat(1, channels, 1, 1)
     return images[:18], images[18:]
 
 
 # ── training ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_every_parameter_of_every_network_moves_in_a_step(method, split):
+def test_every_parameter_of_every_network_moves_in_a_step(method, digits):
     detector = small(method)
     torch.manual_seed(0)
     detector.networks_ = detector.build(32, 1)
     detector.optimizers_ = detector.build_optimizers()
     before = {name: value.clone() for name, value in detector._state().items()}
-    losses = detector.training_step(to_unit(split.train[:16]))
+    losses = detector.training_step(to_unit(digits.train[:16]))
     after = detector._state()
     parameters = [f"{name}.{key}" for name, net in detector.networks_.items() for key, _ in net.named_parameters()]
     assert parameters
@@ -72,17 +64,17 @@ def test_each_epoch_leaves_one_line_of_finite_losses(fitted):
     assert all(np.isfinite(list(line.values())).all() for line in fitted.history_)
 
 
-def test_the_same_seed_gives_the_same_scores_and_another_seed_others(method, split):
+def test_the_same_seed_gives_the_same_scores_and_another_seed_others(method, digits):
     scores = [
-        small(method, seed=seed).fit(split.train[:32], progress=False).decision_function(split.test[:8])
+        small(method, seed=seed).fit(digits.train[:32], progress=False).decision_function(digits.test[:8])
         for seed in (3, 3, 4)
     ]
     assert np.array_equal(scores[0], scores[1])
     assert not np.allclose(scores[0], scores[2], rtol=1e-5)
 
 
-def test_a_resumed_run_ends_where_an_unbroken_one_does(method, split, tmp_path):
-    images, file = split.train[:32], tmp_path / "checkpoint.safetensors"
+def test_a_resumed_run_ends_where_an_unbroken_one_does(method, digits, tmp_path):
+    images, file = digits.train[:32], tmp_path / "checkpoint.safetensors"
     small(method, epochs=1).fit(images, resume=file, progress=False)
     resumed = small(method, epochs=2).fit(images, resume=file, progress=False)
     unbroken = small(method, epochs=2).fit(images, progress=False)
@@ -90,9 +82,9 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(method, split, tmp_path):
     assert len(resumed.history_) == 2
 
 
-def test_a_diverged_run_is_reported(method, split):
+def test_a_diverged_run_is_reported(method, digits):
     with pytest.raises(TrainingDiverged, match="stopped being finite"):
-        small(method, learning_rate=1e30, epochs=3).fit(split.train[:64], progress=False)
+        small(method, learning_rate=1e30, epochs=3).fit(digits.train[:64], progress=False)
 
 
 # ── a collapsed run ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -106,7 +98,7 @@ def last_convolution(detector):
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
-def test_a_generator_that_makes_but_one_image_is_reported(method, split, calibrated, monkeypatch):
+def test_a_generator_that_makes_but_one_image_is_reported(method, digits, calibrated, monkeypatch):
     cls = METHODS[method]
     step = cls.training_step
 
@@ -117,33 +109,33 @@ def test_a_generator_that_makes_but_one_image_is_reported(method, split, calibra
         return losses
 
     monkeypatch.setattr(cls, "training_step", collapsing_step)
-    calibration = split.calibration[:8] if calibrated else None
+    calibration = digits.calibration[:8] if calibrated else None
     with pytest.warns(CollapsedWarning, match="images it makes differ by 0 where"):
-        small(method).fit(split.train[:32], calibration=calibration, progress=False)
+        small(method).fit(digits.train[:32], calibration=calibration, progress=False)
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
-def test_scores_that_do_not_vary_are_reported(method, split, calibrated, monkeypatch):
+def test_scores_that_do_not_vary_are_reported(method, digits, calibrated, monkeypatch):
     monkeypatch.setattr(METHODS[method], "terms", lambda self, x: (torch.ones(len(x)), torch.ones(len(x))))
-    calibration = split.calibration[:8] if calibrated else None
+    calibration = digits.calibration[:8] if calibrated else None
     named = "calibration images all have the same score" if calibrated else "training images all have the same score"
     with pytest.warns(CollapsedWarning, match=named):
-        small(method).fit(split.train[:32], calibration=calibration, progress=False)
+        small(method).fit(digits.train[:32], calibration=calibration, progress=False)
 
 
-def test_a_run_that_learns_is_not_reported(method, split):
+def test_a_run_that_learns_is_not_reported(method, digits):
     with warnings.catch_warnings():
         warnings.simplefilter("error", CollapsedWarning)
         detector = small(method, epochs=12, learning_rate=2e-3)
-        detector.fit(split.train[:96], calibration=split.calibration[:16], progress=False)
+        detector.fit(digits.train[:96], calibration=digits.calibration[:16], progress=False)
 
 
 # ── scoring ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_scores_and_both_terms_vary(fitted, split):
-    terms = fitted.score_terms(split.test[:40])
-    for values in (*terms, fitted.decision_function(split.test[:40])):
+def test_scores_and_both_terms_vary(fitted, digits):
+    terms = fitted.score_terms(digits.test[:40])
+    for values in (*terms, fitted.decision_function(digits.test[:40])):
         assert values.shape == (40,)
         assert values.dtype == np.float32
         assert np.isfinite(values).all()
@@ -151,8 +143,8 @@ def test_scores_and_both_terms_vary(fitted, split):
         assert np.ptp(values) > 1e-4 * values.max()
 
 
-def test_a_score_depends_on_its_image_alone(fitted, split):
-    images = split.test[:30]
+def test_a_score_depends_on_its_image_alone(fitted, digits):
+    images = digits.test[:30]
     scores = fitted.decision_function(images)
     order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
     np.testing.assert_allclose(fitted.decision_function(images[order]), scores[order], rtol=1e-4)
@@ -164,8 +156,8 @@ def test_a_score_depends_on_its_image_alone(fitted, split):
     np.testing.assert_allclose(fitted.decision_function(strange)[:5], scores[:5], rtol=1e-4)
 
 
-def test_the_batchs_own_statistics_are_used_on_demand_and_leave_no_trace(fitted, split):
-    images = split.test[:70]
+def test_the_batchs_own_statistics_are_used_on_demand_and_leave_no_trace(fitted, digits):
+    images = digits.test[:70]
     running, state = fitted.score_terms(images), {k: v.clone() for k, v in fitted._state().items()}
     batch = fitted.score_terms(images, batch_norm="batch", batch_size=64, dropout=True)
     assert not np.allclose(batch.image, running.image, rtol=1e-3)
@@ -180,8 +172,8 @@ def test_the_batchs_own_statistics_are_used_on_demand_and_leave_no_trace(fitted,
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [32, 64])
-def test_sizes_and_channels(method, split, size, channels):
-    train, test = image_sets(split, size, channels)
+def test_sizes_and_channels(method, digits, size, channels):
+    train, test = image_sets(digits, size, channels)
     detector = small(method).fit(train, calibration=train, progress=False)
     assert detector.decision_function(test).shape == (6,)
     rebuilt = detector.reconstruct(test)
@@ -190,21 +182,21 @@ def test_sizes_and_channels(method, split, size, channels):
     assert detector.anomaly_map(test).shape == (6, size, size)
     assert set(detector.predict(test)) <= {0, 1}
     with pytest.raises(ValueError, match="channel" if channels == 1 else "was given|given"):
-        detector.decision_function(image_sets(split, size, 4 - channels)[1])
+        detector.decision_function(image_sets(digits, size, 4 - channels)[1])
 
 
-def test_the_anomaly_map_is_the_squared_error_of_the_reconstruction(fitted, split):
-    images = split.test[:6]
+def test_the_anomaly_map_is_the_squared_error_of_the_reconstruction(fitted, digits):
+    images = digits.test[:6]
     squared = (to_unit(images) - to_unit(fitted.reconstruct(images))).square().mean(1).numpy()
     np.testing.assert_allclose(fitted.anomaly_map(images), squared, atol=0.02)  # rounding to uint8 moves 1/255
 
 
-def test_without_calibration_there_is_no_verdict(method, split):
-    detector = small(method).fit(split.train[:16], progress=False)
+def test_without_calibration_there_is_no_verdict(method, digits):
+    detector = small(method).fit(digits.train[:16], progress=False)
     with pytest.raises(NotReady, match="calibrate"):
-        detector.predict(split.test[:2])
+        detector.predict(digits.test[:2])
     with pytest.raises(NotReady, match="fit"):
-        small(method).decision_function(split.test[:2])
+        small(method).decision_function(digits.test[:2])
 
 
 @pytest.mark.parametrize(
@@ -218,10 +210,10 @@ def test_wrong_settings_are_refused_by_name(method, wrong):
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_loaded_detector_scores_as_the_saved_one(fitted, split, tmp_path):
+def test_a_loaded_detector_scores_as_the_saved_one(fitted, digits, tmp_path):
     fitted.save(tmp_path / "detector.safetensors")
     loaded = load_detector(tmp_path / "detector.safetensors")
-    images = split.test[:20]
+    images = digits.test[:20]
     assert type(loaded) is type(fitted)
     assert loaded.get_params() == fitted.get_params()
     assert loaded.history_ == fitted.history_
@@ -326,12 +318,8 @@ def test_all_are_public_under_their_names():
     assert deep == list(FIVE)
 
 
-@pytest.mark.skipif(not os.environ.get("CCB_DATA"), reason="CCB_DATA names no folder with CIFAR-10 images")
-def test_all_five_run_on_a_slice_of_cifar10(method):
-    try:
-        split = load_dataset("cifar10", abnormal="airplane")
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+def test_all_five_run_on_a_slice_of_cifar10(method, raw_data):
+    split = load_dataset("cifar10", abnormal="airplane", root=raw_data)
     detector = small(method, epochs=2).fit(split.train[:64], progress=False)
     test = torch.cat([split.test[:8], split.test[-8:]])
     scores = detector.decision_function(test)

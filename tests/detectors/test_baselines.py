@@ -7,19 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from ccb_lib import CCB, EGBAD, AnoGAN, GANomaly, SkipGANomaly, load_dataset
+from ccb_lib import CCB, EGBAD, AnoGAN, GANomaly, SkipGANomaly
 from ccb_lib.baseline_networks import Decoder, Encoder, MovingAverage
 from ccb_lib.detectors import adversarial
 from ccb_lib.images import to_unit
 from ccb_lib.networks import count_parameters, renew_where
 
-pytestmark = pytest.mark.filterwarnings("ignore::ccb_lib.detectors.base.CollapsedWarning")
 LN3 = math.log(3)  # as a logit: three to one, σ = 3/4
-
-
-@pytest.fixture(scope="module")
-def split():
-    return load_dataset("digits", abnormal=8)
 
 
 def sizes(detector, image_size=32, channels=3):
@@ -221,11 +215,11 @@ def test_score_terms_by_hand():
         assert [t.tolist() for t in detector.terms(x)] == [[0.5, 0.5], [1.0, 1.0]]
 
 
-def test_ganomaly_scores_by_the_latent_term_alone(split):
-    detector = GANomaly(width=4, latent=8, epochs=1).fit(split.train[:32], progress=False)
-    terms = detector.score_terms(split.test[:8])
+def test_ganomaly_scores_by_the_latent_term_alone(digits):
+    detector = GANomaly(width=4, latent=8, epochs=1).fit(digits.train[:32], progress=False)
+    terms = detector.score_terms(digits.test[:8])
     assert detector.alpha == 0.0
-    assert np.array_equal(detector.decision_function(split.test[:8]), terms.latent)
+    assert np.array_equal(detector.decision_function(digits.test[:8]), terms.latent)
     assert not np.array_equal(terms.image, terms.latent)
 
 
@@ -248,14 +242,14 @@ def test_weights_are_drawn_anew_only_where_the_loss_collapsed():
 
 
 @pytest.mark.parametrize("cls", [SkipGANomaly, GANomaly])
-def test_a_collapsed_discriminator_starts_again(cls, split):
+def test_a_collapsed_discriminator_starts_again(cls, digits):
     def discriminator_after(renew_below):
         detector = cls(width=4, latent=8, renew_below=renew_below, learning_rate=1e-9)
         detector.networks_ = detector.build(32, 1)
         for parameter in detector.networks_["discriminator"].parameters():
             nn.init.constant_(parameter, 0.5)
         detector.optimizers_ = detector.build_optimizers()
-        detector.training_step(to_unit(split.train[:8]))
+        detector.training_step(to_unit(digits.train[:8]))
         return detector.networks_["discriminator"].blocks[1][0].weight
 
     assert discriminator_after(math.inf).std().item() == pytest.approx(0.02, rel=0.2)
@@ -278,11 +272,11 @@ def test_the_moving_average_by_hand():
     assert not average.network.weight.requires_grad
 
 
-def test_egbad_scores_with_the_averages_where_there_are_any(split):
-    images = split.test[:6]
+def test_egbad_scores_with_the_averages_where_there_are_any(digits):
+    images = digits.test[:6]
     settings = {"width": 4, "latent": 8, "epochs": 1, "learning_rate": 2e-3}
-    averaged = EGBAD(**settings).fit(split.train[:64], progress=False)
-    last = EGBAD(**settings, average_decay=None).fit(split.train[:64], progress=False)
+    averaged = EGBAD(**settings).fit(digits.train[:64], progress=False)
+    last = EGBAD(**settings, average_decay=None).fit(digits.train[:64], progress=False)
     assert torch.equal(last.networks_["encoder"].head.weight, averaged.networks_["encoder"].head.weight)
     assert not np.allclose(last.decision_function(images), averaged.decision_function(images), rtol=1e-5)
 
@@ -291,14 +285,14 @@ def test_egbad_scores_with_the_averages_where_there_are_any(split):
 
 
 @pytest.fixture(scope="module")
-def anogan(split):
+def anogan(digits):
     settings = {"width": 4, "latent": 8, "epochs": 6, "batch_size": 16, "learning_rate": 2e-3}
     detector = AnoGAN(**settings, search_steps=60, search_learning_rate=0.05)
-    return detector.fit(split.train[:128], progress=False)
+    return detector.fit(digits.train[:128], progress=False)
 
 
-def test_an_images_search_never_depends_on_its_neighbours_or_place(anogan, split):
-    images = split.test[:12]
+def test_an_images_search_never_depends_on_its_neighbours_or_place(anogan, digits):
+    images = digits.test[:12]
     alone = torch.cat([anogan.search(to_unit(image[None])) for image in images])
     together = anogan.search(to_unit(images))
     torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
@@ -309,8 +303,8 @@ def test_an_images_search_never_depends_on_its_neighbours_or_place(anogan, split
     assert (alone[0] - alone[1]).abs().max() > 0.05  # and yet different images find different z
 
 
-def test_the_search_comes_nearer_and_starts_the_same_for_all(anogan, split):
-    x = to_unit(split.test[:12])
+def test_the_search_comes_nearer_and_starts_the_same_for_all(anogan, digits):
+    x = to_unit(digits.test[:12])
     with torch.no_grad():
         start = anogan._draw(1, torch.device("cpu"), torch.Generator().manual_seed(anogan.seed)).expand(12, -1, -1, -1)
         features = anogan.networks_["discriminator"](x)[1]
@@ -321,18 +315,18 @@ def test_the_search_comes_nearer_and_starts_the_same_for_all(anogan, split):
     assert after.mean() < 0.97 * before.mean()
 
 
-def test_the_search_leaves_networks_and_their_gradients_alone(anogan, split):
+def test_the_search_leaves_networks_and_their_gradients_alone(anogan, digits):
     state = {name: value.clone() for name, value in anogan._state().items()}
-    anogan.decision_function(split.test[20:24])
+    anogan.decision_function(digits.test[20:24])
     assert all(torch.equal(state[name], value) for name, value in anogan._state().items())
     assert all(p.requires_grad for net in anogan.networks_.values() for p in net.parameters())
 
 
-def test_one_search_serves_score_map_and_reconstruction(anogan, split, monkeypatch):
+def test_one_search_serves_score_map_and_reconstruction(anogan, digits, monkeypatch):
     searches = []
     search = AnoGAN._search
     monkeypatch.setattr(AnoGAN, "_search", lambda self, x: searches.append(len(x)) or search(self, x))
-    images = split.test[30:38]
+    images = digits.test[30:38]
     scores = anogan.decision_function(images)
     anogan.reconstruct(images)
     anogan.anomaly_map(images)
@@ -352,23 +346,23 @@ def test_one_search_serves_score_map_and_reconstruction(anogan, split, monkeypat
     assert searches == [8, 8, 8, 8]
 
 
-def test_the_search_shows_a_bar_only_when_asked(anogan, split, capsys, monkeypatch):
+def test_the_search_shows_a_bar_only_when_asked(anogan, digits, capsys, monkeypatch):
     monkeypatch.setattr("ccb_lib.detectors.anogan._BAR_AFTER", 0.0)
     monkeypatch.setattr(anogan, "show_progress", False)
-    anogan.decision_function(split.test[40:42])
+    anogan.decision_function(digits.test[40:42])
     assert "AnoGAN search" not in capsys.readouterr().err
     monkeypatch.setattr(anogan, "show_progress", True)
-    anogan.decision_function(split.test[42:44])
+    anogan.decision_function(digits.test[42:44])
     assert "AnoGAN search" in capsys.readouterr().err
 
 
-def test_many_images_are_searched_in_even_batches(anogan, split, monkeypatch):
+def test_many_images_are_searched_in_even_batches(anogan, digits, monkeypatch):
     monkeypatch.setattr(adversarial, "_SCORING_BATCH", 5)
     monkeypatch.setattr(anogan, "search_steps", 2)
     sizes = []
     search = AnoGAN._search
     monkeypatch.setattr(AnoGAN, "_search", lambda self, x: sizes.append(len(x)) or search(self, x))
-    assert len(anogan.decision_function(split.test[50:61])) == 11
+    assert len(anogan.decision_function(digits.test[50:61])) == 11
     assert sizes == [4, 4, 4]
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors as SklearnNeighbours
 
-from ccb_lib import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes, load_dataset, load_detector
+from ccb_lib import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes, load_detector
 from ccb_lib.detectors import NotReady
 from ccb_lib.files import load_tensors, save_tensors
 
@@ -17,14 +17,9 @@ ALL = [PixelPCA, MeanIntensity, PNGBytes, NearestNeighbours]
 
 
 @pytest.fixture(scope="module")
-def split():
-    return load_dataset("digits", abnormal=8)
-
-
-@pytest.fixture(scope="module")
-def colour(split):
+def colour(digits):
     """Digits whose channels differ, 3×32×32."""
-    images = split.train[:60]
+    images = digits.train[:60]
     return torch.cat([images, 255 - images, images // 2], dim=1)
 
 
@@ -32,19 +27,19 @@ def unit(images):
     return images.flatten(1).numpy().astype(np.float64) / 127.5 - 1
 
 
-def test_pca_leaves_what_scikit_learns_leaves(split):
-    pca = PCA(12, svd_solver="full").fit(unit(split.train))
-    projected = pca.inverse_transform(pca.transform(unit(split.test)))
-    detector = PixelPCA(components=12).fit(split.train)
+def test_pca_leaves_what_scikit_learns_leaves(digits):
+    pca = PCA(12, svd_solver="full").fit(unit(digits.train))
+    projected = pca.inverse_transform(pca.transform(unit(digits.test)))
+    detector = PixelPCA(components=12).fit(digits.train)
     np.testing.assert_allclose(
-        detector.decision_function(split.test), ((unit(split.test) - projected) ** 2).mean(1), rtol=1e-3
+        detector.decision_function(digits.test), ((unit(digits.test) - projected) ** 2).mean(1), rtol=1e-3
     )
     pixels = np.clip((projected[:5] + 1) * 127.5, 0, 255)
-    np.testing.assert_allclose(detector.reconstruct(split.test[:5]).flatten(1), pixels, atol=0.51)
+    np.testing.assert_allclose(detector.reconstruct(digits.test[:5]).flatten(1), pixels, atol=0.51)
 
 
-def test_pca_takes_no_more_components_than_there_are(split):
-    images = split.train[:10]
+def test_pca_takes_no_more_components_than_there_are(digits):
+    images = digits.train[:10]
     detector = PixelPCA().fit(images)
     assert detector.learnt_["components"].shape == (10, 1024)
     assert detector.decision_function(images).max() < 1e-6
@@ -66,13 +61,13 @@ def test_png_bytes_are_those_of_the_file(colour, channels, tmp_path):
 
 @pytest.mark.parametrize("neighbours", [1, 5])
 @pytest.mark.parametrize("chunk", [7, 1024])
-def test_neighbours_are_scikit_learns(split, neighbours, chunk, monkeypatch):
+def test_neighbours_are_scikit_learns(digits, neighbours, chunk, monkeypatch):
     monkeypatch.setattr("ccb_lib.detectors.trivial._CHUNK", chunk)
-    oracle = SklearnNeighbours(n_neighbors=neighbours).fit(unit(split.train))
-    distances, rows = oracle.kneighbors(unit(split.test[:50]))
-    detector = NearestNeighbours(neighbours=neighbours).fit(split.train)
-    np.testing.assert_allclose(detector.decision_function(split.test[:50]), distances.mean(1), rtol=1e-5)
-    assert torch.equal(detector.reconstruct(split.test[:50]), split.train[rows[:, 0]])
+    oracle = SklearnNeighbours(n_neighbors=neighbours).fit(unit(digits.train))
+    distances, rows = oracle.kneighbors(unit(digits.test[:50]))
+    detector = NearestNeighbours(neighbours=neighbours).fit(digits.train)
+    np.testing.assert_allclose(detector.decision_function(digits.test[:50]), distances.mean(1), rtol=1e-5)
+    assert torch.equal(detector.reconstruct(digits.test[:50]), digits.train[rows[:, 0]])
 
 
 @settings(max_examples=20, deadline=None)
