@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from ccb_lib.detectors.ganomaly import GANomaly
     from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
     from ccb_lib.detectors.trivial import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
+    from ccb_lib.epochs import EpochScores
+    from ccb_lib.paper import printed
+    from ccb_lib.protocols import CLEAN, RELEASED, Protocol, evaluate
     from ccb_lib.scores import ScoreTerms
+    from ccb_lib.widgets import ThresholdExplorer
 
 __version__ = "0.1.0"
 
@@ -35,27 +39,19 @@ _HOME_OF = {
     "SkipGANomaly": "ccb_lib.detectors.skip_ganomaly",
     "MeanIntensity": "ccb_lib.detectors.trivial",
     "NearestNeighbours": "ccb_lib.detectors.trivial",
-    "PNGBytes": "ccb_lib.detectors.trivial",
     "PixelPCA": "ccb_lib.detectors.trivial",
+    "PNGBytes": "ccb_lib.detectors.trivial",
     "ScoreTerms": "ccb_lib.scores",
+    "printed": "ccb_lib.paper",
+    "ThresholdExplorer": "ccb_lib.widgets",
+    "EpochScores": "ccb_lib.epochs",
+    "CLEAN": "ccb_lib.protocols",
+    "RELEASED": "ccb_lib.protocols",
+    "Protocol": "ccb_lib.protocols",
+    "evaluate": "ccb_lib.protocols",
 }
 
-__all__ = [
-    "CCB",
-    "EGBAD",
-    "AnoGAN",
-    "AnomalySplit",
-    "GANomaly",
-    "MeanIntensity",
-    "NearestNeighbours",
-    "PNGBytes",
-    "PixelPCA",
-    "ScoreTerms",
-    "SkipGANomaly",
-    "__version__",
-    "load_dataset",
-    "load_detector",
-]
+__all__ = ["__version__", *_HOME_OF]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,9 @@ import hashlib
 import json
 import os
 import platform
+import shlex
+import shutil
+from contextlib import chdir
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +14,7 @@ from typing import TypeVar
 import torch
 
 from ccb_lib.datasets import AnomalySplit
+from ccb_lib.datasets.base import data_root
 from ccb_lib.detectors import load_detector
 from ccb_lib.detectors.base import Detector
 from ccb_lib.files import digest
@@ -52,6 +56,44 @@ def trained(detector: AnyDetector, split: AnomalySplit, *, progress: bool = Fals
     detector.fit(split.train, calibration=split.calibration, progress=progress)
     detector.save(path)
     return detector
+
+
+def workplace(name: str) -> Path:
+    """Give an empty folder for the files that a chapter makes, beside its trained models; what it held is removed."""
+    folder = models_folder().parent / "chapters" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def here(name: str) -> Path | None:
+    """Return the folder of a data set, or ``None`` where its images are not on this machine."""
+    try:
+        folder = data_root() / name
+    except FileNotFoundError:
+        return None
+    return folder if folder.is_dir() else None
+
+
+def ccb(words: str, folder: Path) -> None:
+    """Run the command ``ccb`` as a shell would in a folder, and print what it says.
+
+    Args:
+        words: All that follows ``ccb`` in the shell.
+        folder: Where relative paths begin.
+
+    Raises:
+        RuntimeError: An error of the library's own, not one that the command explains.
+    """
+    from click.testing import CliRunner
+
+    from ccb_lib.cli import main
+
+    with chdir(folder):
+        result = CliRunner().invoke(main, shlex.split(words))
+    print(f"$ ccb {words}\n{result.output}".rstrip())
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise RuntimeError(f"ccb {words} failed") from result.exception
 
 
 def machine() -> dict[str, str]:

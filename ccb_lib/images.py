@@ -1,15 +1,16 @@
 """From whatever users hold images in to one uint8 tensor (N, C, H, W)."""
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from ccb_lib.image_files import eight_bits, read_images
 
 SIZES = (32, 64, 128)  # five down-sampling blocks need a multiple of 32
 
@@ -56,56 +57,6 @@ def as_images(
     return tensor.contiguous()
 
 
-def read_images(paths: Sequence[Path], *, image_size: int, channels: int) -> Tensor:
-    """Decode image files in parallel; crop each to a centred square and resize it with antialiasing.
-
-    Args:
-        paths: Files in any format that Pillow reads; EXIF rotation is applied, transparency laid on black,
-            16-bit grey scaled to 8.
-        image_size: Height and width of the result.
-        channels: 1 for grey, 3 for RGB.
-
-    Returns:
-        (N, channels, image_size, image_size) uint8.
-
-    Raises:
-        ValueError: Files are missing or unreadable; all of them are listed.
-    """
-
-    def read(path: Path) -> np.ndarray | str:
-        try:
-            with Image.open(path) as file:
-                return square(file, image_size, channels)
-        except Exception as error:  # Pillow raises many kinds; each is collected, none hidden
-            return f"{path}: {error}"
-
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(read, paths))
-    broken = [result for result in results if isinstance(result, str)]
-    if broken:
-        shown = "\n  ".join(broken[:20])
-        more = f"\n  … and {len(broken) - 20} more" if len(broken) > 20 else ""
-        raise ValueError(
-            f"{len(broken)} of {len(paths)} images cannot be read:\n  {shown}{more}\nRemove or replace them."
-        )
-    return torch.from_numpy(np.stack(results))  # type: ignore[arg-type]
-
-
-def square(image: Image.Image, image_size: int, channels: int) -> np.ndarray:
-    """Crop a PIL image to a centred square and resize it: (channels, image_size, image_size) uint8."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        depth = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if depth.max(initial=0) > 255 else 255.0
-        image = Image.fromarray((np.clip(depth, 0, top) * (255.0 / top)).round().astype(np.uint8))
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
-    image = image.convert("L" if channels == 1 else "RGB")
-    image = ImageOps.fit(image, (image_size, image_size), method=Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
 def to_unit(images: Tensor) -> Tensor:
     """Scale uint8 0…255 to float32 in [-1, 1], the range of the networks' tanh."""
     return images.float().div_(127.5).sub_(1.0)
@@ -128,7 +79,7 @@ def _stack_dataset(dataset: Dataset, name: str) -> Tensor:
     for item in items:
         image = item[0] if isinstance(item, tuple | list) else item
         if isinstance(image, Image.Image):
-            pixels = np.array(image.convert("L" if image.mode in ("L", "1", "I", "F", "I;16") else "RGB"))
+            pixels = np.array(eight_bits(image))
             image = torch.from_numpy(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
         stacked.append(torch.as_tensor(image))
     if not stacked:

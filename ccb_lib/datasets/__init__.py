@@ -6,7 +6,7 @@ from typing import Any
 
 from ccb_lib.datasets.base import AnomalySplit
 
-DATASETS = ("digits", "cifar10")
+DATASETS = ("digits", "cifar10", "ham10000", "ild", "folder")
 
 __all__ = ["DATASETS", "AnomalySplit", "load_dataset"]
 
@@ -15,7 +15,7 @@ def load_dataset(name: str, *, abnormal: Any, root: str | Path | None = None, **
     """Load a data set, one class (or several) abnormal, the rest normal.
 
     Args:
-        name: ``"digits"`` or ``"cifar10"``.
+        name: ``"digits"``, ``"cifar10"``, ``"ham10000"``, ``"ild"`` or ``"folder"``.
         abnormal: The abnormal class.
         root: The folder of the files; by default ``$CCB_DATA``, else the nearest ``data/raw`` upwards.
         **options: Those of the data set's own ``load``, such as ``seed``, ``image_size`` and ``test``.

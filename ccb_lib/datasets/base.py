@@ -67,12 +67,14 @@ class Images:
     Attributes:
         pixels: (N, C, H, W) uint8.
         ids, classes, groups: (N,) str each.
+        skipped: What could not be used and why, one line each; the reader warns of it at every load.
     """
 
     pixels: Tensor
     ids: NDArray[np.str_]
     classes: NDArray[np.str_]
     groups: NDArray[np.str_]
+    skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pixels)

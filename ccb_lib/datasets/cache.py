@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 from platformdirs import user_cache_path
 
+from ccb_lib import __version__
 from ccb_lib.datasets.base import Images
 from ccb_lib.files import load_tensors, save_tensors
 
@@ -25,7 +28,7 @@ def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], I
         settings: All that the decoded images depend on, a fingerprint of the files included; JSON.
         read: Decodes the images.
     """
-    text = json.dumps({"root": str(root.resolve()), **settings}, sort_keys=True)
+    text = json.dumps({"root": str(root.resolve()), "version": __version__, **settings}, sort_keys=True)
     file = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
     folders = [root / ".ccb_cache", user_cache_path("ccb_lib")]
     for folder in folders:
@@ -34,11 +37,12 @@ def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], I
             # Numpy holds text 4 bytes a letter; plain lists in the header stay small and need no pickle.
             columns = {key: np.array(header[key], dtype=np.str_) for key in ("ids", "classes", "groups")}
             if all(len(column) == len(tensors["pixels"]) for column in columns.values()):
-                return Images(pixels=tensors["pixels"], **columns)
+                return Images(pixels=tensors["pixels"], skipped=tuple(header.get("skipped", ())), **columns)
         except (FileNotFoundError, ValueError, KeyError):
             continue
     images = read()
     header = {key: getattr(images, key).tolist() for key in ("ids", "classes", "groups")}
+    header["skipped"] = list(images.skipped)
     for folder in folders:
         try:
             save_tensors(folder / file, {"pixels": images.pixels}, header)
@@ -51,7 +55,8 @@ def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], I
 def fingerprint(paths: list[Path], root: Path) -> list[list[Any]]:
     """Describe files or folders by name, size and time of change: differs when something was added or replaced."""
     facts = []
-    for path in sorted(paths):
-        status = path.stat()
-        facts.append([str(path.relative_to(root)), status.st_size if path.is_file() else 0, status.st_mtime_ns])
+    for name in sorted(map(str, paths)):  # text, as paths are slow to compare and there may be 10,000
+        status = os.stat(name)  # noqa: PTH116
+        size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        facts.append([os.path.relpath(name, root), size, status.st_mtime_ns])
     return facts

@@ -48,6 +48,8 @@ class AnoGAN(AdversarialDetector):
     """
 
     method: ClassVar[str] = "anogan"
+    released_in_train_mode: ClassVar[bool] = False
+    scores_each_epoch: ClassVar[bool] = False  # its search is too dear for fifty
 
     latent: int = 100
     prior: str = "uniform"

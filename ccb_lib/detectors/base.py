@@ -47,6 +47,8 @@ class Detector(ABC):
     """
 
     method: ClassVar[str]
+    released_in_train_mode: ClassVar[bool] = True  # whether public code tests with batch statistics
+    scores_each_epoch: ClassVar[bool] = True  # whether a protocol may choose among epochs
 
     image_size: int | None = None
     channels: int | None = None

@@ -39,6 +39,7 @@ class EGBAD(AdversarialDetector):
     """
 
     method: ClassVar[str] = "egbad"
+    released_in_train_mode: ClassVar[bool] = False
 
     batch_size: int = 32
     width: int = 128

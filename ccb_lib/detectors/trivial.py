@@ -29,6 +29,8 @@ class TrivialDetector(Detector):
     ``batch_norm``, ``batch_size`` and ``dropout`` are taken and change nothing, and ``history_`` is empty.
     """
 
+    scores_each_epoch: ClassVar[bool] = False  # there are none
+
     alpha: float = 1.0  # whatever it is, it weighs the same term twice; 1 does so without rounding
 
     def __post_init__(self) -> None:

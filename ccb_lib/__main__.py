@@ -1,0 +1,5 @@
+"""``python -m ccb_lib`` is ``ccb``."""
+
+from ccb_lib.cli import main
+
+main(prog_name="ccb")

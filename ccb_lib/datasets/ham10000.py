@@ -1,0 +1,192 @@
+"""HAM10000 (Tschandl et al., 2018): 10,015 dermatoscopic images of 7,470 lesions, split by lesion."""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccb_lib.datasets.base import AnomalySplit, Images, make_split
+from ccb_lib.datasets.cache import cached, fingerprint
+from ccb_lib.datasets.splits import choose_classes, normal_parts, rows_of
+from ccb_lib.datasets.walk import files_below, set_folder
+from ccb_lib.image_files import listing, read_images
+
+KNOWN = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
+CLASSES = tuple(KNOWN)
+NORMAL = ("nv", "bkl", "mel")  # the paper: the rare classes are abnormal
+METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
+
+Table = dict[str, NDArray[np.str_]]
+
+
+def load(
+    *,
+    abnormal: str | Sequence[str],
+    root: str | Path | None = None,
+    normal: str | Sequence[str] = NORMAL,
+    seed: int = 0,
+    image_size: int = 32,
+    test: str = "balanced",
+    pool: int | None = None,
+    calibration: float = 0.1,
+) -> AnomalySplit:
+    """Load HAM10000 with the common diagnoses normal and one of the others, or several, abnormal.
+
+    Many lesions were photographed several times, so lesions are split, never images: all images of a lesion train,
+    calibrate or test. One pool of held-out normals serves every abnormal class, so the same images are trained on
+    whichever class is asked for.
+
+    Args:
+        abnormal: One of akiec, bcc, bkl, df, mel, nv, vasc, or several as a list or joined by ``+``.
+        root: The folder with ``ham10000`` in it, or the folder itself: ``HAM10000_metadata.csv`` (or ``.tab``, or
+            without ending, as the Dataverse gives it) and ``ISIC_*.jpg`` in any folders below.
+        normal: The normal classes; ``"nv"`` for nevi alone.
+        seed: Decides which lesions train, calibrate and test.
+        image_size: 32, 64 or 128 pixels, of a centred square resized with antialiasing.
+        test: ``"balanced"``: all abnormal images and as many of the pool. ``"natural"``: with the whole pool.
+        pool: The least number of held-out normal images; by default the size of the largest class that is not
+            normal. Raise it for a balanced test on several classes together.
+        calibration: The share of the other normals kept for calibration.
+
+    Returns:
+        The split, RGB. Ids are image ids (``ISIC_0024306``), groups lesion ids (``HAM_0000118``).
+
+    Raises:
+        FileNotFoundError: No such folder, or no metadata in it.
+        ValueError: An unknown class or a class on both sides, broken metadata, images that are missing or cannot be
+            read (all listed), or a pool too small for a balanced test.
+    """
+    good = choose_classes(normal, CLASSES, "ham10000")
+    bad = choose_classes(abnormal, CLASSES, "ham10000")
+    if both := sorted(set(good) & set(bad)):
+        raise ValueError(
+            f"ham10000: {', '.join(both)} cannot be normal and abnormal at once; normal is {'+'.join(good)}. Choose "
+            "another class, or pass normal=."
+        )
+    if test not in ("balanced", "natural"):
+        raise ValueError(f"ham10000: test={test!r} given; 'balanced' or 'natural' is needed.")
+    images = read(root, image_size=image_size)
+    size = Counter(images.classes.tolist())
+    if not any(size[name] for name in bad):
+        raise ValueError(f"ham10000: There are no images of {'+'.join(bad)} in the metadata.")
+    held_out = pool or max((size[name] for name in size if name not in good), default=1)
+    parts = normal_parts(
+        np.isin(images.classes, good), images.groups, images.ids, pool=held_out, seed=seed, calibration=calibration
+    )
+    abnormal_rows = rows_of(np.isin(images.classes, bad), images.ids, seed)
+    wanted = len(abnormal_rows) if test == "balanced" else len(parts.pool)
+    if wanted > len(parts.pool):
+        raise ValueError(
+            f"ham10000: {wanted} images of {'+'.join(bad)} and only {len(parts.pool)} held-out normals, so the test "
+            f"cannot be balanced. Pass pool={wanted} to hold out more, or test='natural'."
+        )
+    return make_split(
+        "ham10000",
+        "+".join(bad),
+        images,
+        train=parts.train,
+        calibration=parts.calibration,
+        test_normal=parts.pool[:wanted],
+        test_abnormal=abnormal_rows,
+    )
+
+
+def read(root: str | Path | None = None, *, image_size: int = 32) -> Images:
+    """Read all images, in the order of their ids; from the cache if they were read before.
+
+    Args:
+        root: See `load`.
+        image_size: 32, 64 or 128 pixels.
+
+    Returns:
+        (N, 3, image_size, image_size) uint8 with image ids, diagnoses and lesion ids.
+
+    Raises:
+        FileNotFoundError: No such folder, or no metadata in it.
+        ValueError: Broken metadata, or images that are missing or cannot be read (all listed).
+    """
+    folder = set_folder(root, "ham10000")
+    table, paths, missing = find(folder)
+    if missing:
+        first = ", ".join(missing[:20]) + (", …" if len(missing) > 20 else "")
+        raise ValueError(
+            f"ham10000: {len(missing)} of {len(table['image_id'])} images of the metadata are not below {folder}: "
+            f"{first}. Unpack both image archives there; `ccb data check ham10000` counts what is found."
+        )
+
+    def decode() -> Images:
+        pixels = read_images(paths, image_size=image_size, channels=3, progress="ham10000")
+        return Images(pixels=pixels, ids=table["image_id"], classes=table["dx"], groups=table["lesion_id"])
+
+    facts = {key: column.tolist() for key, column in table.items()}
+    return cached(folder, "ham10000", {"image_size": image_size, "files": fingerprint(paths, folder), **facts}, decode)
+
+
+def find(folder: Path) -> tuple[Table, list[Path], list[str]]:
+    """Find metadata and images, without decoding any.
+
+    Returns:
+        The metadata by column, sorted by image id; the path of each image that is there, in that order (of copies in
+        several folders the first); and the ids of those that are not.
+
+    Raises:
+        FileNotFoundError: There is no metadata.
+        ValueError: The metadata is broken.
+    """
+    files = files_below(folder)
+    tables = [path for name in METADATA for path in files if path.name == name]
+    if not tables:
+        raise FileNotFoundError(
+            f"None of {', '.join(METADATA)} is in {folder.absolute()} or below. `ccb data fetch ham10000` says where "
+            "to get it."
+        )
+    table = read_metadata(tables[0])
+    path_of: dict[str, Path] = {}
+    for path in files:
+        if path.name.startswith("ISIC_") and path.suffix.lower() == ".jpg":
+            path_of.setdefault(path.stem, path)
+    names = table["image_id"].tolist()
+    return table, [path_of[name] for name in names if name in path_of], [name for name in names if name not in path_of]
+
+
+def read_metadata(file: Path) -> Table:
+    """Read lesion_id, image_id and dx from the metadata, with commas or, as ``.tab``, with tabs.
+
+    Returns:
+        The three columns, sorted by image_id.
+
+    Raises:
+        ValueError: A column is missing, a cell empty, a diagnosis unknown, or an image named twice. All broken rows
+            are listed.
+    """
+    columns = ("lesion_id", "image_id", "dx")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        reader = csv.DictReader(text.splitlines(), delimiter="\t" if "\t" in text.partition("\n")[0] else ",")
+        missing = [name for name in columns if name not in (reader.fieldnames or [])]
+        rows = [] if missing else [tuple((row[name] or "").strip() for name in columns) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file} cannot be read as a table ({error}). Download it again.") from error
+    if missing or not rows:
+        raise ValueError(
+            f"{file} has {'no column ' + ', '.join(missing) if missing else 'no rows'}. Download it again; its "
+            f"columns are {', '.join(columns)} and more."
+        )
+    problems: dict[Path, str] = {}
+    seen: dict[str, int] = {}
+    for line, (lesion, image, dx) in enumerate(rows, start=2):
+        if not lesion or not image or dx not in KNOWN:
+            problems[Path(f"line {line}")] = f"{lesion or 'no lesion'}, {image or 'no image'}, diagnosis {dx!r}"
+        elif image in seen:
+            problems[Path(f"line {line}")] = f"{image} stands in line {seen[image]} already"
+        seen[image] = line
+    if problems:
+        what = f"{file}: {len(problems)} of {len(rows)} rows cannot be used"
+        raise ValueError(listing(problems, what, f"Diagnoses are {', '.join(CLASSES)}. Download the file again."))
+    rows.sort(key=lambda row: row[1])
+    return {
+        name: np.array(column, dtype=np.str_) for name, column in zip(columns, zip(*rows, strict=True), strict=True)
+    }

@@ -1,0 +1,168 @@
+"""98 lung CT slices of COVID patients with marked lesions (MedSeg): a stand-in on real CT for the Geneva database.
+
+Never a reproduction of the paper's tables: another disease, 8-bit images without Hounsfield units, each windowed in
+its own way, and patients unknown, so that two slices of one patient may lie on two sides of the split. Brightness
+alone tells much: print a mean-intensity baseline beside every result.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from ccb_lib.datasets.base import Images
+from ccb_lib.datasets.cache import cached, fingerprint
+from ccb_lib.datasets.patches import cut, find_patches
+from ccb_lib.datasets.splits import NormalParts, by_seed, rows_of
+from ccb_lib.datasets.walk import set_folder
+from ccb_lib.image_files import listing
+
+COLOURS = {"ground_glass": (128, 0, 0), "consolidation": (0, 128, 0)}  # of the masks
+LABELS = ("healthy", *COLOURS)
+SLICES = 98
+MARGIN = 16  # pixels between healthy lung and the nearest marked pixel
+LEAST_AREA = 0.05  # of the slice: smaller dark parts are airways, arrows or noise
+
+
+def read(root: str | Path | None = None, *, size: int = 32, share: float = 0.75) -> Images:
+    """Cut patches of healthy lung, ground glass and consolidation by the ILD rule (`find_patches`).
+
+    Args:
+        root: The folder with ``lung_ct_98`` in it, or the folder itself: ``images/<n>.jpg`` and ``masks/<n>.png``.
+        size: Height and width of the patches; they overlap by half.
+        share: The least share of a patch that its label covers.
+
+    Returns:
+        (N, 1, size, size) uint8, with slices as groups.
+
+    Raises:
+        FileNotFoundError: No such folder, or no images in it.
+        ValueError: Slices or masks are missing, differ in size or cannot be read; all are listed.
+    """
+    folder = set_folder(root, "lung_ct_98")
+    slices = sorted((folder / "images").glob("*.jpg"), key=lambda path: (len(path.stem), path.stem))
+    if not slices:
+        raise FileNotFoundError(f"No images/*.jpg in {folder.absolute()}. `ccb data fetch lung_ct_98` says more.")
+
+    def cut_all() -> Images:
+        blocks, ids, classes, groups = [], [], [], []
+        problems: dict[Path, str] = {}
+        for path in slices:
+            try:
+                grey, regions = read_slice(folder, path.stem)
+            except (OSError, ValueError) as error:
+                problems[path] = str(error)
+                continue
+            patches = find_patches(regions, size=size, stride=size // 2, share=share)
+            blocks.append(cut(grey, patches, size))
+            ids += [f"{path.stem}:{patch.row},{patch.column}" for patch in patches]
+            classes += [patch.label for patch in patches]
+            groups += [path.stem] * len(patches)
+        if problems:
+            raise ValueError(listing(problems, f"{len(problems)} slices cannot be read", "Unpack the set again."))
+        return Images(
+            pixels=torch.from_numpy(np.concatenate(blocks)[:, None]),
+            ids=np.array(ids, dtype=np.str_),
+            classes=np.array(classes, dtype=np.str_),
+            groups=np.array(groups, dtype=np.str_),
+        )
+
+    files = [*slices, *sorted((folder / "masks").glob("*.png"))]
+    return cached(folder, "lung_ct_98", {"size": size, "share": share, "files": fingerprint(files, folder)}, cut_all)
+
+
+def read_slice(folder: Path, name: str) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.bool_]]]:
+    """Read one slice and what is marked on it.
+
+    Args:
+        folder: The folder with ``images`` and ``masks`` in it.
+        name: The slice's number, such as ``"67"``.
+
+    Returns:
+        (H, W) uint8, and for each of `LABELS` (H, W) bool.
+
+    Raises:
+        OSError: The slice or its mask is missing or broken.
+        ValueError: The two differ in size.
+    """
+    with Image.open(folder / "images" / f"{name}.jpg", formats=["JPEG"]) as image:
+        grey = np.asarray(image.convert("L"))
+    with Image.open(folder / "masks" / f"{name}.png", formats=["PNG"]) as mask:
+        colours = np.asarray(mask.convert("RGB"))
+    if grey.shape != colours.shape[:2]:
+        raise ValueError(f"its size {grey.shape} is not {colours.shape[:2]}, that of its mask")
+    regions = {label: (colours == colour).all(axis=-1) for label, colour in COLOURS.items()}
+    return grey, {"healthy": healthy_lung(grey, colours.any(axis=-1)), **regions}
+
+
+def healthy_lung(grey: NDArray[np.uint8], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find lung that nobody marked.
+
+    The masks mark lesions only, so healthy lung is what is (1) darker than Otsu's threshold of the slice, in (2) a
+    connected part of at least 5 % of the slice (which drops most airways, arrows and noise) that (3) holds no corner of
+    the slice (which drops the air around the body), with (4) gaps as narrow as small vessels closed, and (5) more
+    than 16 pixels away from any marked pixel.
+
+    Args:
+        grey: (H, W) uint8.
+        marked: (H, W) bool, True where a lesion is marked.
+
+    Returns:
+        (H, W) bool.
+    """
+    # Opening and closing by hand: what lies beyond the slice must not nibble at lung that touches its edge.
+    dark = ndimage.binary_dilation(ndimage.binary_erosion(grey <= otsu(grey), border_value=1))
+    parts, _ = ndimage.label(dark)
+    area = np.bincount(parts.ravel())
+    corners = parts[[0, 0, -1, -1], [0, -1, 0, -1]]
+    kept = area >= LEAST_AREA * grey.size
+    kept[0] = False  # what is not dark
+    kept[corners] = False
+    wide = ndimage.binary_dilation(kept[parts], iterations=2)
+    lung = ndimage.binary_erosion(wide, iterations=2, border_value=1)
+    far = ndimage.distance_transform_edt(~marked) > MARGIN if marked.any() else np.ones_like(lung)
+    return lung & far
+
+
+def otsu(grey: NDArray[np.uint8]) -> int:
+    """Otsu's threshold (1979): the grey value t for which {≤ t} and {> t} differ most in their means.
+
+    Returns:
+        t, 0 to 254; 0 for an image of one value.
+    """
+    counts = np.bincount(grey.ravel(), minlength=256).astype(np.float64)
+    below, sums = counts.cumsum(), (counts * np.arange(256)).cumsum()
+    total, whole = below[-1], sums[-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = (whole * below / total - sums) ** 2 / (below * (total - below))
+    return int(np.nan_to_num(between[:-1]).argmax())
+
+
+def deal(images: Images, *, test_share: float, calibration: float, seed: int) -> tuple[NormalParts, NDArray[np.bool_]]:
+    """Split by slice: every slice holds lesions, so lesions of the slices that train are left out.
+
+    Returns:
+        The rows of healthy patches by part, and (N,) bool, True for all patches of slices that are tested on.
+
+    Raises:
+        ValueError: There are fewer than three slices.
+    """
+    order = by_seed(images.groups.tolist(), seed)
+    tests = max(1, round(test_share * len(order)))
+    spares = max(1, round(calibration * (len(order) - tests)))
+    if len(order) < tests + spares + 1:
+        raise ValueError(f"lung_ct_98: {len(order)} slices with patches; at least three are needed.")
+    healthy = images.classes == "healthy"
+    tested = np.isin(images.groups, order[:tests])
+    spared = np.isin(images.groups, order[tests : tests + spares])
+    return (
+        NormalParts(
+            train=rows_of(healthy & ~tested & ~spared, images.ids, seed),
+            calibration=rows_of(healthy & spared, images.ids, seed),
+            pool=rows_of(healthy & tested, images.ids, seed),
+        ),
+        tested,
+    )

@@ -1,0 +1,106 @@
+"""Which rows train, calibrate and test: by group, so that no lesion or patient is on two sides."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccb_lib.datasets.base import choose_class
+
+
+class NormalParts(NamedTuple):
+    """Row numbers of normal images, each part in an order that the seed decides."""
+
+    train: NDArray[np.intp]
+    calibration: NDArray[np.intp]
+    pool: NDArray[np.intp]  # held out: the normals to test on
+
+
+def choose_classes(chosen: object, classes: Sequence[str], name: str) -> tuple[str, ...]:
+    """Return one class or several, written as a list or joined by ``+``, each once and in the order of ``classes``.
+
+    Raises:
+        ValueError: One is no class of the data set; the message lists them.
+    """
+    wanted = chosen if isinstance(chosen, list | tuple | set | frozenset) else str(chosen).split("+")
+    found = {choose_class(str(item).strip(), tuple(classes), name) for item in wanted}
+    if not found:
+        raise ValueError(f"No class of {name!r} was given. Choose some of: {', '.join(classes)}.")
+    return tuple(item for item in classes if item in found)
+
+
+def by_seed(names: Iterable[str], seed: int) -> list[str]:
+    """Put distinct names into an order that looks random and depends on the seed and the names alone.
+
+    The order is that of the SHA-256 of seed and name: the same on every machine and with every version of numpy, and
+    a name that is added or missing leaves the order of the others as it was.
+    """
+    return sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+
+
+def normal_parts(
+    normal: NDArray[np.bool_],
+    groups: NDArray[np.str_],
+    ids: NDArray[np.str_],
+    *,
+    pool: int,
+    seed: int,
+    calibration: float = 0.1,
+) -> NormalParts:
+    """Deal the normal images out by group.
+
+    Groups that also hold an abnormal image go to the pool, whichever class is asked for; others follow in the order
+    of the seed until the pool holds enough, then for calibration until that holds enough; the rest trains.
+
+    Args:
+        normal: (N,) True where an image is normal.
+        groups: (N,) the lesion, patient or slice of each image.
+        ids: (N,) the name of each image, distinct.
+        pool: At least so many normal images are held out to test on.
+        seed: Decides the split.
+        calibration: At least this share of the normals that are left is kept for calibration, as far as one group
+            stays to train on.
+
+    Raises:
+        ValueError: A part would stay empty; the message says how many groups there are.
+    """
+    mixed = set(groups[~normal].tolist())
+    free = by_seed((group for group in groups[normal].tolist() if group not in mixed), seed)
+    size = Counter(groups[normal].tolist())
+
+    held = [group for group in size if group in mixed]
+    have = sum(size[group] for group in held)
+    while free and (have < pool or not held):
+        held.append(free.pop(0))
+        have += size[held[-1]]
+    left, spared, kept = sum(size[group] for group in free), 0, []
+    while len(free) > 1 and (spared < calibration * left or not kept):
+        kept.append(free.pop(0))
+        spared += size[kept[-1]]
+    if not kept:
+        raise ValueError(
+            f"The normal images are too few to train, calibrate and test on: {int(normal.sum())} images in "
+            f"{len(size)} groups (patients, lesions or the like), {len(mixed & set(size))} of which also hold abnormal "
+            f"images and can only be tested on; {pool} images are to be held out. At least three groups are needed, "
+            "two of them without abnormal images."
+        )
+    rows = {
+        part: rows_of(normal & np.isin(groups, chosen), ids, seed)
+        for part, chosen in (("train", free), ("calibration", kept), ("pool", held))
+    }
+    return NormalParts(**rows)
+
+
+def rows_of(chosen: NDArray[np.bool_], ids: NDArray[np.str_], seed: int) -> NDArray[np.intp]:
+    """Return the numbers of the chosen rows in the order in which `by_seed` puts their ids.
+
+    Raises:
+        ValueError: Two chosen rows have the same id.
+    """
+    row_of = {str(ids[row]): int(row) for row in np.flatnonzero(chosen)}
+    if len(row_of) != np.count_nonzero(chosen):
+        raise ValueError("Two images have the same id, so one would be lost. Give every image a name of its own.")
+    return np.array([row_of[name] for name in by_seed(row_of, seed)], dtype=np.intp)

@@ -1,0 +1,214 @@
+"""From scores to what an explorer shows: counts at each stop of the threshold, never the scores themselves."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ccb_lib.cuts import Cuts, alarms, all_cuts, between, checked_pair
+from ccb_lib.metrics import auc, checked_threshold
+
+BARS = 44
+ROC_SIZE = 200  # the ROC curve is drawn on a grid of this many steps a side
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """One labelled set, ready to have its threshold moved; its size does not grow with the number of images.
+
+    Attributes:
+        thresholds: (K,) float64, rising: the stops, from all alarms to none. They are short decimals that lie between
+            two scores of the set, so that what is shown is what is counted.
+        tp: (K,) int64, abnormal images above each stop.
+        fp: (K,) int64, normal images above each stop.
+        named: The stop of each named threshold, by name.
+        start: The stop to start at.
+        abnormal: Number of abnormal images.
+        normal: Number of normal images.
+        auc: Area under the ROC curve; NaN where there is one kind of image only.
+        axis: Lowest and highest score drawn.
+        ticks: Places along the axis, 0 to 1, with what is written there.
+        beyond: Says how many scores lie beyond the axis; empty where none do.
+        bars: (2, BARS) int64, a histogram of the normal and one of the abnormal scores along the axis; scores beyond
+            it are counted in the outermost bars.
+        roc: (P, 2) int64, the ROC curve from all scores, in steps of 1 / ROC_SIZE: false-alarm rate, recall.
+    """
+
+    thresholds: NDArray[np.float64]
+    tp: NDArray[np.int64]
+    fp: NDArray[np.int64]
+    named: dict[str, int]
+    start: int
+    abnormal: int
+    normal: int
+    auc: float
+    axis: tuple[float, float]
+    ticks: list[tuple[float, str]]
+    beyond: str
+    bars: NDArray[np.int64]
+    roc: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        scores: ArrayLike,
+        labels: ArrayLike,
+        thresholds: Mapping[str, float] | None = None,
+        *,
+        start: float | None = None,
+        stops: int = 400,
+    ) -> "Steps":
+        """Count a labelled set at every possible cut or, if it has more, at ``stops`` of them.
+
+        Args:
+            scores: (N,) scores, higher is more abnormal.
+            labels: (N,) bool or 0/1, true is abnormal.
+            thresholds: Named thresholds; each gets a stop with the very same verdicts. ±inf is taken for the last
+                stop on its side.
+            start: The threshold to start at; by default the first named one, else one in the middle.
+            stops: How many stops at most, besides the named ones; at least 10.
+
+        Raises:
+            ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is no number, or too
+                few stops.
+        """
+        scores, labels = checked_pair(scores, labels)
+        thresholds = checked_thresholds(thresholds)
+        if stops < 10:
+            raise ValueError(f"stops={stops} given; at least 10 are needed, and some hundreds move smoothly.")
+        if math.isinf(float(scores.max()) - float(scores.min())):
+            raise ValueError(f"scores: from {scores.min():g} to {scores.max():g} is too wide for floats. Scale them.")
+        cuts = all_cuts(scores, labels)
+        axis = _axis(scores, labels)
+        margin = _room(cuts.scores[0], cuts.scores[-1])
+        edges = np.concatenate([[cuts.scores[0] - margin], cuts.scores, [cuts.scores[-1] + margin]])
+        wanted = [*thresholds.values()] + ([] if start is None else [checked_threshold(start)])
+        gap_of = np.searchsorted(cuts.scores, wanted, side="right").tolist()
+        asked = [_stop(phi, edges, gap) for phi, gap in zip(wanted, gap_of, strict=True)]
+        free = set(_choose(cuts, scores, labels, axis, stops).tolist()) - set(gap_of)  # one stop a gap is enough
+        points = np.array(sorted({*asked, *(_middle(edges, gap) for gap in free)}))
+        at = np.searchsorted(points, asked).tolist()
+        tp, fp = (alarms(np.sort(part), points) for part in (scores[labels], scores[~labels]))
+        low, high = axis
+        outside = [int((scores < low).sum()), int((scores > high).sum())]
+        kinds = (scores[~labels], scores[labels])
+        return cls(
+            thresholds=points,
+            tp=tp,
+            fp=fp,
+            named=dict(zip(thresholds, at, strict=False)),
+            start=len(points) // 2 if not at else at[0] if start is None else at[-1],
+            abnormal=int(labels.sum()),
+            normal=int((~labels).sum()),
+            auc=auc(scores, labels) if labels.any() and not labels.all() else math.nan,
+            axis=axis,
+            ticks=_ticks(low, high),
+            beyond=_beyond(outside, low, high),
+            bars=np.stack([np.histogram(kind.clip(low, high), bins=BARS, range=axis)[0] for kind in kinds]),
+            roc=_roc(cuts),
+        )
+
+    @property
+    def tested(self) -> float:
+        """The share of abnormal images in this set."""
+        return self.abnormal / (self.abnormal + self.normal)
+
+    def nearest(self, threshold: float) -> int:
+        """Return the stop that lies nearest to a threshold."""
+        if math.isinf(threshold):
+            return 0 if threshold < 0 else len(self.thresholds) - 1
+        return int(np.abs(self.thresholds - threshold).argmin())
+
+
+def checked_thresholds(thresholds: Mapping[str, float] | None) -> dict[str, float]:
+    """Return named thresholds as text and floats, or raise ValueError where one is no number."""
+    checked = {}
+    for name, phi in (thresholds or {}).items():
+        try:
+            checked[str(name)] = float(phi)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"thresholds: {name!r} is {phi!r}; a number is needed.") from error
+        if math.isnan(checked[str(name)]):
+            raise ValueError(f"thresholds: {name!r} is NaN; a number is needed.")
+    return checked
+
+
+def shortest(value: float, low: float, high: float, digits: int = 1) -> float:
+    """Round to the fewest digits, at least ``digits`` significant ones, that keep it strictly between low and high."""
+    for places in range(digits, 18):
+        rounded = float(f"{value:.{places}g}")
+        if low < rounded < high:
+            return rounded
+    return float(value)
+
+
+def _stop(phi: float, edges: NDArray[np.float64], gap: int) -> float:
+    """Return a short decimal with the verdicts of φ, which lies in a gap between two scores or beyond them all."""
+    if math.isinf(phi):
+        return _middle(edges, gap)
+    low = edges[gap] if gap > 0 else -math.inf
+    high = edges[gap + 1] if gap + 2 < len(edges) else math.inf
+    return shortest(phi, low, high, digits=4)
+
+
+def _middle(edges: NDArray[np.float64], gap: int) -> float:
+    low, high = edges[gap], edges[gap + 1]
+    return shortest(float(between(low, high)), low, high)
+
+
+def _axis(scores: NDArray, labels: NDArray[np.bool_]) -> tuple[float, float]:
+    """Cover the bulk of both kinds, so that a few extreme scores do not squeeze the rest into one bar."""
+    kinds = [kind for kind in (scores[labels], scores[~labels]) if len(kind)]
+    bulk_low, bulk_high = (pick(np.quantile(kind, q) for kind in kinds) for pick, q in ((min, 0.01), (max, 0.99)))
+    spread = bulk_high - bulk_low
+    low, high = max(scores.min(), bulk_low - spread), min(scores.max(), bulk_high + spread)
+    room = _room(low, high)
+    return float(low - room), float(high + room)
+
+
+def _room(low: float, high: float) -> float:
+    """Return what to leave free beside a range: a share of it, or where it is hardly one, of its numbers."""
+    largest = max(abs(low), abs(high))
+    return 0.02 * (high - low) if high - low > 1e-9 * largest else 0.02 * largest or 0.02
+
+
+def _choose(cuts: Cuts, scores: NDArray, labels: NDArray[np.bool_], axis: tuple[float, float], stops: int) -> NDArray:
+    """Choose among the gaps between distinct scores: evenly along the axis, and evenly in the ranks of each kind."""
+    count = len(cuts.scores) + 1
+    if count <= stops:
+        return np.arange(count)
+    places = [np.linspace(*axis, stops // 2)]
+    ranks = np.linspace(0, 1, (stops - 2) // 4)
+    places += [np.quantile(kind, ranks) for kind in (scores[labels], scores[~labels]) if len(kind)]
+    gaps = np.searchsorted(cuts.scores, np.concatenate(places), side="right")
+    return np.unique([0, *gaps, count - 1])
+
+
+def _ticks(low: float, high: float) -> list[tuple[float, str]]:
+    rough = (high - low) / 7
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    decimals = max(0, -math.floor(math.log10(step)))
+    form = f".{decimals}f" if decimals < 7 and abs(high) < 1e12 else ".6g"
+    values = step * np.arange(math.ceil(low / step), math.floor(high / step) + 1)
+    return [(round((value - low) / (high - low), 4), f"{value + 0.0:{form}}") for value in values.tolist()]
+
+
+def _beyond(outside: list[int], low: float, high: float) -> str:
+    parts = [
+        f"{count:,} score{'s' if count > 1 else ''} {side} {edge:.3g}"
+        for count, side, edge in ((outside[0], "below", low), (outside[1], "above", high))
+        if count
+    ]
+    return f"{' and '.join(parts)} counted in the outermost bar." if parts else ""
+
+
+def _roc(cuts: Cuts) -> NDArray[np.int64]:
+    abnormal, normal = cuts.tp[0], cuts.fp[0]
+    if not (abnormal and normal):
+        return np.empty((0, 2), dtype=np.int64)
+    points = np.stack([cuts.fp[::-1] / normal, cuts.tp[::-1] / abnormal], axis=1)
+    points = np.rint(points * ROC_SIZE).astype(np.int64)
+    return points[np.r_[True, (np.diff(points, axis=0) != 0).any(axis=1)]]

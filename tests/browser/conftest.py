@@ -1,0 +1,56 @@
+"""A real Chromium for the tests beside this file: one that is installed, never one that is downloaded."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+_missing = set()
+
+
+def need(found, what):
+    """Skip, to be told at the end of the run, or fail where CCB_REQUIRE_BROWSER=1 says that a skip is no pass."""
+    if found:
+        return
+    if os.environ.get("CCB_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"CCB_REQUIRE_BROWSER=1, but there is no {what}.")
+    _missing.add(what)
+    pytest.skip(f"There is no {what}: THE EXPLORER WAS NOT TRIED IN A BROWSER. Install it to run this test.")
+
+
+def pytest_terminal_summary(terminalreporter):
+    for what in sorted(_missing):
+        terminalreporter.write_line(
+            f"THE EXPLORER WAS NOT TRIED IN A BROWSER: there is no {what}.", red=True, bold=True
+        )
+
+
+@pytest.fixture(scope="session")
+def require():
+    return need
+
+
+@pytest.fixture(scope="session")
+def browser():
+    executable = next(filter(None, map(shutil.which, NAMES)), None)
+    need(executable, f"Chromium (looked for {', '.join(NAMES)})")
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright drives the browser")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=executable, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def keep_screenshot(request):
+    """Keep a picture of what was tested where CCB_SCREENSHOTS names a folder, for people to look at."""
+
+    def keep(target, name):
+        if folder := os.environ.get("CCB_SCREENSHOTS"):
+            target.screenshot(path=Path(folder) / f"{request.node.name}-{name}.png")
+
+    return keep
