@@ -2,16 +2,17 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ccb_lib.graphs import Replayed, untouched
+from ccb_lib.half import HalfWeights
 from ccb_lib.images import to_unit
 from ccb_lib.training import Losses, Result, Trainable, Turns, finish, seeded
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector
 
 _AT_MOST = 16  # detectors side by side; more leave a GPU no idler
-_SHARE = 0.8  # of the free memory that may be planned for
+_SHARE = 0.5  # of the free memory that another detector may take; scoring needs some as well
 
 
 class FastSteps:
@@ -71,7 +72,9 @@ class FastSteps:
         self._sums: Losses = {}
         self._generator = torch.Generator(device)
         self._half = (self.precision or (torch.bfloat16 if device.type == "cuda" else None)) == torch.bfloat16
-        self._networks = {name: torch.compile(net) for name, net in networks.items()} if self.compiled else networks
+        self._networks = {
+            name: self._quicker(net) if name in trainable.optimizers_ else net for name, net in networks.items()
+        }
         everything = [tensor for net in networks.values() for tensor in (*net.parameters(), *net.buffers())]
         self._step = Replayed(
             self.body,
@@ -80,6 +83,12 @@ class FastSteps:
             generator=self._generator,
             what=f"the training step of {type(trainable).__name__}",
         )
+
+    def _quicker(self, network: nn.Module) -> nn.Module:
+        """Stand in for a network: the same parameters and numbers, from fewer kernels."""
+        if self.compiled:
+            return torch.compile(network)  # type: ignore[return-value]
+        return HalfWeights(network) if self._half else network
 
     def body(self) -> None:
         """One step: what is recorded, and what is done where nothing can be."""
@@ -110,33 +119,42 @@ def side_by_side(
     Args:
         starts: Begin a piece of work each.
         device: Of all of them.
-        at_once: How many at a time; by default as many as memory allows, judged by the first, but no more than 16.
+        at_once: How many at a time; by default as many as memory allows, but no more than 16: another begins while
+            the free memory is twice what the largest so far took.
 
     Yields:
         As each piece ends, its number and its result, or the exception that ended it; the others go on.
     """
     waiting = deque(enumerate(starts))
-    running: deque[tuple[int, Turns[Result], AbstractContextManager, torch.cuda.Stream | None]] = deque()
-    limit = at_once
+    running: deque[tuple[int, Turns[Result], torch.cuda.Stream | None]] = deque()
+    most, room = 0, True  # the most memory that one of them took; whether there may be room for another
     while waiting or running:
-        if waiting and len(running) < (limit or 1):
+        free = _free_memory(device) if waiting and room else 0
+        room = not running or (room and _another_fits(len(running), at_once, most, free))
+        starting = bool(waiting) and room
+        if starting:
             number, start = waiting.popleft()
-            free = _free_memory(device)
-            lane = (number, start(), *_stream(device))
+            lane = number, start(), _stream(device)
         else:
             lane = running.popleft()
-        number, turns, on_stream, stream = lane
-        with on_stream:
+        number, turns, stream = lane
+        with nullcontext() if stream is None else torch.cuda.stream(stream):
             ended, result = _turn(turns)
-        if ended:
-            if stream is not None:
-                stream.synchronize()
-            yield number, result  # type: ignore[misc]
+        if starting:
+            most = max(most, free - _free_memory(device))
+        if not ended:
+            running.append(lane)
             continue
-        running.append(lane)
-        if limit is None:
-            used = max(1, free - _free_memory(device))
-            limit = min(_AT_MOST, 1 + int(_SHARE * (free - used) / used))
+        if stream is not None:
+            stream.synchronize()
+        room = True
+        yield number, result  # type: ignore[misc]
+
+
+def _another_fits(running: int, at_once: int | None, most: int, free: int) -> bool:
+    if at_once is not None:
+        return running < at_once
+    return running < _AT_MOST and most < _SHARE * free
 
 
 def _turn(turns: Turns[Result]) -> tuple[bool, Result | Exception | None]:
@@ -149,13 +167,13 @@ def _turn(turns: Turns[Result]) -> tuple[bool, Result | Exception | None]:
         return True, error
 
 
-def _stream(device: torch.device) -> tuple[AbstractContextManager, torch.cuda.Stream | None]:
-    """Make a CUDA stream that begins after what was launched before, and what makes it the current one."""
+def _stream(device: torch.device) -> torch.cuda.Stream | None:
+    """Make a CUDA stream that begins after what was launched before; none on a CPU."""
     if device.type != "cuda":
-        return nullcontext(), None
+        return None
     stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))
-    return torch.cuda.stream(stream), stream
+    return stream
 
 
 def _free_memory(device: torch.device) -> int:
