@@ -39,7 +39,7 @@ def verdict_grid(table: pd.DataFrame, folder: Path, maps: Path) -> Figure:
         axis.set_axis_off()
     for (line, row), (above, below) in zip(table.iterrows(), axes.T, strict=True):
         image = read_images([folder / row.path], image_size=128, channels=3)[0]
-        above.imshow(image.permute(1, 2, 0))
+        above.imshow(image.permute(1, 2, 0).numpy())
         above.set_title(f"{row.verdict}\np = {row.p_value:.3f}", fontsize=8)
         below.imshow(plt.imread(next(maps.glob(f"{line + 1:06d}_*.png"))))
     return figure
