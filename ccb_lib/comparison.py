@@ -14,8 +14,7 @@ from ccb_lib.networks import count_parameters
 from ccb_lib.scores import anomaly_score
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-    from pandas.io.formats.style import Styler
+    from pandas import DataFrame, Series
 
 
 def compare(
@@ -69,7 +68,20 @@ def compare(
     return pd.DataFrame.from_dict(lines, orient="index").astype(float)
 
 
-def styled(table: "DataFrame") -> "Styler":
-    """Show what `compare` gives with sensible digits; what is not there as ``–``."""
-    digits = {"parameters": "{:,.0f}", "s / epoch": "{:.2f}", "ms / image": "{:.2f}"}
-    return table.style.format({name: digits.get(name, "{:.3f}") for name in table}, na_rep="–")
+def readable(table: "DataFrame") -> "DataFrame":
+    """Write what `compare` gives as text: sensible digits, AUC with its interval, ``–`` for what is not there."""
+    import pandas as pd
+
+    def text(name: str, form: str) -> "Series[str]":
+        return table[name].map(lambda value: "–" if pd.isna(value) else form.format(value))
+
+    interval = text("AUC", "{:.3f}") + " (" + text("low", "{:.3f}") + " to " + text("high", "{:.3f}") + ")"
+    columns = {
+        "parameters": text("parameters", "{:,.0f}"),
+        "s / epoch": text("s / epoch", "{:.2f}"),
+        "ms / image": text("ms / image", "{:.2f}"),
+        "AUC, 95 % interval": interval,
+        "image term": text("AUC, image term", "{:.3f}"),
+        "latent term": text("AUC, latent term", "{:.3f}"),
+    }
+    return pd.DataFrame(columns).map(lambda cell: cell.replace(" ", "\N{NO-BREAK SPACE}"))

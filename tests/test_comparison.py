@@ -4,7 +4,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from ccb_lib import AnoGAN, GANomaly, MeanIntensity, SkipGANomaly
-from ccb_lib.comparison import compare, styled
+from ccb_lib.comparison import compare, readable
 from ccb_lib.detectors import NotReady
 from ccb_lib.networks import count_parameters
 
@@ -44,9 +44,11 @@ def test_what_a_trivial_score_has_not_is_missing(table, some):
     line = table[1].loc["mean intensity"]
     assert line[["parameters", "s / epoch", "AUC, image term", "AUC, latent term"]].isna().all()
     assert line["AUC"] == pytest.approx(roc_auc_score(some[1], some[0].float().mean((1, 2, 3)).numpy()))
-    html = styled(table[1]).to_html()
-    assert "–" in html
-    assert f"{line['AUC']:.3f}" in html
+    shown = readable(table[1]).loc["mean intensity"]
+    assert list(shown[["parameters", "s / epoch", "image term", "latent term"]]) == ["–"] * 4
+    interval = shown["AUC, 95 % interval"].replace("\N{NO-BREAK SPACE}", " ")
+    assert interval == f"{line['AUC']:.3f} ({line['low']:.3f} to {line['high']:.3f})"
+    assert readable(table[1]).loc["GANomaly", "parameters"] == f"{table[1].loc['GANomaly', 'parameters']:,.0f}"
 
 
 def test_detectors_that_were_not_fitted_and_labels_of_one_kind_are_refused(table, some):

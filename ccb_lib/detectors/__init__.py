@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ccb_lib.detectors.anogan import AnoGAN
-from ccb_lib.detectors.base import FORMAT_VERSION, CollapsedWarning, Detector, NotReady, choose_device
+from ccb_lib.detectors.base import FORMAT_VERSION, CollapsedWarning, Detector, NotReady
 from ccb_lib.detectors.ccb import CCB
 from ccb_lib.detectors.egbad import EGBAD
 from ccb_lib.detectors.ganomaly import GANomaly
@@ -14,6 +14,7 @@ from ccb_lib.detectors.trivial import MeanIntensity, NearestNeighbours, PixelPCA
 from ccb_lib.files import load_tensors
 from ccb_lib.images import SIZES
 from ccb_lib.scores import ScoreTerms
+from ccb_lib.training import choose_device
 
 METHODS: dict[str, type[Detector]] = {
     cls.method: cls

@@ -22,6 +22,9 @@ from ccb_lib.training import Losses, seeded, train
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _DROPOUTS = (nn.Dropout, nn.Dropout2d)
 _SCORING_BATCH = 256
+# Settings that a run may be resumed under with other values.
+_NOT_OF_TRAINING = {"device", "epochs", "alpha", "image_distance", "latent_distance", "score_distance"}
+_NOT_OF_TRAINING |= {"search_steps", "search_learning_rate", "search_alpha"}
 _ALIKE = 0.01  # standard deviation of made images to that of real ones under which a generator makes but one image
 
 
@@ -103,7 +106,7 @@ class AdversarialDetector(Detector):
         with seeded(self.seed, self.device_):
             self.networks_ = {name: net.to(self.device_) for name, net in self.build(size, channels).items()}
         self.optimizers_ = self.build_optimizers()
-        settings = {key: value for key, value in self.get_params().items() if key not in ("device", "epochs", "alpha")}
+        settings = {key: value for key, value in self.get_params().items() if key not in _NOT_OF_TRAINING}
         settings = {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
 
         def ready_to_score(epoch: int) -> dict[str, float] | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from ccb_lib.files import save_tensors
 from ccb_lib.images import SIZES, as_images
 from ccb_lib.scores import ScoreTerms, all_equal, anomaly_score
 from ccb_lib.thresholds import conformal_p_values, normal_quantile
+from ccb_lib.training import choose_device
 
 FORMAT_VERSION = 1
 
@@ -291,20 +291,3 @@ class Detector(ABC):
     def _own_images(self, images: Any) -> Tensor:
         size, channels = self._check_fitted()
         return as_images(images, image_size=size, channels=channels)
-
-
-def choose_device(device: str) -> torch.device:
-    """Turn ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` into a device.
-
-    Raises:
-        ValueError: No such device, or it is not on this machine.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device={device!r} cannot be used here ({reason}). Use 'auto' or 'cpu'.") from error
-    return chosen

@@ -356,6 +356,15 @@ def test_the_search_shows_a_bar_only_when_asked(anogan, digits, capsys, monkeypa
     assert "AnoGAN search" in capsys.readouterr().err
 
 
+def test_a_run_may_be_resumed_under_another_search(digits, tmp_path):
+    settings, file = {"width": 4, "latent": 8, "batch_size": 16}, tmp_path / "checkpoint.safetensors"
+    AnoGAN(**settings, epochs=1, search_steps=3).fit(digits.train[:32], resume=file, progress=False)
+    other = AnoGAN(**settings, epochs=2, search_steps=4, search_alpha=0.5, score_distance="l2")
+    assert len(other.fit(digits.train[:32], resume=file, progress=False).history_) == 2
+    with pytest.raises(ValueError, match="prior"):
+        AnoGAN(**settings, epochs=3, prior="normal").fit(digits.train[:32], resume=file, progress=False)
+
+
 def test_many_images_are_searched_in_even_batches(anogan, digits, monkeypatch):
     monkeypatch.setattr(adversarial, "_SCORING_BATCH", 5)
     monkeypatch.setattr(anogan, "search_steps", 2)
