@@ -225,7 +225,7 @@ class TestTable1:
 
     def test_the_command_shows_and_completes(self, results, cifar):
         common = ["--results", str(results), "--epochs", "2", "--limit", "48", "--width", "2", "--root", str(cifar)]
-        shown = CliRunner().invoke(main, ["table", "1", *common, "--method", "ccb", "--method", "egbad"])
+        shown = CliRunner().invoke(main, ["table", "1", *common, "--method", "ccb", "egbad"])
         assert shown.exit_code == 0, shown.output
         assert "0.977" in shown.output
         assert "–" in shown.output
