@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ccb_lib.datasets import AnomalySplit, load_dataset
     from ccb_lib.detectors import load_detector
+    from ccb_lib.detectors.anogan import AnoGAN
     from ccb_lib.detectors.ccb import CCB
+    from ccb_lib.detectors.egbad import EGBAD
+    from ccb_lib.detectors.ganomaly import GANomaly
+    from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
+    from ccb_lib.detectors.trivial import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
+    from ccb_lib.epochs import EpochScores
+    from ccb_lib.paper import printed
+    from ccb_lib.protocols import CLEAN, RELEASED, Protocol, evaluate
     from ccb_lib.scores import ScoreTerms
     from ccb_lib.widgets import ThresholdExplorer
 
@@ -24,12 +32,26 @@ _HOME_OF = {
     "AnomalySplit": "ccb_lib.datasets",
     "load_dataset": "ccb_lib.datasets",
     "load_detector": "ccb_lib.detectors",
+    "AnoGAN": "ccb_lib.detectors.anogan",
     "CCB": "ccb_lib.detectors.ccb",
+    "EGBAD": "ccb_lib.detectors.egbad",
+    "GANomaly": "ccb_lib.detectors.ganomaly",
+    "SkipGANomaly": "ccb_lib.detectors.skip_ganomaly",
+    "MeanIntensity": "ccb_lib.detectors.trivial",
+    "NearestNeighbours": "ccb_lib.detectors.trivial",
+    "PixelPCA": "ccb_lib.detectors.trivial",
+    "PNGBytes": "ccb_lib.detectors.trivial",
     "ScoreTerms": "ccb_lib.scores",
+    "printed": "ccb_lib.paper",
     "ThresholdExplorer": "ccb_lib.widgets",
+    "EpochScores": "ccb_lib.epochs",
+    "CLEAN": "ccb_lib.protocols",
+    "RELEASED": "ccb_lib.protocols",
+    "Protocol": "ccb_lib.protocols",
+    "evaluate": "ccb_lib.protocols",
 }
 
-__all__ = ["CCB", "AnomalySplit", "ScoreTerms", "ThresholdExplorer", "__version__", "load_dataset", "load_detector"]
+__all__ = ["__version__", *_HOME_OF]
 
 
 def __getattr__(name: str) -> Any:

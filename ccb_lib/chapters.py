@@ -50,7 +50,9 @@ def trained(detector: AnyDetector, split: AnomalySplit, *, progress: bool = Fals
     )
     path = models_folder() / f"{detector.method}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
     if path.exists():
-        return load_detector(path, device=detector.device)  # type: ignore[return-value]
+        loaded = load_detector(path, device=detector.device)
+        loaded.show_progress = progress
+        return loaded  # type: ignore[return-value]
     detector.fit(split.train, calibration=split.calibration, progress=progress)
     detector.save(path)
     return detector

@@ -9,6 +9,7 @@ from ccb_lib import __version__
 from ccb_lib.commands import STOPPED, printable
 from ccb_lib.commands.data import data
 from ccb_lib.commands.score import score
+from ccb_lib.commands.table import table
 from ccb_lib.commands.train import train
 
 
@@ -43,5 +44,5 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     click.echo(f"Warning: {printable(str(message))}", err=True)
 
 
-for command in (data, train, score):
+for command in (data, train, score, table):
     main.add_command(command)

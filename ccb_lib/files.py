@@ -102,11 +102,30 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, header
 
 
+def check_tensors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Compare what a file holds with what is needed.
+
+    Args:
+        given: From the file.
+        wanted: Of the same names, shapes and dtypes; may lie on the meta device.
+
+    Raises:
+        ValueError: Names, shapes or dtypes differ, or a value is not finite.
+    """
+    facts = [{name: (tuple(t.shape), t.dtype) for name, t in part.items()} for part in (given, wanted)]
+    if facts[0] != facts[1]:
+        odd = sorted(name for name in facts[0].keys() | facts[1].keys() if facts[0].get(name) != facts[1].get(name))
+        have, need = (part.get(odd[0], "none") for part in facts)
+        raise ValueError(f"{len(odd)} tensors do not fit, such as {odd[0]!r}: {have} given, {need} needed")
+    if odd := [name for name, tensor in given.items() if not tensor.isfinite().all()]:
+        raise ValueError(f"{odd[0]!r} has values that are not finite")
+
+
 def digest(*tensors: Tensor) -> str:
     """Hash tensors by shape, dtype and content: 16 hexadecimal digits, for telling data sets apart."""
     sha = hashlib.sha256()
     for tensor in tensors:
         flat = tensor.detach().cpu().contiguous()
         sha.update(f"{tuple(flat.shape)}{flat.dtype}".encode())
-        sha.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+        sha.update(flat.flatten().view(torch.uint8).numpy().data if flat.numel() else b"")
     return sha.hexdigest()[:16]

@@ -34,6 +34,20 @@ def up_block(inputs: int, outputs: int, *, dropout: float = 0.0) -> nn.Sequentia
     return nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else []))
 
 
+def down_to_4x4(channels: int, image_size: int, width: int, *, first_norm: bool = False) -> nn.Sequential:
+    """Halve the size until it is 4×4, doubling the channels: three blocks at 32 px, four at 64, five at 128.
+
+    Args:
+        channels: Of the image.
+        image_size: 32, 64 or 128.
+        width: Channels of the first block.
+        first_norm: Batch norm in the first block too.
+    """
+    widths = [width * 2**k for k in range(image_size.bit_length() - 3)]
+    blocks = [down_block(channels, widths[0], batch_norm=first_norm)]
+    return nn.Sequential(*blocks, *(down_block(a, b) for a, b in pairwise(widths)))
+
+
 class ConvBlock(nn.Module):
     """One block of a chain: 3×3 conv → ReLU, size and channels kept (Fig. 2).
 
@@ -168,11 +182,8 @@ class Discriminator(nn.Module):
 
     def __init__(self, channels: int = 3, image_size: int = 32, width: int = 64, latent: int = 100) -> None:
         super().__init__()
-        widths = [width * 2**k for k in range(image_size.bit_length() - 3)]  # 32 → 3 blocks
-        blocks = [down_block(channels, widths[0], batch_norm=False)]
-        blocks += [down_block(a, b) for a, b in pairwise(widths)]
-        self.blocks = nn.Sequential(*blocks)
-        self.features = nn.Conv2d(widths[-1], latent, 4, bias=False)
+        self.blocks = down_to_4x4(channels, image_size, width)
+        self.features = nn.Conv2d(width * image_size // 8, latent, 4, bias=False)
         self.logit = nn.Conv2d(latent, 1, 3, padding=1, bias=False)
         initialise(self)
 
@@ -193,6 +204,21 @@ def initialise(network: nn.Module) -> None:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def renew_where(collapsed: Tensor, network: nn.Module) -> None:
+    """Draw a network's weights anew where its loss has collapsed; its batch statistics stay.
+
+    Args:
+        collapsed: A bool scalar on the network's device. Nothing waits for its value, so a step stays one unbroken
+            piece of work for a GPU.
+        network: Started as by `initialise`.
+    """
+    kept = [parameter.clone() for parameter in network.parameters()]
+    initialise(network)
+    for parameter, old in zip(network.parameters(), kept, strict=True):
+        parameter.copy_(torch.where(collapsed, parameter, old))
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -5,34 +5,20 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from ccb_lib.images import as_images
 from ccb_lib.networks import LEVELS, Generator, count_parameters
+from ccb_lib.plot_style import CLASS_COLOURS, GREY, PALETTE, STYLE
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-NORMAL, ABNORMAL, NEUTRAL = "#0072b2", "#d55e00", "#6b7280"
-PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
+_TEAL = PALETTE[2]
+NORMAL, ABNORMAL, NEUTRAL = CLASS_COLOURS["normal"], CLASS_COLOURS["abnormal"], GREY
 
 
 def use_style() -> None:
     """Set the book's look for all figures that follow."""
-    sns.set_theme(context="notebook", style="ticks", palette=PALETTE)
-    plt.rcParams.update(
-        {
-            "figure.dpi": 110,
-            "figure.facecolor": "white",
-            "savefig.facecolor": "white",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlelocation": "left",
-            "axes.titlesize": "medium",
-            "legend.frameon": False,
-        }
-    )
+    plt.rcParams.update(STYLE)
 
 
 def image_grid(rows: Mapping[str, Any], *, titles: Sequence[str] = (), maximum: float | None = None) -> Figure:
@@ -46,8 +32,9 @@ def image_grid(rows: Mapping[str, Any], *, titles: Sequence[str] = (), maximum: 
     """
     columns = max(len(images) for images in rows.values())
     figure, axes = plt.subplots(
-        len(rows), columns, figsize=(0.85 * columns + 0.9, 0.85 * len(rows) + 0.3), squeeze=False, layout="constrained"
+        len(rows), columns, squeeze=False, figsize=(0.85 * columns + 0.9, 0.85 * len(rows) + 0.3), layout="constrained"
     )
+    plt.close(figure)  # a notebook shows it once, as the value of its cell
     maps = [np.asarray(images) for images in rows.values() if _is_map(images)]
     top = maximum or max((float(m.max()) for m in maps), default=1.0)
     for line, (label, images) in zip(axes, rows.items(), strict=True):
@@ -73,8 +60,9 @@ def loss_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     """Draw each loss of ``detector.history_`` over the epochs, one panel a loss, each on its own scale."""
     names = [name for name in history[0] if name not in ("epoch", "seconds")]
     figure, axes = plt.subplots(
-        1, len(names), figsize=(2.1 * len(names), 2.1), sharex=True, layout="constrained", squeeze=False
+        1, len(names), sharex=True, squeeze=False, figsize=(2.1 * len(names), 2.1), layout="constrained"
     )
+    plt.close(figure)  # a notebook shows it once, as the value of its cell
     epochs = [line["epoch"] for line in history]
     for axis, name in zip(axes[0], names, strict=True):
         axis.plot(epochs, [line[name] for line in history], color=NORMAL)
@@ -82,30 +70,6 @@ def loss_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         axis.set_xlabel("epoch")
         axis.set_ylim(bottom=0)
     return figure
-
-
-def score_histogram(
-    scores: Any, labels: Any, *, threshold: float | None = None, axis: Axes | None = None, bins: int = 40
-) -> Axes:
-    """Draw the scores of both classes as densities, and φ as a line.
-
-    Args:
-        scores: (N,), higher is more abnormal.
-        labels: (N,) bool, True is abnormal.
-        threshold: φ of Eq. 3.
-        axis: Where to draw; a new figure by default.
-        bins: Number of bars.
-    """
-    scores, labels = np.asarray(scores), np.asarray(labels, dtype=bool)
-    axis = axis or plt.subplots(figsize=(6, 2.6), layout="constrained")[1]
-    edges = np.histogram_bin_edges(scores, bins)
-    for name, mask, colour in (("normal", ~labels, NORMAL), ("abnormal", labels, ABNORMAL)):
-        axis.hist(scores[mask], edges, density=True, alpha=0.55, color=colour, label=f"{name} ({mask.sum()})")
-    if threshold is not None:
-        axis.axvline(threshold, color="black", linewidth=1.2, label=f"φ = {threshold:.3g}")
-    axis.set(xlabel="score, higher is more abnormal", ylabel="density")
-    axis.legend()
-    return axis
 
 
 def draw_generator(generator: Generator, image_size: int = 32) -> Figure:
@@ -119,6 +83,7 @@ def draw_generator(generator: Generator, image_size: int = 32) -> Figure:
     widths = [block[0].out_channels for block in generator.encoder]
     lengths = [len(skip) if has else None for skip, has in zip(generator.skips, generator.has_skip, strict=True)]
     figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
+    plt.close(figure)  # a notebook shows it once, as the value of its cell
     axis.set(xlim=(-0.5, 10.5), ylim=(-5.75, 0.75))
     axis.set_axis_off()
 
@@ -142,7 +107,7 @@ def draw_generator(generator: Generator, image_size: int = 32) -> Figure:
     for level in range(1, LEVELS + 1):
         y, length = -level, lengths[level - 1]
         box(0.5, y, size(level), NORMAL)
-        box(9.5, y, size(level), PALETTE[2])
+        box(9.5, y, size(level), _TEAL)
         arrow((0.5, y + 0.72), (0.5, y + 0.3))
         arrow((9.5, y + 0.3), (9.5, y + 0.72))
         if length is None:
@@ -160,6 +125,6 @@ def draw_generator(generator: Generator, image_size: int = 32) -> Figure:
     arrow((0.5, -4.3), (3.6, -5.2))
     arrow((6.4, -5.2), (9.5, -4.3))
     axis.text(0.5, 0.45, "encoder", ha="center", fontsize=9, color=NORMAL)
-    axis.text(9.5, 0.45, "decoder", ha="center", fontsize=9, color=PALETTE[2])
+    axis.text(9.5, 0.45, "decoder", ha="center", fontsize=9, color=_TEAL)
     axis.text(5, 0.1, f"G: {count_parameters(generator):,} parameters", ha="center", fontsize=9)
     return figure

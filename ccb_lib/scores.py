@@ -25,12 +25,15 @@ def distance(a: Tensor, b: Tensor, kind: str = "l2") -> Tensor:
 
     Args:
         a, b: (N, …) float, the same shape.
-        kind: ``"l2"``, the mean squared difference (Skip-GANomaly's code), or ``"l1"``, the mean absolute one.
+        kind: ``"l2"``, the mean squared difference (Skip-GANomaly's code); ``"l1"``, the mean absolute one; or
+            ``"l1-norm"``, the sum of absolute differences (AnoGAN, EGBAD).
 
     Returns:
         (N,) float32.
     """
     difference = (a.float() - b.float()).flatten(1)
+    if kind == "l1-norm":
+        return difference.abs().sum(1)
     return difference.square().mean(1) if kind == "l2" else difference.abs().mean(1)
 
 
@@ -56,3 +59,8 @@ def error_map(x: Tensor, x_hat: Tensor) -> Tensor:
     """Squared difference of each pixel, averaged over channels: (N, C, H, W) in [-1, 1] to (N, H, W) float32."""
     with torch.no_grad():
         return (x.float() - x_hat.float()).square().mean(1)
+
+
+def all_equal(scores: NDArray[np.float32]) -> bool:
+    """Whether several scores differ by no more than float32 rounds."""
+    return len(scores) > 1 and bool(np.ptp(scores) <= 1e-6 * np.abs(scores).max())

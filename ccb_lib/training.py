@@ -54,6 +54,23 @@ def eager_steps(trainable: Trainable, images: Tensor, order: Tensor) -> Iterator
         yield trainable.training_step(to_unit(images[rows]))
 
 
+def choose_device(device: str) -> torch.device:
+    """Turn ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` into a device.
+
+    Raises:
+        ValueError: No such device, or it is not on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={device!r} cannot be used here ({reason}). Use 'auto' or 'cpu'.") from error
+    return chosen
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Draw from ``seed`` inside the block and leave the global generators as they were."""

@@ -4,7 +4,7 @@ import numpy as np
 matplotlib.use("Agg")
 
 from ccb_lib.networks import Generator
-from ccb_lib.plots import draw_generator, image_grid, loss_curves, score_histogram
+from ccb_lib.plots import draw_generator, image_grid, loss_curves
 
 
 def texts(figure):
@@ -29,13 +29,3 @@ def test_loss_curves_draw_the_history():
     figure = loss_curves([{"epoch": 1, "total": 3.0, "seconds": 1}, {"epoch": 2, "total": 2.0, "seconds": 1}])
     assert [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes] == ["total"]
     assert figure.axes[0].lines[0].get_ydata().tolist() == [3, 2]
-
-
-def test_histogram_shows_both_classes_and_the_threshold():
-    axis = score_histogram([1, 2, 3, 4], [0, 0, 1, 1], threshold=2.5)
-    labels = [t.get_text() for t in axis.get_legend().get_texts()]
-    assert set(labels) == {
-        "normal (2)",
-        "abnormal (2)",
-        "φ = 2.5",
-    }

@@ -4,15 +4,49 @@ from pathlib import Path
 
 import numpy as np
 
-from ccb_lib.detectors.base import FORMAT_VERSION, Detector, NotReady, choose_device
+from ccb_lib.detectors.anogan import AnoGAN
+from ccb_lib.detectors.base import FORMAT_VERSION, CollapsedWarning, Detector, NotReady
 from ccb_lib.detectors.ccb import CCB
+from ccb_lib.detectors.egbad import EGBAD
+from ccb_lib.detectors.ganomaly import GANomaly
+from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
+from ccb_lib.detectors.trivial import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
 from ccb_lib.files import load_tensors
 from ccb_lib.images import SIZES
 from ccb_lib.scores import ScoreTerms
+from ccb_lib.training import choose_device
 
-METHODS: dict[str, type[Detector]] = {cls.method: cls for cls in (CCB,)}
+METHODS: dict[str, type[Detector]] = {
+    cls.method: cls
+    for cls in (
+        CCB,
+        SkipGANomaly,
+        GANomaly,
+        EGBAD,
+        AnoGAN,
+        PixelPCA,
+        MeanIntensity,
+        PNGBytes,
+        NearestNeighbours,
+    )
+}
 
-__all__ = ["CCB", "METHODS", "Detector", "NotReady", "load_detector"]
+__all__ = [
+    "CCB",
+    "EGBAD",
+    "METHODS",
+    "AnoGAN",
+    "CollapsedWarning",
+    "Detector",
+    "GANomaly",
+    "MeanIntensity",
+    "NearestNeighbours",
+    "NotReady",
+    "PNGBytes",
+    "PixelPCA",
+    "SkipGANomaly",
+    "load_detector",
+]
 
 
 def load_detector(path: str | Path, device: str = "auto") -> Detector:
@@ -37,23 +71,27 @@ def load_detector(path: str | Path, device: str = "auto") -> Detector:
             f"{path} has format version {header.get('version')!r}; this ccb_lib reads version {FORMAT_VERSION}. Use "
             "the version of ccb_lib that wrote it, or save it anew."
         )
-    if header.get("method") not in METHODS:
+    if str(header.get("method")) not in METHODS:
         raise ValueError(f"{path} holds the method {header.get('method')!r}; known are {', '.join(METHODS)}.")
     choose_device(device)
     try:
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()}
         detector = METHODS[header["method"]](**{**settings, "device": device})
-        if header["image_size"] not in SIZES or header["channels"] not in (1, 3):
-            raise ValueError(f"images of {header['channels']} channels and {header['image_size']} px")
-        detector.image_size_, detector.channels_ = header["image_size"], header["channels"]
+        size, channels = header["image_size"], header["channels"]
+        if size not in SIZES or channels not in (1, 3):
+            raise ValueError(f"images of {channels} channels and {size} px")
+        detector.image_size_, detector.channels_ = size, channels
         detector._load_state(tensors)
+        if not all(isinstance(value, int | float) for line in header["history"] for value in line.values()):
+            raise ValueError("a history of other than numbers")
         detector.history_ = header["history"]
         detector.false_alarms_ = header["false_alarms"]
         if header["calibration"] is not None:
             columns = (np.asarray(header["calibration"][key], dtype=np.float32) for key in ("image", "latent"))
             detector.calibration_terms_ = ScoreTerms(*columns)
+            _ = detector.threshold_  # refuses terms that are unequal in number or not finite, and a share outside 0…1
         if header["threshold"] is not None:
             detector.threshold_ = header["threshold"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{path} does not fit together ({error}). It was changed or damaged; save it anew.") from error
     return detector

@@ -14,13 +14,18 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from ccb_lib.detectors.base import Detector
+from ccb_lib.files import check_tensors
 from ccb_lib.images import to_uint8, to_unit
-from ccb_lib.scores import ScoreTerms, error_map
+from ccb_lib.scores import ScoreTerms, all_equal, error_map
 from ccb_lib.training import Losses, seeded, train
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _DROPOUTS = (nn.Dropout, nn.Dropout2d)
 _SCORING_BATCH = 256
+# Settings that a run may be resumed under with other values.
+_NOT_OF_TRAINING = {"device", "epochs", "alpha", "image_distance", "latent_distance", "score_distance"}
+_NOT_OF_TRAINING |= {"search_steps", "search_learning_rate", "search_alpha"}
+_ALIKE = 0.01  # standard deviation of made images to that of real ones under which a generator makes but one image
 
 
 @dataclass(kw_only=True, eq=False)
@@ -45,12 +50,7 @@ class AdversarialDetector(Detector):
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""
         super().__post_init__()
-        for name in ("epochs", "batch_size", "width"):
-            self._need(
-                isinstance(getattr(self, name), int) and getattr(self, name) >= 1,
-                name,
-                "a whole number from 1",
-            )
+        self._need_whole("epochs", "batch_size", "width")
         self._need(self.learning_rate > 0, "learning_rate", "a positive number")
         self.betas = tuple(self.betas)
         self._need(
@@ -60,6 +60,15 @@ class AdversarialDetector(Detector):
         )
         self.networks_: dict[str, nn.Module] = {}
         self.optimizers_: dict[str, Optimizer] = {}
+
+    def _check_losses(self) -> None:
+        """Check the settings that methods with Eqs. 2 and 7 have in common."""
+        self.loss_weights = tuple(self.loss_weights)
+        weights = len(self.loss_weights) == 3 and all(weight >= 0 for weight in self.loss_weights)
+        self._need(weights, "loss_weights", "three weights from 0, (λs, λadv, λlat),")
+        for name in ("image_distance", "latent_distance"):
+            self._need(getattr(self, name) in ("l2", "l1"), name, "'l2' or 'l1'")
+        self._need_whole("latent")
 
     # ── what a method says of itself ──────────────────────────────────────────────────────────────────────────
 
@@ -97,7 +106,7 @@ class AdversarialDetector(Detector):
         with seeded(self.seed, self.device_):
             self.networks_ = {name: net.to(self.device_) for name, net in self.build(size, channels).items()}
         self.optimizers_ = self.build_optimizers()
-        settings = {key: value for key, value in self.get_params().items() if key not in ("device", "epochs", "alpha")}
+        settings = {key: value for key, value in self.get_params().items() if key not in _NOT_OF_TRAINING}
         settings = {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
 
         def ready_to_score(epoch: int) -> dict[str, float] | None:
@@ -121,6 +130,20 @@ class AdversarialDetector(Detector):
             network.eval()
         return history
 
+    def examples(self, x: Tensor) -> Tensor:
+        """Images that the generator makes, as many as x has, (B, C, H, W); all alike where its modes collapsed."""
+        return self.rebuild(x)
+
+    def _signs_of_collapse(self, images: Tensor) -> Iterator[str]:
+        yield from super()._signs_of_collapse(images)
+        if self.calibration_terms_ is None and all_equal(self.decision_function(images[:: len(images) // 8 + 1])):
+            yield "training images all have the same score"
+        sample = images[:: len(images) // 64 + 1]
+        made = torch.cat([part for (part,) in self._batches(sample, lambda x: (self.examples(x),))])
+        spread, wanted = (batch.std(dim=0).mean().item() for batch in (made, to_unit(sample)))
+        if spread < _ALIKE * wanted:
+            yield f"the images it makes differ by {spread:.2g} where training images differ by {wanted:.2g}"
+
     def score_terms(
         self,
         images: Any,
@@ -138,7 +161,7 @@ class AdversarialDetector(Detector):
             images: N images.
             batch_norm: ``"running"`` statistics of training, or the ``"batch"``'s own. Either way the detector is left
                 as it was.
-            batch_size: Images scored together; 256 by default.
+            batch_size: Images scored together, at most 256 by default; matters only to ``"batch"`` statistics.
             dropout: Leave dropout active, drawn from the detector's seed.
 
         Returns:
@@ -176,9 +199,11 @@ class AdversarialDetector(Detector):
         dropout: bool = False,
     ) -> Iterator[tuple[Tensor, ...]]:
         """Apply ``function`` to batches in [-1, 1]; yield its results on the CPU."""
-        size = batch_size or _SCORING_BATCH
+        size = _SCORING_BATCH if batch_size is None else batch_size
         if size < 1:
             raise ValueError(f"batch_size={batch_size} given; a whole number from 1 is needed.")
+        if batch_norm == "running":  # even batches leave little to fill up
+            size = -(-len(images) // -(-len(images) // size))
         with (
             scoring_mode(self.networks_, batch_norm, dropout),
             seeded(self.seed, self.device_),
@@ -198,11 +223,7 @@ class AdversarialDetector(Detector):
     def _load_state(self, tensors: dict[str, Tensor]) -> None:
         with torch.device("meta"):  # no memory is taken before the file's shapes are known to fit
             self.networks_ = self.build(*self._check_fitted())
-        wanted = {key: value.shape for key, value in self._state().items()}
-        given = {key: value.shape for key, value in tensors.items()}
-        if wanted != given:
-            odd = sorted(key for key in wanted.keys() | given.keys() if wanted.get(key) != given.get(key))
-            raise ValueError(f"{len(odd)} tensors do not fit the networks, such as {odd[0]!r}")
+        check_tensors(tensors, self._state())
         for name, network in self.networks_.items():
             own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
             network.load_state_dict(own, assign=True)

@@ -1,26 +1,31 @@
 """What all detectors share: settings, the face that users call, calibration, saving and loading."""
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ccb_lib.files import save_tensors
 from ccb_lib.images import SIZES, as_images
-from ccb_lib.scores import ScoreTerms, anomaly_score
+from ccb_lib.scores import ScoreTerms, all_equal, anomaly_score
 from ccb_lib.thresholds import conformal_p_values, normal_quantile
+from ccb_lib.training import choose_device
 
 FORMAT_VERSION = 1
 
 
 class NotReady(RuntimeError):  # noqa: N818  (it says what is wrong)
     """The detector was not fitted, or not calibrated."""
+
+
+class CollapsedWarning(UserWarning):
+    """A detector was fitted, but treats all images alike: its training collapsed, or has hardly begun."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -38,9 +43,12 @@ class Detector(ABC):
         history_: After `fit`: one dict an epoch with the mean of each loss; ready for ``pandas.DataFrame``.
         calibration_terms_: After `calibrate`: the score terms of the calibration images.
         false_alarms_: After `calibrate`: the share of false alarms that ``threshold_`` allows.
+        show_progress: Show a bar where scoring takes long; `fit` sets it to its own ``progress``.
     """
 
     method: ClassVar[str]
+    released_in_train_mode: ClassVar[bool] = True  # whether public code tests with batch statistics
+    scores_each_epoch: ClassVar[bool] = True  # whether a protocol may choose among epochs
 
     image_size: int | None = None
     channels: int | None = None
@@ -68,11 +76,17 @@ class Detector(ABC):
         self.history_: list[dict[str, float]] = []
         self.calibration_terms_: ScoreTerms | None = None
         self.false_alarms_ = 0.05
+        self.show_progress = True
         self._threshold: float | None = None
 
     def _need(self, holds: bool, name: str, needed: str) -> None:
         if not holds:
             raise ValueError(f"{type(self).__name__}: {name}={getattr(self, name)!r} given; {needed} is needed.")
+
+    def _need_whole(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            self._need(isinstance(value, int) and value >= 1, name, "a whole number from 1")
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the settings by name, as scikit-learn's ``get_params`` does; ``deep`` changes nothing."""
@@ -110,6 +124,9 @@ class Detector(ABC):
         Raises:
             ValueError: Images of a wrong form, fewer than two, or a checkpoint of other settings or images.
             TrainingDiverged: A loss is no longer finite.
+
+        Warns:
+            CollapsedWarning: Scores do not vary, or the images made from different inputs are all alike.
         """
         images = as_images(X, image_size=self.image_size, channels=self.channels, name="X")
         if len(images) < 2:
@@ -119,12 +136,25 @@ class Detector(ABC):
             calibration = as_images(calibration, image_size=size, channels=channels, name="calibration")
         self.image_size_ = self.channels_ = None  # not fitted, should what follows be stopped
         self.calibration_terms_ = self._threshold = None
+        self.show_progress = progress
         callback = None if on_epoch_end is None else lambda epoch: on_epoch_end(self, epoch)
         self.history_ = self._fit(images, resume=resume, on_epoch_end=callback, progress=progress)
         self.image_size_, self.channels_ = size, channels
         if calibration is not None:
             self.calibrate(calibration, false_alarms)
+        if signs := list(self._signs_of_collapse(images)):
+            warnings.warn(
+                f"{type(self).__name__} treats images alike: {'; '.join(signs)}. Its training collapsed or has hardly "
+                "begun, and its scores mean nothing. Train longer, lower learning_rate, or try another seed.",
+                CollapsedWarning,
+                stacklevel=2,
+            )
         return self
+
+    def _signs_of_collapse(self, images: Tensor) -> Iterator[str]:
+        """Say what shows that `fit` led nowhere; ``images`` are those of training."""
+        if self.calibration_terms_ is not None and all_equal(self.calibration_scores_):
+            yield "the calibration images all have the same score"
 
     @abstractmethod
     def _fit(
@@ -261,20 +291,3 @@ class Detector(ABC):
     def _own_images(self, images: Any) -> Tensor:
         size, channels = self._check_fitted()
         return as_images(images, image_size=size, channels=channels)
-
-
-def choose_device(device: str) -> torch.device:
-    """Turn ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` into a device.
-
-    Raises:
-        ValueError: No such device, or it is not on this machine.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device={device!r} cannot be used here ({reason}). Use 'auto' or 'cpu'.") from error
-    return chosen

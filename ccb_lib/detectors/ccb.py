@@ -50,18 +50,15 @@ class CCB(AdversarialDetector):
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""
         super().__post_init__()
+        self._check_losses()
         self.chain = tuple(self.chain)
-        self.loss_weights = tuple(self.loss_weights)
-        lengths = all(length is None or (isinstance(length, int) and length >= 0) for length in self.chain)
-        self._need(len(self.chain) == LEVELS and lengths, "chain", f"{LEVELS} lengths from 0, or None for no skip,")
+        # The upper end keeps a hostile file from building blocks without end.
+        lengths = all(length is None or (isinstance(length, int) and 0 <= length <= 1000) for length in self.chain)
+        wanted = f"{LEVELS} lengths from 0 to 1000, or None for no skip,"
+        self._need(len(self.chain) == LEVELS and lengths, "chain", wanted)
         self._need(self.chain_init in ("he", "dcgan"), "chain_init", "'he' or 'dcgan'")
         self._need(0 <= self.dropout < 1, "dropout", "a rate from 0 to under 1")
         self._need(self.similarity in ("l2", "l1", "norm"), "similarity", "'l2', 'l1' or 'norm'")
-        weights = len(self.loss_weights) == 3 and all(weight >= 0 for weight in self.loss_weights)
-        self._need(weights, "loss_weights", "three weights from 0, (λs, λadv, λlat),")
-        for name in ("image_distance", "latent_distance"):
-            self._need(getattr(self, name) in ("l2", "l1"), name, "'l2' or 'l1'")
-        self._need(isinstance(self.latent, int) and self.latent >= 1, "latent", "a whole number from 1")
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
         """Make G and D of Fig. 1 with fresh weights."""
@@ -91,21 +88,19 @@ class CCB(AdversarialDetector):
 
         with torch.no_grad():
             _, z = discriminator(x)
-        with frozen(discriminator):
-            fake_logits, z_hat = discriminator(x_hat)
-            similarity = similarity_loss(x, x_hat, self.similarity)
-            adversarial = adversarial_loss(fake_logits)
-            latent = latent_loss(z, z_hat)
-            total = total_loss(similarity, adversarial, latent, self.loss_weights)
-            self._step("generator", total)
+        return {"discriminator": d_loss.detach(), **self._generator_step(x, x_hat, z)}
 
-        losses = {
-            "discriminator": d_loss,
-            "similarity": similarity,
-            "adversarial": adversarial,
-            "latent": latent,
-            "total": total,
-        }
+    def _generator_step(self, x: Tensor, x_hat: Tensor, z: Tensor) -> Losses:
+        """G learns by Eq. 7 from its x̂; z is that of x, without gradient."""
+        with frozen(self.networks_["discriminator"]):
+            fake_logits, z_hat = self.networks_["discriminator"](x_hat)
+            losses = {
+                "similarity": similarity_loss(x, x_hat, self.similarity),
+                "adversarial": adversarial_loss(fake_logits),
+                "latent": latent_loss(z, z_hat),
+            }
+            losses["total"] = total_loss(*losses.values(), weights=self.loss_weights)
+            self._step("generator", losses["total"])
         return {name: loss.detach() for name, loss in losses.items()}
 
     def rebuild(self, x: Tensor) -> Tensor:

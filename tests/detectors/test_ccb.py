@@ -252,7 +252,7 @@ class TestForeignFiles:
     def test_settings_that_would_need_more_memory_than_the_file_holds(self, saved):
         path, tensors, header = saved
         self.rewrite(path, tensors, {**header, "settings": {**header["settings"], "width": 100_000}})
-        with pytest.raises(ValueError, match="do not fit the networks"):
+        with pytest.raises(ValueError, match="tensors do not fit"):
             load_detector(path)
 
     def test_missing_tensors(self, saved):

@@ -1,0 +1,195 @@
+"""One picture of each method: its networks' layers as they run, what flows between them, what the score compares."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Rectangle
+from torch import Tensor, nn
+
+from ccb_lib.detectors import NotReady
+from ccb_lib.detectors.adversarial import AdversarialDetector, scoring_mode
+from ccb_lib.detectors.base import Detector
+from ccb_lib.networks import LEVELS, Generator, count_parameters
+from ccb_lib.plots import ABNORMAL, NEUTRAL, NORMAL, PALETTE
+
+_COLOURS = {nn.Conv2d: NORMAL, nn.ConvTranspose2d: PALETTE[2], nn.Linear: NEUTRAL}
+_WIDE, _GAP, _DOWN = 0.3, 0.1, -2.0  # of a layer's bar; from row to row
+
+
+class _Net(NamedTuple):
+    """A network in a picture: where a detector holds it, what to call it, and what goes in."""
+
+    path: str
+    name: str
+    inputs: str = "x"
+
+
+_AUTOENCODER = (("x", _Net("generator", "G"), "x̂"), ("x, x̂", _Net("discriminator", "D"), "z, ẑ\nreal?"))
+_ROWS: dict[str, tuple[Sequence[str | _Net], ...]] = {
+    "ccb": _AUTOENCODER,
+    "skip-ganomaly": _AUTOENCODER,
+    "ganomaly": (
+        (
+            "x",
+            _Net("generator.encoder", "encoder"),
+            "z",
+            _Net("generator.decoder", "decoder", "z"),
+            "x̂",
+            _Net("generator.second_encoder", "second encoder"),
+            "ẑ",
+        ),
+        ("x, x̂", _Net("discriminator", "D"), "real?"),
+    ),
+    "egbad": (
+        ("x", _Net("encoder", "E"), "z", _Net("generator", "G", "z"), "x̂"),
+        ("(x, z), (x̂, z)", _Net("discriminator", "D", "xz"), "f, f̂\nreal?"),
+    ),
+    "anogan": (
+        ("z, searched\nfor each x", _Net("generator", "G", "z"), "x̂"),
+        ("x, x̂", _Net("discriminator", "D"), "f, f̂\nreal?"),
+    ),
+}
+_FEATURES = {"egbad": ("f", "f̂"), "anogan": ("f", "f̂")}
+_DISTANCES = {"l2": "mean ({} − {})²", "l1": "mean |{} − {}|", "l1-norm": "Σ |{} − {}|"}
+_TRIVIAL = {
+    "pca": "mean (x − its projection)²",
+    "mean-intensity": "mean x",
+    "png-bytes": "bytes of x as a PNG file",
+    "nearest-neighbours": "mean ‖x − a near training image‖",
+}
+
+
+def score_formula(detector: Detector) -> str:
+    """Write what a detector's score compares, with its own α and distances."""
+    if detector.method in _TRIVIAL:
+        return _TRIVIAL[detector.method]
+    kinds = [
+        getattr(detector, f"{term}_distance", getattr(detector, "score_distance", "l2")) for term in ("image", "latent")
+    ]
+    names = (("x", "x̂"), _FEATURES.get(detector.method, ("z", "ẑ")))
+    terms = [_DISTANCES[kind].format(*pair) for kind, pair in zip(kinds, names, strict=True)]
+    weighed = [
+        (f"{weight:.3g} · {term}" if weight < 1 else term)
+        for weight, term in zip((detector.alpha, 1 - detector.alpha), terms, strict=True)
+        if weight > 0
+    ]
+    return " + ".join(weighed)
+
+
+class Layer(NamedTuple):
+    """A layer that ran: what it is, and the shape that it gave; a vector has height 1."""
+
+    kind: type[nn.Module]
+    channels: int
+    height: int
+
+
+def layers_of(network: nn.Module, *inputs: Tensor) -> list[Layer]:
+    """Run a network once and list its convolutions and linear layers in the order in which they ran.
+
+    Args:
+        network: Its chains on skips, where it has any, are left out.
+        inputs: What it is fed with.
+    """
+    seen: list[Layer] = []
+
+    def note(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+        seen.append(Layer(type(module), out.shape[1], out.shape[2] if out.ndim == 4 else 1))
+
+    hooks = [
+        module.register_forward_hook(note)
+        for name, module in network.named_modules()
+        if isinstance(module, tuple(_COLOURS)) and not name.startswith("skips.")
+    ]
+    try:
+        with scoring_mode({"": network}, "running", dropout=False), torch.no_grad():
+            network(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def draw_method(detector: AdversarialDetector) -> Figure:
+    """Draw a fitted detector's networks layer by layer; a bar is as high as the logarithm of its map's size.
+
+    Convolutions are blue, transposed ones green, linear layers grey; a skip is grey, and orange with the length of its
+    chain where it has one.
+
+    Args:
+        detector: One of the five methods, fitted: the picture is read off its real networks.
+
+    Raises:
+        NotReady: The detector was not fitted.
+        ValueError: It has no networks.
+    """
+    if detector.method not in _ROWS:
+        raise ValueError(f"{detector.method!r} has no networks to draw; give one of {', '.join(_ROWS)}.")
+    if detector.image_size_ is None:
+        raise NotReady(f"This {type(detector).__name__} was not fitted, so it has no networks yet. Call fit(…) first.")
+    device = detector.device_
+    size, channels = detector.image_size_, detector.channels_
+    fed = {"x": torch.zeros(1, channels, size, size, device=device), "z": torch.zeros(1, detector.latent, 1, 1)}
+    fed["z"] = fed["z"].to(device)
+
+    rows = _ROWS[detector.method]
+    figure, axis = plt.subplots(figsize=(8, 3.3), layout="constrained")
+    for line, row in enumerate(rows):
+        x, y = 0.0, _DOWN * line
+        for item in row:
+            if isinstance(item, str):
+                x = _tensor(axis, x, y, item)
+                continue
+            network: nn.Module = detector.networks_[item.path.split(".")[0]]
+            for part in item.path.split(".")[1:]:
+                network = getattr(network, part)
+            layers = layers_of(network, *(fed[name] for name in item.inputs))
+            x = _network(axis, x, y, item.name, network, layers)
+    axis.text(0, 1.6, f"{type(detector).__name__}: score = {score_formula(detector)}", fontsize=9.5)
+    axis.set(xlim=(-0.1, 8.8), ylim=(_DOWN * len(rows) + 1.0, 1.85))
+    axis.set_axis_off()
+    return figure
+
+
+def _tensor(axis: Axes, x: float, y: float, text: str) -> float:
+    wide = 0.095 * max(len(line) for line in text.split("\n")) + 0.3
+    axis.text(x + wide / 2, y, text, ha="center", va="center", fontsize=9)
+    return x + wide
+
+
+def _network(axis: Axes, x: float, y: float, name: str, network: nn.Module, layers: list[Layer]) -> float:
+    """Draw one network's bars from x onwards; return where they end."""
+    axis.add_patch(_arrow((x, y), (x + 0.3, y)))
+    left = x + 0.35
+    centres = [left + index * (_WIDE + _GAP) + _WIDE / 2 for index in range(len(layers))]
+    halves = [0.14 + 0.065 * layer.height.bit_length() for layer in layers]
+    for centre, half, layer in zip(centres, halves, layers, strict=True):
+        corner = (centre - _WIDE / 2, y - half)
+        axis.add_patch(Rectangle(corner, _WIDE, 2 * half, fc=_COLOURS[layer.kind], ec="none", alpha=0.85))
+        label = f"{layer.channels}×{layer.height}²" if layer.height > 1 else f"{layer.channels}"
+        axis.text(centre, y - half - 0.06, label, rotation=90, ha="center", va="top", fontsize=6.5)
+    top = y + max(halves) + 0.08
+    if isinstance(network, Generator):
+        for level in [level for level in range(LEVELS) if network.has_skip[level]]:
+            a, b, length = centres[level], centres[2 * LEVELS - level], len(network.skips[level])
+            colour, top = (ABNORMAL if length else NEUTRAL), y + 1.1 - 0.16 * level
+            foot = y + halves[level]
+            axis.plot([a, a, b, b], [foot, top, top, foot], color=colour, linewidth=1)
+            if length:
+                circle = {"boxstyle": "circle,pad=0.15", "fc": ABNORMAL, "ec": "none"}
+                at = ((a + b) / 2, top)
+                axis.text(*at, f"{length}", fontsize=6, ha="center", va="center", color="white", bbox=circle)
+        top = y + 1.2
+    right = centres[-1] + _WIDE / 2
+    title = f"{name}: {count_parameters(network):,} parameters"
+    axis.text((left + right) / 2, top, title, ha="center", va="bottom", fontsize=7.5)
+    axis.add_patch(_arrow((right + 0.05, y), (right + 0.35, y)))
+    return right + 0.35
+
+
+def _arrow(a: tuple[float, float], b: tuple[float, float]) -> FancyArrowPatch:
+    return FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=8, color=NEUTRAL, linewidth=1, shrinkA=0, shrinkB=0)

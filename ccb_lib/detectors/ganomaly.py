@@ -1,0 +1,88 @@
+"""An autoencoder with a second encoder: abnormal is what the two encoders disagree about."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ccb_lib.baseline_networks import Encoder, EncoderDecoderEncoder
+from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
+from ccb_lib.losses import discriminator_loss, latent_loss, similarity_loss, total_loss
+from ccb_lib.networks import renew_where
+from ccb_lib.scores import distance
+from ccb_lib.training import Losses
+
+
+@dataclass(kw_only=True, eq=False)
+class GANomaly(AdversarialDetector):
+    """GANomaly: Akçay, Atapour-Abarghouei and Breckon, ACCV 2018, arXiv:1805.06725.
+
+    The score is the latent term alone, so ``alpha`` is 0; `score_terms` gives the image term beside it.
+
+    What its public code (samet-akcay/ganomaly) does otherwise than its paper, and is done here: the score is the mean
+    squared difference of z and ẑ (the paper has its 1-norm: ``latent_distance="l1"``), and D's weights are drawn anew
+    when its loss collapses. What that code does and this does not: it tests with batch norm in training mode on an
+    unshuffled test set, scales the scores by the test set's minimum and maximum, and keeps the epoch with the best test
+    AUC. The copy that comes with samet-akcay/skip-ganomaly detaches x̂ before feature matching, so that its adversarial
+    term never reaches G: ``loss_weights=(50, 0, 1)``.
+
+    Attributes:
+        loss_weights: (contextual, adversarial, encoder): λs, λadv and λlat of Eq. 7.
+        image_distance: D1 of Eq. 2, ``"l2"`` or ``"l1"``.
+        latent_distance: D2 of Eq. 2, ``"l2"`` or ``"l1"``.
+        latent: Length of z.
+        renew_below: Loss under which D's weights are drawn anew; 0 never does.
+    """
+
+    method: ClassVar[str] = "ganomaly"
+
+    alpha: float = 0.0
+    loss_weights: tuple[float, float, float] = (50.0, 1.0, 1.0)
+    image_distance: str = "l2"
+    latent_distance: str = "l2"
+    latent: int = 100
+    renew_below: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Check the settings; see `Detector`."""
+        super().__post_init__()
+        self._check_losses()
+
+    def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
+        """Make G, of two encoders and a decoder, and D with fresh weights."""
+        return {
+            "generator": EncoderDecoderEncoder(channels, image_size, self.width, self.latent),
+            "discriminator": Encoder(channels, image_size, self.width, 1),
+        }
+
+    def training_step(self, x: Tensor) -> Losses:
+        """G learns to match x in pixels, in D's features and in z; then D learns half of Eq. 4."""
+        discriminator = self.networks_["discriminator"]
+        x_hat, z, z_hat = self.networks_["generator"](x)
+        with torch.no_grad():
+            _, features = discriminator(x)
+        with frozen(discriminator):
+            losses = {
+                "similarity": similarity_loss(x, x_hat, "l1"),
+                "adversarial": latent_loss(features, discriminator(x_hat)[1]),
+                "latent": latent_loss(z, z_hat),
+            }
+            losses["total"] = total_loss(*losses.values(), weights=self.loss_weights)
+            self._step("generator", losses["total"])
+
+        real_logits, _ = discriminator(x)
+        fake_logits, _ = discriminator(x_hat.detach())
+        losses["discriminator"] = discriminator_loss(real_logits, fake_logits) / 2
+        self._step("discriminator", losses["discriminator"])
+        renew_where(losses["discriminator"] < self.renew_below, discriminator)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def rebuild(self, x: Tensor) -> Tensor:
+        """Encode and decode: x → x̂."""
+        return self.networks_["generator"](x)[0]
+
+    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Distance of x and x̂ in pixels, and of what the two encoders make of them."""
+        x_hat, z, z_hat = self.networks_["generator"](x)
+        return distance(x, x_hat, self.image_distance), distance(z, z_hat, self.latent_distance)

@@ -1,0 +1,50 @@
+"""CCB's ancestor: the same U-Net with plain skips, and a discriminator that minimises the latent distance too."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ccb_lib.detectors.ccb import CCB
+from ccb_lib.losses import discriminator_loss, latent_loss
+from ccb_lib.networks import renew_where
+from ccb_lib.training import Losses
+
+
+@dataclass(kw_only=True, eq=False)
+class SkipGANomaly(CCB):
+    """Skip-GANomaly: Akçay, Atapour-Abarghouei and Breckon, IJCNN 2019, arXiv:1901.08954.
+
+    Networks and score are those of `CCB` with plain skips, no dropout and Eq. 5 in 1-norm, so every setting of CCB is
+    one of Skip-GANomaly: with ``chain=(4, 3, 2, 1)`` it is CCB with its ancestor's losses.
+
+    What its public code (samet-akcay/skip-ganomaly) does and its paper does not say: D minimises the latent distance
+    beside Eq. 4, G learns before D from the same x̂, and D's weights are drawn anew when its loss collapses. All three
+    are done here. What that code does and this does not: it tests with batch norm in training mode on an unshuffled
+    test set, scales the scores by the test set's minimum and maximum, and keeps the epoch with the best test AUC (see
+    the chapter on protocols); it adds a tensor called noise to the input, which is never filled; and it deepens the
+    generator with the image, log2(size) blocks, where this keeps five.
+
+    Attributes:
+        renew_below: Loss under which D's weights are drawn anew; 0 never does.
+    """
+
+    method: ClassVar[str] = "skip-ganomaly"
+
+    chain: tuple[int | None, ...] = (0, 0, 0, 0)
+    dropout: float = 0.0
+    similarity: str = "l1"
+    renew_below: float = 1e-5
+
+    def training_step(self, x: Tensor) -> Losses:
+        """G learns by Eq. 7; then D by Eq. 4 and by the distance of z and ẑ, which it makes small as well."""
+        discriminator = self.networks_["discriminator"]
+        x_hat = self.networks_["generator"](x)
+        real_logits, z = discriminator(x)
+        losses = self._generator_step(x, x_hat, z.detach())
+
+        fake_logits, z_hat = discriminator(x_hat.detach())
+        d_loss = discriminator_loss(real_logits, fake_logits) + latent_loss(z, z_hat)
+        self._step("discriminator", d_loss)
+        renew_where(d_loss < self.renew_below, discriminator)
+        return {"discriminator": d_loss.detach(), **losses}

@@ -1,0 +1,227 @@
+"""How stored results are shown to readers: tables with gaps named, long frames for figures, explorers, sentences."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ccb_lib.intervals import bootstrap_interval
+from ccb_lib.plot_style import spoken
+from ccb_lib.protocols import CLEAN, Protocol
+from ccb_lib.results import (
+    CHOICES,
+    FALSE_ALARMS,
+    METRICS,
+    PAPER,
+    PRINTED_NAMES,
+    at_settings,
+    compare,
+    load_results,
+    read_results,
+    scores_of,
+)
+from ccb_lib.runs import DATASETS
+from ccb_lib.scores import anomaly_score
+from ccb_lib.thresholds import normal_quantile, oracle_f1
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+    from pandas.io.formats.style import Styler
+
+    from ccb_lib.widgets import ThresholdExplorer
+
+NOT_RUN = "not run"
+
+
+def settings_run(number: int, *, folder: str | Path | None = None) -> list[dict[str, Any]]:
+    """List the settings under which networks were run for a table, those of the paper first.
+
+    Returns:
+        Settings as `at_settings` takes them; ``None`` stands for the default.
+    """
+    frame = load_results(number, protocols=(CLEAN,), folder=folder)
+    frame = frame[frame["epochs"].notna()]
+    found = [
+        {name: None if pd.isna(value) else value for name, value in line.items()}
+        for line in frame[list(CHOICES)].drop_duplicates().to_dict("records")
+    ]
+    return [PAPER, *sorted((s for s in found if s != PAPER), key=str)]
+
+
+def described(settings: Mapping[str, Any]) -> str:
+    """Say settings in words: what differs from the paper's."""
+    words = {"limit": "at most {} images of each part", "width": "width {}", "similarity": "Ls as {}",
+             "chain_init": "chains from {}", "image_size": "{} px", "normal": "normal: {}"}  # fmt: skip
+    parts = [f"{settings['epochs']:g} epochs"]
+    for name, text in words.items():
+        if settings.get(name) is not None:
+            value = settings[name]
+            parts.append(text.format(f"{value:g}" if isinstance(value, float) else value))
+    return ", ".join(parts)
+
+
+def side_by_side(
+    number: int, *, settings: Mapping[str, Any] = PAPER, missing: bool = True, folder: str | Path | None = None
+) -> "Styler":
+    """Show printed, released and clean beside each other; * marks a protocol imposed on a method.
+
+    Args:
+        number: Table 1 to 7.
+        settings: Of the runs.
+        missing: Show rows of which nothing was run, too.
+        folder: Of the results.
+    """
+    frame = compare(number, settings=settings, folder=folder)
+    if not missing:
+        frame = frame[frame[["released", "clean"]].notna().any(axis=1)]
+    imposed = frame.pop("imposed")
+    shown = frame.map(lambda v: NOT_RUN if pd.isna(v) else f"{v:.3f}").astype(object)
+    shown.loc[imposed & frame["released"].notna(), "released"] += "*"
+    trivial = ~frame.index.get_level_values(0).isin([*PRINTED_NAMES, *frame.index[frame["printed"].notna()].unique(0)])
+    shown.loc[trivial, "printed"] = "–"
+    for gap in ("released − printed", "clean − printed"):
+        shown[gap] = frame[gap].map(lambda v: "" if pd.isna(v) else f"{v:+.3f}")
+    shown = shown.rename(index=PRINTED_NAMES, level=0)
+    return shown.style.set_table_attributes('class="dataframe"')
+
+
+def long_form(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | Path | None = None) -> pd.DataFrame:
+    """Return `compare` as `grouped_bars` and `chain_lines` take it: one row a cell and source, missing ones as NaN."""
+    frame = compare(number, settings=settings, folder=folder)[["printed", "released", "clean"]]
+    frame = frame.rename(index=PRINTED_NAMES, level=0).rename_axis(columns="source")
+    return frame.stack(future_stack=True).rename("value").reset_index()
+
+
+def with_intervals(
+    number: int,
+    *,
+    protocol: Protocol = CLEAN,
+    settings: Mapping[str, Any] = PAPER,
+    replicates: int = 500,
+    folder: str | Path | None = None,
+) -> pd.DataFrame:
+    """Return the AUC of every cell that was run, with its 95 % bootstrap interval over groups (lesions, patients).
+
+    Returns:
+        One row a run and class: ``method``, ``chain``, ``abnormal``, ``seed``, ``auc``, ``low``, ``high``.
+    """
+    frame = at_settings(load_results(number, protocols=(protocol,), folder=folder), settings)
+    results = read_results(number, folder)
+    rows = []
+    for line in frame.itertuples():
+        scored, tests = scores_of(results[line.key], line.abnormal, protocol) or (None, None)
+        if scored is None or tests is None:
+            continue
+        scores = anomaly_score(scored.test, line.alpha)
+        groups = None if line.dataset == "cifar10" else tests.groups
+        interval = bootstrap_interval(scores, tests.labels, groups=groups, replicates=replicates)
+        rows.append({"method": line.method, "chain": line.chain, "abnormal": line.abnormal, "seed": line.seed,
+                     "auc": interval.estimate, "low": interval.low, "high": interval.high})  # fmt: skip
+    return pd.DataFrame(rows, columns=["method", "chain", "abnormal", "seed", "auc", "low", "high"])
+
+
+def results_explorer(
+    number: int,
+    *,
+    protocol: Protocol = CLEAN,
+    settings: Mapping[str, Any] = PAPER,
+    folder: str | Path | None = None,
+    **options: Any,
+) -> "ThresholdExplorer | Markdown":
+    """Return an explorer that chooses method and class and moves φ, or a line that says how to run the table."""
+    cells = explorer_cells(number, protocol=protocol, settings=settings, folder=folder)
+    if not cells:
+        return note(number)
+    from ccb_lib.widgets import ThresholdExplorer
+
+    return ThresholdExplorer.from_table(cells, axes=("Method", "Class"), **options)
+
+
+def explorer_cells(
+    number: int,
+    *,
+    protocol: Protocol = CLEAN,
+    settings: Mapping[str, Any] = PAPER,
+    methods: Iterable[str] | None = None,
+    folder: str | Path | None = None,
+) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[str, float]]]:
+    """Gather scores, labels and named thresholds by (method, class), for `ThresholdExplorer.from_table`.
+
+    The lowest seed of each cell is taken; cells that were not run are left out.
+    """
+    frame = at_settings(load_results(number, protocols=(protocol,), folder=folder), settings).sort_values("seed")
+    keys = frame.drop_duplicates(["method", "abnormal"])
+    results = read_results(number, folder)
+    cells = {}
+    for line in keys.itertuples():
+        if methods is not None and line.method not in methods:
+            continue
+        found = scores_of(results[line.key], line.abnormal, protocol)
+        if found is None:
+            continue
+        scored, tests = found
+        scores = anomaly_score(scored.test, line.alpha)
+        thresholds = {"oracle F1": oracle_f1(scores, tests.labels)}
+        if scored.calibration is not None:
+            phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
+            thresholds = {"normal 95 %": phi, **thresholds}
+        cells[PRINTED_NAMES.get(line.method, line.method), line.abnormal] = (scores, tests.labels, thresholds)
+    return cells
+
+
+def note(number: int) -> "Markdown":
+    """Say that nothing was run yet, and how to run it."""
+    from IPython.display import Markdown
+
+    return Markdown(f"*Not run yet. `ccb table {number} --run --device cuda --seeds 3` fills these cells.*")
+
+
+def reading(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | Path | None = None) -> "Markdown":
+    """Say in computed sentences what a table's cells show, or that they are missing."""
+    from IPython.display import Markdown
+
+    frame = compare(number, settings=settings, folder=folder)
+    printed = frame[frame["printed"].notna()]
+    lines = [f"{len(printed)} cells are printed."]
+    for name in ("released", "clean"):
+        run = printed[printed[name].notna()]
+        if run.empty:
+            lines.append(f"None of them was run under *{name}* at these settings.")
+            continue
+        near = int(((run[name] - run["printed"]).abs() <= 0.05).sum())
+        lines.append(
+            f"Under *{name}* {len(run)} were run; {near} come within .05 of the print; the mean {METRICS[number]} is "
+            f"{run[name].mean():.3f} where {run['printed'].mean():.3f} is printed."
+        )
+    trivial = frame[frame["printed"].isna() & frame["clean"].notna()]
+    if len(trivial):
+        best = trivial["clean"].groupby("abnormal").max()
+        lines.append(
+            f"The best of the trivial scores, chosen per class afterwards and so an oracle's choice, reaches "
+            f"{best.mean():.3f} under *clean* on average."
+        )
+    return Markdown(" ".join(lines))
+
+
+def overview(folder: str | Path | None = None) -> pd.DataFrame:
+    """Count, for each table, what is printed and what was run at the paper's settings.
+
+    Returns:
+        One row a table: ``data``, ``measure``, ``printed cells``; ``released`` and ``clean``, network cells run under
+        each; ``trivial``, cells of trivial scores.
+    """
+    rows = {}
+    for number, measure in METRICS.items():
+        frame = compare(number, folder=folder)
+        networks = frame[frame["printed"].notna()]
+        rows[f"Table {number}"] = {
+            "data": " and ".join(spoken(dataset) for dataset in DATASETS[number]),
+            "measure": {"auc": "AUC", "accuracy": "accuracy", "f1": "F1"}[measure],
+            "printed cells": len(networks),
+            "released": int(networks["released"].notna().sum()),
+            "clean": int(networks["clean"].notna().sum()),
+            "trivial": int(frame.loc[frame["printed"].isna(), "clean"].notna().sum()),
+        }
+    return pd.DataFrame(rows).T

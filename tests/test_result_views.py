@@ -1,0 +1,102 @@
+"""What readers see of stored results; the stored trivial scores of HAM10000 are the example."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ccb_lib import CLEAN
+from ccb_lib.result_views import (
+    described,
+    long_form,
+    note,
+    overview,
+    reading,
+    results_explorer,
+    settings_run,
+    side_by_side,
+    with_intervals,
+)
+from ccb_lib.results import PAPER, compare, load_results, read_results, scores_of
+from ccb_lib.scores import anomaly_score
+
+RESULTS = Path(__file__).parents[1] / "data" / "results"
+
+
+def test_missing_cells_are_named_and_printed_ones_are_the_papers():
+    shown = side_by_side(4, folder="/nowhere").data
+    assert shown.loc[("CCB", "bcc")].tolist() == ["0.973", "not run", "not run", "", ""]
+    assert (shown["clean"] == "not run").all()
+    assert not shown.astype(str).isin(["nan", "NaN"]).any(axis=None)
+
+
+def test_trivial_rows_have_no_print_and_real_numbers():
+    shown, frame = side_by_side(4, folder=RESULTS).data, compare(4, folder=RESULTS)
+    assert shown.loc[("pca", "akiec"), "printed"] == "–"
+    assert shown.loc[("pca", "akiec"), "clean"] == f"{frame.loc[('pca', 'akiec'), 'clean']:.3f}"
+    assert len(side_by_side(4, folder=RESULTS, missing=False).data) < len(shown)
+
+
+def test_intervals_hold_scikit_learns_auc():
+    frame = with_intervals(4, folder=RESULTS, replicates=50)
+    frame = frame[frame["method"].isin(["pca", "mean-intensity"])]
+    assert len(frame) == 8
+    assert ((frame["low"] < frame["auc"]) & (frame["auc"] < frame["high"])).all()
+    line = load_results(4, protocols=(CLEAN,), folder=RESULTS).query("method == 'pca' and abnormal == 'df'").iloc[0]
+    scored, tests = scores_of(read_results(4, RESULTS)[line["key"]], "df", CLEAN)
+    expected = roc_auc_score(tests.labels, anomaly_score(scored.test, line["alpha"]))
+    assert frame.query("method == 'pca' and abnormal == 'df'")["auc"].item() == pytest.approx(expected)
+    assert line["auc"] == pytest.approx(expected)
+
+
+def test_lesions_are_what_intervals_resample():
+    tests = next(iter(read_results(4, RESULTS).values())).sets["df|natural"]
+    assert len(set(tests.groups)) < len(tests.groups)
+    # no lesion is normal and abnormal at once
+    assert not set(tests.groups[tests.labels]) & set(tests.groups[~tests.labels])
+    assert tests.labels.sum() == 115
+
+
+def test_figures_get_gaps_where_nothing_was_run():
+    frame = long_form(4, folder="/nowhere")
+    assert set(frame["source"]) == {"printed", "released", "clean"}
+    assert frame.groupby("source")["value"].count().to_dict() == {"clean": 0, "printed": 20, "released": 0}
+
+
+def test_sentences_count_what_there_is():
+    text = reading(4, folder="/nowhere").data
+    assert "20 cells are printed" in text
+    assert text.count("None of them was run") == 2
+    best = compare(4, folder=RESULTS)
+    best = best[best["printed"].isna()]["clean"].groupby("abnormal").max().mean()
+    assert f"{best:.3f}" in reading(4, folder=RESULTS).data
+
+
+def test_an_explorer_where_there_are_scores_and_a_way_to_get_them_where_not():
+    assert "ccb table 6 --run" in results_explorer(6, folder="/nowhere").data
+    assert "ccb table 2 --run" in note(2).data
+    html = results_explorer(4, folder=RESULTS).to_html()
+    assert re.search(r"pca", html)
+    assert "akiec" in html
+
+
+def test_settings_are_said_in_words_and_the_papers_come_first():
+    assert described(PAPER) == "50 epochs"
+    assert described({**PAPER, "epochs": 3.0, "width": 16.0, "limit": 200}) == (
+        "3 epochs, at most 200 images of each part, width 16"
+    )
+    assert settings_run(1, folder="/nowhere") == [PAPER]
+    assert settings_run(4, folder=RESULTS)[0] == PAPER
+
+
+def test_the_overview_counts_every_printed_cell():
+    frame = overview(folder="/nowhere")
+    assert frame["printed cells"].to_dict() == {
+        "Table 1": 50, "Table 2": 20, "Table 3": 20, "Table 4": 20, "Table 5": 20, "Table 6": 40, "Table 7": 40,
+    }  # fmt: skip
+    assert (frame[["released", "clean", "trivial"]] == 0).all(axis=None)
+    assert isinstance(overview(folder=RESULTS), pd.DataFrame)
+    assert np.int64(overview(folder=RESULTS).loc["Table 4", "trivial"]) == 16
