@@ -83,6 +83,8 @@ def side_by_side(
     shown.loc[trivial, "printed"] = "–"
     for gap in ("released − printed", "clean − printed"):
         shown[gap] = frame[gap].map(lambda v: "" if pd.isna(v) else f"{v:+.3f}")
+        if frame[gap].isna().all():
+            del shown[gap]
     shown = shown.rename(index=PRINTED_NAMES, level=0)
     return shown.style.set_table_attributes('class="dataframe"')
 
