@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PREFER_ENV_PATH := 1
+# Threads that wait must sleep: spinning, they slow small networks many times over where processors are shared.
+export OMP_WAIT_POLICY := passive
 
 .PHONY: book test lint serve clean
 
