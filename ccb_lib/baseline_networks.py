@@ -139,10 +139,14 @@ class MovingAverage(nn.Module):
     def update(self, network: nn.Module) -> None:
         """Move one step towards ``network``."""
         step = 1 - torch.clamp((1 + self.updates) / (10 + self.updates), max=self.decay)
-        for mine, its in zip(self.network.parameters(), network.parameters(), strict=True):
-            mine.lerp_(its, step)
-        for mine, its in zip(self.network.buffers(), network.buffers(), strict=True):
-            mine.copy_(its)
+        mine = list(self.network.parameters())
+        way = torch._foreach_sub(list(network.parameters()), mine)
+        torch._foreach_mul_(way, step)
+        torch._foreach_add_(mine, way)
+        for floats in (True, False):  # one kernel for each kind
+            torch._foreach_copy_(
+                *([b for b in net.buffers() if b.is_floating_point() == floats] for net in (self.network, network))
+            )
         self.updates += 1
 
     def forward(self, *inputs: Tensor) -> Any:

@@ -4,9 +4,10 @@ import subprocess
 import time
 import traceback
 import warnings
-from collections.abc import Iterable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from ccb_lib.datasets import AnomalySplit, load_dataset
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
 from ccb_lib.epochs import EpochScores
+from ccb_lib.fast import side_by_side
 from ccb_lib.files import digest
 from ccb_lib.protocols import feed
 from ccb_lib.runs import Run, feeding, kind
 from ccb_lib.store import Result, Scored, Store, TestSet, scored_name
+from ccb_lib.training import Turns, choose_device, finish
 
 
 def execute(
@@ -35,6 +38,13 @@ def execute(
         work: A folder for checkpoints: a run that was killed and is executed again goes on from its last whole epoch.
         progress: Show a bar.
     """
+    return finish(executing(run, root=root, device=device, work=work, progress=progress))
+
+
+def executing(
+    run: Run, *, root: str | None = None, device: str = "auto", work: str | None = None, progress: bool = False
+) -> Turns[Result]:
+    """Do as `execute`, handing over after each training step; for `ccb_lib.fast.side_by_side`."""
     begun = time.perf_counter()
     splits = {(c, k): _split(run, c, k, root) for c in run.abnormal for k in {kind(p) for p in run.protocols}}
     first = next(iter(splits.values()))
@@ -46,15 +56,14 @@ def execute(
         for recorder in recorders.values():
             recorder(fitted, epoch)
 
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        detector.fit(
-            first.train,
-            calibration=first.calibration,
-            resume=checkpoint,
-            on_epoch_end=score_epoch if recorders else None,
-            progress=progress,
-        )
+    fitting = detector.fit_turns(
+        first.train,
+        calibration=first.calibration,
+        resume=checkpoint,
+        on_epoch_end=score_epoch if recorders else None,
+        progress=progress,
+    )
+    warned = yield from _collapses(fitting)
     scored: dict[str, Scored] = {}
     aucs: dict[str, list[float]] = {}
     for (abnormal, which), split in splits.items():
@@ -78,7 +87,7 @@ def execute(
         "trained on": len(first.train),
         "seconds": round(time.perf_counter() - begun, 1),
         "history": detector.history_,
-        "warnings": [str(warning.message) for warning in warned if warning.category is CollapsedWarning],
+        "warnings": warned,
         **_machine(detector),
     }
     sets = {
@@ -86,6 +95,23 @@ def execute(
         for (abnormal, which), split in splits.items()
     }
     return Result(manifest, sets, scored, aucs)
+
+
+def _collapses(turns: Turns[Detector]) -> Turns[list[str]]:
+    """Take the turns and return what they warned of collapse; other warnings pass, and other work sees no change."""
+    collapses: list[str] = []
+    while True:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            turn = next(turns, None)
+        for warning in caught:
+            if warning.category is CollapsedWarning:
+                collapses.append(str(warning.message))
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        if turn is None:
+            return collapses
+        yield turn
 
 
 def _recorders(
@@ -163,26 +189,36 @@ def run_missing(
     failed = {}
     with tqdm(total=len(missing), unit=" runs", desc="runs", disable=not progress) as bar:
 
-        def take(run: Run, future: Future | None) -> None:
+        def begin(run: Run) -> Turns[Result]:
             bar.set_postfix_str(str(run))
+            return executing(run, **how)
+
+        def take(run: Run, get: Callable[[], Result]) -> None:
             try:
-                store.add(future.result() if future else execute(run, **how))
+                store.add(get())
             except Exception as error:  # one run that diverges must not cost the others
                 failed[str(run)] = "".join(traceback.format_exception_only(error)).strip()
             bar.update()
 
         if executor is None and parallel == 1:
-            for run in missing:
-                bar.set_postfix_str(str(run))
-                take(run, None)
+            # On a GPU several run side by side, as many as fit.
+            starts = [partial(begin, run) for run in missing]
+            for number, result in side_by_side(starts, choose_device(device)):
+                take(missing[number], partial(_given, result))
             return failed
         own = executor is None
         chosen = executor or ProcessPoolExecutor(parallel, mp_context=get_context("spawn"))
         try:
             futures = {chosen.submit(execute, run, **how): run for run in missing}
             for future in as_completed(futures):
-                take(futures[future], future)
+                take(futures[future], future.result)
         finally:
             if own:
                 chosen.shutdown(cancel_futures=True)
     return failed
+
+
+def _given(result: Result | Exception) -> Result:
+    if isinstance(result, Exception):
+        raise result
+    return result

@@ -57,9 +57,9 @@ def as_images(
     return tensor.contiguous()
 
 
-def to_unit(images: Tensor) -> Tensor:
+def to_unit(images: Tensor, memory_format: torch.memory_format = torch.preserve_format) -> Tensor:
     """Scale uint8 0…255 to float32 in [-1, 1], the range of the networks' tanh."""
-    return images.float().div_(127.5).sub_(1.0)
+    return images.to(torch.float32, memory_format=memory_format).div_(127.5).sub_(1.0)
 
 
 def to_uint8(images: Tensor) -> Tensor:

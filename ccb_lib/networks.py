@@ -1,6 +1,7 @@
 """Figs. 1–3: down and up blocks, the chain of convolution blocks, the U-shaped generator and the discriminator."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -206,19 +207,52 @@ def initialise(network: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-@torch.no_grad()
 def renew_where(collapsed: Tensor, network: nn.Module) -> None:
     """Draw a network's weights anew where its loss has collapsed; its batch statistics stay.
 
     Args:
-        collapsed: A bool scalar on the network's device. Nothing waits for its value, so a step stays one unbroken
-            piece of work for a GPU.
+        collapsed: A bool scalar on the network's device. On a GPU nothing waits for its value: new weights are always
+            drawn and then chosen or not, so that a step stays one unbroken piece of work.
         network: Started as by `initialise`.
     """
-    kept = [parameter.clone() for parameter in network.parameters()]
+    if collapsed.is_cuda:
+        _choose_renewed(collapsed, network)
+    elif collapsed:
+        initialise(network)
+
+
+@torch.no_grad()
+def _choose_renewed(collapsed: Tensor, network: nn.Module) -> None:
+    """`renew_where` without a branch: old · (1 − c) + new · c, exact for c = 0 and 1."""
+    parameters = list(network.parameters())
+    share = collapsed.to(parameters[0].dtype)
+    old = torch._foreach_mul(parameters, 1 - share)
     initialise(network)
-    for parameter, old in zip(network.parameters(), kept, strict=True):
-        parameter.copy_(torch.where(collapsed, parameter, old))
+    torch._foreach_mul_(parameters, share)
+    torch._foreach_add_(parameters, old)
+
+
+@contextmanager
+def counted_twice(network: nn.Module, passes: int = 1) -> Iterator[None]:
+    """Let running statistics change as if all that passes through the network in the block passed twice in a row.
+
+    For a forward pass that two losses share where each would make its own; nothing but running statistics could tell.
+    k passes make a statistic r = (1 − m)ᵏ r₀ + s, where s is what the batches give; once more, they make it
+    (1 − m)ᵏ r + s = r + (1 − m)ᵏ (r − r₀).
+
+    Args:
+        network: In training mode, its batch norms with one momentum m.
+        passes: k, forward passes in the block.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    # .data, since autograd minds changes to these buffers, which its backward in training mode never reads.
+    running = [buffer.data for norm in norms for buffer in (norm.running_mean, norm.running_var)]
+    before = [buffer.clone() for buffer in running]
+    yield
+    if norms:
+        kept = (1 - norms[0].momentum) ** passes
+        torch._foreach_add_(running, torch._foreach_sub(running, before), alpha=kept)
+        torch._foreach_add_([norm.num_batches_tracked for norm in norms], passes)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -1,10 +1,11 @@
 """The one training loop: seeded epochs, progress, checkpoints that resume to the same result."""
 
+import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ _LOOK_EVERY = 0.25  # seconds between looks at the losses; each look waits for t
 
 Losses = dict[str, Tensor]
 EpochCallback = Callable[[int], dict[str, float] | None]
+Result = TypeVar("Result")
+Turns = Generator[bool, None, Result]  # work that hands over between its steps; see `training`
 
 
 class Trainable(Protocol):
@@ -32,26 +35,31 @@ class Trainable(Protocol):
         ...
 
 
-Steps = Callable[[Trainable, Tensor, Tensor], Iterator[Losses]]
+Steps = Callable[[Trainable, Tensor, Tensor, int], Iterator[Losses]]
 
 
 class TrainingDiverged(RuntimeError):  # noqa: N818  (it says what happened)
     """A loss is no longer finite."""
 
 
-def eager_steps(trainable: Trainable, images: Tensor, order: Tensor) -> Iterator[Losses]:
-    """Take the steps of one epoch, one after the other: the plain form of the seam that a faster one may fill.
+def eager_steps(trainable: Trainable, images: Tensor, order: Tensor, seed: int) -> Iterator[Losses]:
+    """Take the steps of one epoch, one after the other: the plain form of the seam that `ccb_lib.fast` fills.
 
     Args:
         trainable: Has networks in training mode.
         images: (N, C, H, W) uint8 on the networks' device.
         order: (steps, B) int64 on the same device, the rows of ``images`` in each batch.
+        seed: Of all that the steps draw.
 
     Yields:
-        The losses of each step, scalars on the device.
+        After each step the sum of each loss over the epoch so far, scalars on the device.
     """
-    for rows in order:
-        yield trainable.training_step(to_unit(images[rows]))
+    sums: Losses = {}
+    with seeded(seed, images.device):
+        for rows in order:
+            losses = trainable.training_step(to_unit(images[rows]))
+            sums = {name: sums[name] + loss if sums else loss.clone() for name, loss in losses.items()}
+            yield sums
 
 
 def choose_device(device: str) -> torch.device:
@@ -80,7 +88,16 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def train(
+def finish(turns: Turns[Result]) -> Result:
+    """Take all turns of a piece of work, one after the other, and return its result."""
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            return end.value
+
+
+def training(
     trainable: Trainable,
     images: Tensor,
     *,
@@ -94,7 +111,7 @@ def train(
     on_epoch_end: EpochCallback | None = None,
     progress: bool = True,
     steps: Steps = eager_steps,
-) -> list[dict[str, float]]:
+) -> Turns[list[dict[str, float]]]:
     """Train for ``epochs`` epochs over shuffled images, the last short batch dropped.
 
     Every epoch draws its order and its dropout from (seed, epoch) alone, so a run that was killed and resumed ends
@@ -114,6 +131,10 @@ def train(
             join the epoch's line in the history.
         progress: Show a bar with losses and images per second.
         steps: How an epoch's steps are taken.
+
+    Yields:
+        After each step, whether another run may take a step before this one goes on. It may where ``steps`` are
+        ``independent``: where they leave the process's random generators alone.
 
     Returns:
         One line an epoch: ``epoch``, the mean of each loss, ``seconds``.
@@ -143,8 +164,12 @@ def train(
             epoch_seed = seed * 1_000_003 + epoch
             order = torch.randperm(len(images), generator=torch.Generator().manual_seed(epoch_seed))
             order = order[: per_epoch * batch_size].view(per_epoch, batch_size).to(device)
-            with seeded(epoch_seed, device):
-                means = _run_epoch(steps(trainable, images, order), bar, batch_size, f"epoch {epoch}")
+            look = _Look(bar, batch_size, f"epoch {epoch}")
+            with closing(steps(trainable, images, order, epoch_seed)) as taking:
+                for sums in taking:
+                    look.after_step(sums)
+                    yield getattr(steps, "independent", False)
+            means = look.now()
             for network in trainable.networks_.values():
                 network.eval()
             line = {"epoch": epoch, **means, "seconds": time.perf_counter() - begun}
@@ -155,35 +180,36 @@ def train(
     return history
 
 
-def _run_epoch(steps: Iterator[Losses], bar: tqdm, batch_size: int, where: str) -> dict[str, float]:
-    """Take the steps; return the mean of each loss. Sums stay on the device between looks."""
-    sums: Losses = {}
-    taken = unseen = 0
-    looked = time.perf_counter()
+class _Look:
+    """Reads an epoch's losses now and then, since each look waits for the device; stops what is no longer finite."""
 
-    def look() -> dict[str, float]:
-        nonlocal looked, unseen
-        means = dict(zip(sums, (torch.stack(list(sums.values())) / taken).tolist(), strict=True))
-        looked = time.perf_counter()
-        bar.update(unseen * batch_size)
-        bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()}, refresh=False)
-        unseen = 0
-        broken = [name for name, value in means.items() if not torch.isfinite(torch.tensor(value))]
+    def __init__(self, bar: tqdm, batch_size: int, where: str) -> None:
+        self.bar, self.batch_size, self.where = bar, batch_size, where
+        self.sums: Losses = {}
+        self.taken = self.shown = 0
+        self.last = time.perf_counter()
+
+    def after_step(self, sums: Losses) -> None:
+        self.sums = sums
+        self.taken += 1
+        if time.perf_counter() - self.last > _LOOK_EVERY:
+            self.now()
+
+    def now(self) -> dict[str, float]:
+        """Show progress and return the mean of each loss so far."""
+        means = dict(zip(self.sums, (torch.stack(list(self.sums.values())) / self.taken).tolist(), strict=True))
+        self.last = time.perf_counter()
+        self.bar.update((self.taken - self.shown) * self.batch_size)
+        self.shown = self.taken
+        self.bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()}, refresh=False)
+        broken = [name for name, value in means.items() if not math.isfinite(value)]
         if broken:  # a sum that met a NaN or ∞ never becomes finite again
             raise TrainingDiverged(
-                f"The {' and '.join(broken)} loss stopped being finite in {where}, by step {taken}. Training was "
-                "stopped. Lower learning_rate or the loss weights, or try another seed; with resume= the last whole "
-                "epoch is kept."
+                f"The {' and '.join(broken)} loss stopped being finite in {self.where}, by step {self.taken}. Training "
+                "was stopped. Lower learning_rate or the loss weights, or try another seed; with resume= the last "
+                "whole epoch is kept."
             )
         return means
-
-    for losses in steps:
-        sums = {name: sums[name] + loss if sums else loss.clone() for name, loss in losses.items()}
-        taken += 1
-        unseen += 1
-        if time.perf_counter() - looked > _LOOK_EVERY:
-            look()
-    return look()
 
 
 def _put_down(
@@ -225,12 +251,15 @@ def _take_up(trainable: Trainable, path: str | Path, settings: dict[str, Any], e
         for name, network in trainable.networks_.items():
             network.load_state_dict(_under(f"network.{name}.", tensors))
         for name, optimizer in trainable.optimizers_.items():
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in _under(f"optimizer.{name}.", tensors).items():
                 index, what = key.split(".", 1)
+                if value.ndim:  # a fused optimiser walks parameter and state side by side in memory
+                    value = torch.empty_like(parameters[int(index)], device="cpu").copy_(value)
                 state.setdefault(int(index), {})[what] = value
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, LookupError) as error:
         raise ValueError(
             f"The checkpoint {path} does not fit these networks ({error}). Delete it to start anew."
         ) from error

@@ -1,11 +1,11 @@
 """What detectors made of networks share: building, training, scoring in batches, states."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,17 +14,21 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from ccb_lib.detectors.base import Detector
+from ccb_lib.fast import FastSteps
 from ccb_lib.files import check_tensors
+from ccb_lib.graphs import ReplayedFunction
 from ccb_lib.images import to_uint8, to_unit
 from ccb_lib.scores import ScoreTerms, all_equal, error_map
-from ccb_lib.training import Losses, seeded, train
+from ccb_lib.training import Losses, Turns, eager_steps, seeded, training
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _DROPOUTS = (nn.Dropout, nn.Dropout2d)
-_SCORING_BATCH = 256
+_SCORING_BATCH = 256  # images at 32 px
+_LARGER = 8  # times as many on CUDA, where a launch costs the same however much it does
+_UPLOAD = 2**28  # bytes of images sent to a device at once
 # Settings that a run may be resumed under with other values.
 _NOT_OF_TRAINING = {"device", "epochs", "alpha", "image_distance", "latent_distance", "score_distance"}
-_NOT_OF_TRAINING |= {"search_steps", "search_learning_rate", "search_alpha"}
+_NOT_OF_TRAINING |= {"fast", "search_steps", "search_learning_rate", "search_alpha"}
 _ALIKE = 0.01  # standard deviation of made images to that of real ones under which a generator makes but one image
 
 
@@ -38,14 +42,22 @@ class AdversarialDetector(Detector):
         width: Channels of the first convolution; the others follow in proportion.
         learning_rate: Adam's, constant.
         betas: Adam's (β1, β2).
+        fast: ``True`` takes the fast path: on CUDA a step recorded as one graph, in bfloat16 where that is safe, see
+            `ccb_lib.fast`; everywhere images and weights laid out channels last and Adam in one piece. ``"compiled"``
+            compiles the networks as well, which takes minutes at the start. ``False`` is PyTorch's plain way. A run
+            may be resumed the other way. ``None`` takes it on a CPU alone: **the recorded graph has not been checked on
+            a GPU yet**, so there it must be asked for.
         networks_: After `fit`: the networks by name.
     """
+
+    terms_can_be_recorded: ClassVar[bool] = True  # whether `terms` never waits for the device
 
     epochs: int = 50
     batch_size: int = 64
     width: int = 64
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
+    fast: bool | str | None = None
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""
@@ -57,6 +69,11 @@ class AdversarialDetector(Detector):
             len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
             "betas",
             "two numbers from 0 to under 1",
+        )
+        self._need(self.fast in (None, True, False, "compiled"), "fast", "True, False, 'compiled' or None")
+        self.fast_ = self.device_.type != "cuda" if self.fast is None else self.fast
+        self._recorded: dict[Any, ReplayedFunction] | None = (
+            None  # scoring as graphs, while weights stay where they are
         )
         self.networks_: dict[str, nn.Module] = {}
         self.optimizers_: dict[str, Optimizer] = {}
@@ -101,10 +118,10 @@ class AdversarialDetector(Detector):
         resume: str | Path | None,
         on_epoch_end: Callable[[int], dict[str, float] | None] | None,
         progress: bool,
-    ) -> list[dict[str, float]]:
+    ) -> Turns[list[dict[str, float]]]:
         size, channels = int(images.shape[-1]), int(images.shape[1])
         with seeded(self.seed, self.device_):
-            self.networks_ = {name: net.to(self.device_) for name, net in self.build(size, channels).items()}
+            self.networks_ = {name: self._placed(net) for name, net in self.build(size, channels).items()}
         self.optimizers_ = self.build_optimizers()
         settings = {key: value for key, value in self.get_params().items() if key not in _NOT_OF_TRAINING}
         settings = {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
@@ -113,19 +130,26 @@ class AdversarialDetector(Detector):
             self.image_size_, self.channels_ = size, channels
             return on_epoch_end(epoch) if on_epoch_end else None
 
-        history = train(
-            self,
-            images,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            device=self.device_,
-            settings={"method": self.method, **settings},
-            title=type(self).__name__,
-            resume=resume,
-            on_epoch_end=ready_to_score if on_epoch_end else None,
-            progress=progress,
-        )
+        self._recorded = {}
+        try:
+            history = yield from training(
+                self,
+                images,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                device=self.device_,
+                settings={"method": self.method, **settings},
+                title=type(self).__name__,
+                resume=resume,
+                on_epoch_end=ready_to_score if on_epoch_end else None,
+                progress=progress,
+                steps=FastSteps(compiled=self.fast_ == "compiled") if self.fast_ else eager_steps,
+            )
+        finally:
+            self._recorded = None
+            for optimizer in self.optimizers_.values():
+                optimizer.zero_grad(set_to_none=True)  # gradients may lie in a graph's memory
         for network in self.networks_.values():
             network.eval()
         return history
@@ -161,7 +185,7 @@ class AdversarialDetector(Detector):
             images: N images.
             batch_norm: ``"running"`` statistics of training, or the ``"batch"``'s own. Either way the detector is left
                 as it was.
-            batch_size: Images scored together, at most 256 by default; matters only to ``"batch"`` statistics.
+            batch_size: Images scored together; matters only to ``"batch"`` statistics, which take 256 by default.
             dropout: Leave dropout active, drawn from the detector's seed.
 
         Returns:
@@ -173,7 +197,7 @@ class AdversarialDetector(Detector):
         """
         images = self._own_images(images)
         parts = list(self._batches(images, self.terms, batch_norm, batch_size, dropout))
-        image, latent = (torch.cat(column).float().numpy() for column in zip(*parts, strict=True))
+        image, latent = (torch.cat(column).float().cpu().numpy() for column in zip(*parts, strict=True))
         return ScoreTerms(image=image, latent=latent)
 
     def reconstruct(self, images: Any) -> Tensor:
@@ -182,12 +206,12 @@ class AdversarialDetector(Detector):
         Returns:
             (N, C, H, W) uint8 on the CPU.
         """
-        batches = self._batches(self._own_images(images), lambda x: (to_uint8(self.rebuild(x)),))
+        batches = self._batches(self._own_images(images), lambda x: (to_uint8(self.rebuild(x)).cpu(),))
         return torch.cat([part for (part,) in batches])
 
     def anomaly_map(self, images: Any) -> NDArray[np.float32]:
         """Squared error of each pixel, averaged over channels: (N, H, W) float32, in units of the range [-1, 1]."""
-        batches = self._batches(self._own_images(images), lambda x: (error_map(x, self.rebuild(x)),))
+        batches = self._batches(self._own_images(images), lambda x: (error_map(x, self.rebuild(x)).cpu(),))
         return torch.cat([part for (part,) in batches]).numpy()
 
     def _batches(
@@ -198,24 +222,45 @@ class AdversarialDetector(Detector):
         batch_size: int | None = None,
         dropout: bool = False,
     ) -> Iterator[tuple[Tensor, ...]]:
-        """Apply ``function`` to batches in [-1, 1]; yield its results on the CPU."""
-        size = _SCORING_BATCH if batch_size is None else batch_size
+        """Apply ``function`` to batches in [-1, 1]; yield what it returns."""
+        size = self._scoring_batch(int(images.shape[-1]), batch_norm) if batch_size is None else batch_size
         if size < 1:
             raise ValueError(f"batch_size={batch_size} given; a whole number from 1 is needed.")
         if batch_norm == "running":  # even batches leave little to fill up
             size = -(-len(images) // -(-len(images) // size))
+        upload = size * max(1, _UPLOAD // (size * images[0].numel()))
         with (
             scoring_mode(self.networks_, batch_norm, dropout),
             seeded(self.seed, self.device_),
             torch.no_grad(),
         ):
-            for part in images.split(size):
+            for part in (part for sent in images.split(upload) for part in sent.to(self.device_).split(size)):
                 # Kernels may round differently at another batch size. Filling up a short last batch keeps scores
                 # bit-equal in any order; with batch statistics the filling would change them.
                 fill = size - len(part) if len(images) > size and batch_norm == "running" else 0
                 batch = torch.cat([part, part[:1].expand(fill, -1, -1, -1)]) if fill else part
-                results = function(to_unit(batch.to(self.device_)))
-                yield tuple(result[: len(part)].cpu() for result in results)
+                x = to_unit(batch, torch.channels_last if self.fast_ else torch.contiguous_format)
+                results = self._as_recorded(function, x, batch_norm, dropout)(x)
+                yield tuple(result[: len(part)] for result in results)
+
+    def _scoring_batch(self, image_size: int, batch_norm: str) -> int:
+        """Images scored together; batch statistics see the same ones on every device."""
+        if batch_norm != "running" or self.device_.type != "cuda" or not self.fast_:
+            return _SCORING_BATCH
+        return _SCORING_BATCH * _LARGER * 32**2 // image_size**2
+
+    def _as_recorded(
+        self, function: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor, batch_norm: str, dropout: bool
+    ) -> Callable[[Tensor], tuple[Tensor, ...]]:
+        """Replay the scoring of small batches between epochs, where launching it would take longer than doing it."""
+        small = len(x) <= _SCORING_BATCH and x.is_cuda
+        able = self.terms_can_be_recorded and function == self.terms
+        if self._recorded is None or not (self.fast_ and small and able):
+            return function
+        key = tuple(x.shape), batch_norm, dropout
+        if key not in self._recorded:
+            self._recorded[key] = ReplayedFunction(function, x)
+        return self._recorded[key]
 
     def _state(self) -> dict[str, Tensor]:
         return {f"{name}.{key}": v for name, net in self.networks_.items() for key, v in net.state_dict().items()}
@@ -227,16 +272,23 @@ class AdversarialDetector(Detector):
         for name, network in self.networks_.items():
             own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
             network.load_state_dict(own, assign=True)
-            network.to(self.device_).eval()
+            self._placed(network).eval()
 
-    def _step(self, name: str, loss: Tensor) -> None:
-        """Let one optimiser follow the gradient of ``loss``."""
+    def _placed(self, network: nn.Module) -> nn.Module:
+        """Move a network to the detector's device, in the layout in which convolutions are fastest there."""
+        return network.to(self.device_, memory_format=torch.channels_last if self.fast_ else torch.contiguous_format)
+
+    def _step(self, name: str, loss: Tensor, *, keep_graph: bool = False) -> None:
+        """Let one optimiser follow the gradient of ``loss``; ``keep_graph`` where another loss shares its forward."""
         self.optimizers_[name].zero_grad(set_to_none=True)
-        loss.backward()
+        with torch.autocast(loss.device.type, enabled=False):  # backward takes each operation's own precision
+            loss.backward(inputs=list(self.networks_[name].parameters()), retain_graph=keep_graph)
         self.optimizers_[name].step()
 
-    def _adam(self, parameters: Iterator[nn.Parameter]) -> Adam:
-        return Adam(parameters, lr=self.learning_rate, betas=self.betas)
+    def _adam(self, parameters: Iterable[Tensor], learning_rate: float | None = None, **settings: Any) -> Adam:
+        """Make the Adam that this detector's path uses; a recorded step needs its count on the device."""
+        kind = {"fused": True, "capturable": self.device_.type == "cuda"} if self.fast_ else {}
+        return Adam(parameters, lr=learning_rate or self.learning_rate, **{"betas": self.betas, **kind, **settings})
 
 
 @contextmanager

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 from tqdm.auto import tqdm
 
 from ccb_lib.baseline_networks import Decoder, Encoder
 from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
 from ccb_lib.files import digest
+from ccb_lib.graphs import Replayed, untouched
 from ccb_lib.losses import adversarial_loss, discriminator_loss
 from ccb_lib.scores import distance
 from ccb_lib.training import Losses
@@ -50,6 +51,7 @@ class AnoGAN(AdversarialDetector):
     method: ClassVar[str] = "anogan"
     released_in_train_mode: ClassVar[bool] = False
     scores_each_epoch: ClassVar[bool] = False  # its search is too dear for fifty
+    terms_can_be_recorded: ClassVar[bool] = False  # its search looks up what was found before
 
     latent: int = 100
     prior: str = "uniform"
@@ -119,15 +121,23 @@ class AnoGAN(AdversarialDetector):
         generator, discriminator = self.networks_["generator"], self.networks_["discriminator"]
         start = self._draw(1, torch.device("cpu"), torch.Generator().manual_seed(self.seed))  # equal on every device
         z = start.to(x.device).repeat(len(x), 1, 1, 1).requires_grad_()
-        optimizer = Adam([z], lr=self.search_learning_rate)
+        optimizer = self._adam([z], self.search_learning_rate, betas=(0.9, 0.999))
         with torch.no_grad():
             _, features = discriminator(x)
+
+        def step() -> None:
+            image, latent = self._distances(x, features, z)
+            optimizer.zero_grad()
+            (self.search_alpha * image + (1 - self.search_alpha) * latent).sum().backward()
+            optimizer.step()
+
         with frozen(generator), frozen(discriminator), torch.enable_grad():
+            if self.fast_:
+                step = Replayed(
+                    step, x.device, untouched=partial(untouched, [z], [optimizer]), what="a step of AnoGAN's search"
+                )
             for _ in range(self.search_steps):
-                image, latent = self._distances(x, features, z)
-                optimizer.zero_grad()
-                (self.search_alpha * image + (1 - self.search_alpha) * latent).sum().backward()
-                optimizer.step()
+                step()
                 if self._bar is not None:
                     self._bar.update(len(x))
         return z.detach()

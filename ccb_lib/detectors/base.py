@@ -15,7 +15,7 @@ from ccb_lib.files import save_tensors
 from ccb_lib.images import SIZES, as_images
 from ccb_lib.scores import ScoreTerms, all_equal, anomaly_score
 from ccb_lib.thresholds import conformal_p_values, normal_quantile
-from ccb_lib.training import choose_device
+from ccb_lib.training import Turns, choose_device, finish
 
 FORMAT_VERSION = 1
 
@@ -128,6 +128,32 @@ class Detector(ABC):
         Warns:
             CollapsedWarning: Scores do not vary, or the images made from different inputs are all alike.
         """
+        return finish(
+            self.fit_turns(
+                X,
+                calibration=calibration,
+                false_alarms=false_alarms,
+                resume=resume,
+                on_epoch_end=on_epoch_end,
+                progress=progress,
+            )
+        )
+
+    def fit_turns(
+        self,
+        X: Any,
+        *,
+        calibration: Any = None,
+        false_alarms: float = 0.05,
+        resume: str | Path | None = None,
+        on_epoch_end: Callable[[Self, int], dict[str, float] | None] | None = None,
+        progress: bool = True,
+    ) -> Turns[Self]:
+        """Do as `fit`, handing over after each training step; for `ccb_lib.fast.side_by_side`.
+
+        Yields:
+            Whether others may come in between; see `ccb_lib.training.training`.
+        """
         images = as_images(X, image_size=self.image_size, channels=self.channels, name="X")
         if len(images) < 2:
             raise ValueError(f"X: {len(images)} image given; at least two normal images are needed to learn from.")
@@ -138,7 +164,7 @@ class Detector(ABC):
         self.calibration_terms_ = self._threshold = None
         self.show_progress = progress
         callback = None if on_epoch_end is None else lambda epoch: on_epoch_end(self, epoch)
-        self.history_ = self._fit(images, resume=resume, on_epoch_end=callback, progress=progress)
+        self.history_ = yield from self._fit(images, resume=resume, on_epoch_end=callback, progress=progress)
         self.image_size_, self.channels_ = size, channels
         if calibration is not None:
             self.calibrate(calibration, false_alarms)
@@ -147,7 +173,7 @@ class Detector(ABC):
                 f"{type(self).__name__} treats images alike: {'; '.join(signs)}. Its training collapsed or has hardly "
                 "begun, and its scores mean nothing. Train longer, lower learning_rate, or try another seed.",
                 CollapsedWarning,
-                stacklevel=2,
+                stacklevel=4,  # whoever called fit
             )
         return self
 
@@ -164,8 +190,8 @@ class Detector(ABC):
         resume: str | Path | None,
         on_epoch_end: Callable[[int], dict[str, float] | None] | None,
         progress: bool,
-    ) -> list[dict[str, float]]:
-        """Learn from (N, C, H, W) uint8; return the history."""
+    ) -> Turns[list[dict[str, float]]]:
+        """Learn from (N, C, H, W) uint8, handing over between steps; return the history."""
 
     # ── scoring ───────────────────────────────────────────────────────────────────────────────────────────────
 

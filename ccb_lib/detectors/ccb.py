@@ -86,22 +86,23 @@ class CCB(AdversarialDetector):
         d_loss = discriminator_loss(real_logits, fake_logits)
         self._step("discriminator", d_loss)
 
+        # D has learnt since it saw x: z must be made anew. (Nor can x and x̂ share a pass: batch norm would mix them.)
         with torch.no_grad():
             _, z = discriminator(x)
-        return {"discriminator": d_loss.detach(), **self._generator_step(x, x_hat, z)}
-
-    def _generator_step(self, x: Tensor, x_hat: Tensor, z: Tensor) -> Losses:
-        """G learns by Eq. 7 from its x̂; z is that of x, without gradient."""
-        with frozen(self.networks_["discriminator"]):
-            fake_logits, z_hat = self.networks_["discriminator"](x_hat)
-            losses = {
-                "similarity": similarity_loss(x, x_hat, self.similarity),
-                "adversarial": adversarial_loss(fake_logits),
-                "latent": latent_loss(z, z_hat),
-            }
-            losses["total"] = total_loss(*losses.values(), weights=self.loss_weights)
+        with frozen(discriminator):
+            fake_logits, z_hat = discriminator(x_hat)
+            losses = self._generator_losses(x, x_hat, z, fake_logits, z_hat)
             self._step("generator", losses["total"])
-        return {name: loss.detach() for name, loss in losses.items()}
+        return {"discriminator": d_loss.detach(), **{name: loss.detach() for name, loss in losses.items()}}
+
+    def _generator_losses(self, x: Tensor, x_hat: Tensor, z: Tensor, fake_logits: Tensor, z_hat: Tensor) -> Losses:
+        """Eqs. 5, 4 and 6, and Eq. 7 as ``total``; z is that of x, without gradient."""
+        losses = {
+            "similarity": similarity_loss(x, x_hat, self.similarity),
+            "adversarial": adversarial_loss(fake_logits),
+            "latent": latent_loss(z, z_hat),
+        }
+        return {**losses, "total": total_loss(*losses.values(), weights=self.loss_weights)}
 
     def rebuild(self, x: Tensor) -> Tensor:
         """M of Eq. 1: x → x̂."""

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from ccb_lib.baseline_networks import Decoder, Encoder, JointDiscriminator, MovingAverage
 from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
 from ccb_lib.losses import adversarial_loss, discriminator_loss
+from ccb_lib.networks import counted_twice
 from ccb_lib.scores import distance
 from ccb_lib.training import Losses
 
@@ -77,17 +78,19 @@ class EGBAD(AdversarialDetector):
     def training_step(self, x: Tensor) -> Losses:
         """D learns to tell the two kinds of pairs apart; then G and E, each to have its pairs taken for the other's."""
         encoder, generator, discriminator = (self.networks_[name] for name in _NETWORKS)
+        with counted_twice(encoder):  # E does not change before D and its own loss have seen E(x)
+            encoded, _ = encoder(x)
         with torch.no_grad():
             z = self._draw(x)
-            encoded, generated = encoder(x)[0], generator(z)
-        d_loss = discriminator_loss(discriminator(x, encoded)[0], discriminator(generated, z)[0])
+            generated = generator(z)
+        d_loss = discriminator_loss(discriminator(x, encoded.detach())[0], discriminator(generated, z)[0])
         self._step("discriminator", d_loss)
 
         with frozen(discriminator):
             z = self._draw(x)
             g_loss = adversarial_loss(discriminator(generator(z), z)[0])
             self._step("generator", g_loss)
-            e_loss = adversarial_loss(-discriminator(x, encoder(x)[0])[0])  # −log(1 − D(x, E(x)))
+            e_loss = adversarial_loss(-discriminator(x, encoded)[0])  # −log(1 − D(x, E(x)))
             self._step("encoder", e_loss)
 
         with torch.no_grad():

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from ccb_lib.baseline_networks import Encoder, EncoderDecoderEncoder
-from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
+from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.losses import discriminator_loss, latent_loss, similarity_loss, total_loss
-from ccb_lib.networks import renew_where
+from ccb_lib.networks import counted_twice, renew_where
 from ccb_lib.scores import distance
 from ccb_lib.training import Losses
 
@@ -60,19 +59,17 @@ class GANomaly(AdversarialDetector):
         """G learns to match x in pixels, in D's features and in z; then D learns half of Eq. 4."""
         discriminator = self.networks_["discriminator"]
         x_hat, z, z_hat = self.networks_["generator"](x)
-        with torch.no_grad():
-            _, features = discriminator(x)
-        with frozen(discriminator):
-            losses = {
-                "similarity": similarity_loss(x, x_hat, "l1"),
-                "adversarial": latent_loss(features, discriminator(x_hat)[1]),
-                "latent": latent_loss(z, z_hat),
-            }
-            losses["total"] = total_loss(*losses.values(), weights=self.loss_weights)
-            self._step("generator", losses["total"])
+        with counted_twice(discriminator, passes=2):  # D does not change before both losses have seen its features
+            real_logits, features = discriminator(x)
+            fake_logits, features_hat = discriminator(x_hat)
+        losses = {
+            "similarity": similarity_loss(x, x_hat, "l1"),
+            "adversarial": latent_loss(features.detach(), features_hat),
+            "latent": latent_loss(z, z_hat),
+        }
+        losses["total"] = total_loss(*losses.values(), weights=self.loss_weights)
+        self._step("generator", losses["total"], keep_graph=True)
 
-        real_logits, _ = discriminator(x)
-        fake_logits, _ = discriminator(x_hat.detach())
         losses["discriminator"] = discriminator_loss(real_logits, fake_logits) / 2
         self._step("discriminator", losses["discriminator"])
         renew_where(losses["discriminator"] < self.renew_below, discriminator)

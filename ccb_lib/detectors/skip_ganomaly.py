@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ccb_lib.detectors.ccb import CCB
 from ccb_lib.losses import discriminator_loss, latent_loss
-from ccb_lib.networks import renew_where
+from ccb_lib.networks import counted_twice, renew_where
 from ccb_lib.training import Losses
 
 
@@ -41,10 +41,12 @@ class SkipGANomaly(CCB):
         discriminator = self.networks_["discriminator"]
         x_hat = self.networks_["generator"](x)
         real_logits, z = discriminator(x)
-        losses = self._generator_step(x, x_hat, z.detach())
+        with counted_twice(discriminator):  # D does not change before both losses have seen x̂ through it
+            fake_logits, z_hat = discriminator(x_hat)
+        losses = self._generator_losses(x, x_hat, z.detach(), fake_logits, z_hat)
+        self._step("generator", losses["total"], keep_graph=True)
 
-        fake_logits, z_hat = discriminator(x_hat.detach())
         d_loss = discriminator_loss(real_logits, fake_logits) + latent_loss(z, z_hat)
         self._step("discriminator", d_loss)
         renew_where(d_loss < self.renew_below, discriminator)
-        return {"discriminator": d_loss.detach(), **losses}
+        return {"discriminator": d_loss.detach(), **{name: loss.detach() for name, loss in losses.items()}}

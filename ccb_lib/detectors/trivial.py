@@ -17,6 +17,7 @@ from ccb_lib.detectors.base import Detector
 from ccb_lib.files import check_tensors
 from ccb_lib.images import to_uint8, to_unit
 from ccb_lib.scores import ScoreTerms, error_map
+from ccb_lib.training import Turns
 
 _CHUNK = 1024  # images worked on at once
 
@@ -45,8 +46,9 @@ class TrivialDetector(Detector):
         resume: str | Path | None,
         on_epoch_end: Callable[[int], dict[str, float] | None] | None,
         progress: bool,
-    ) -> list[dict[str, float]]:
+    ) -> Turns[list[dict[str, float]]]:
         self.learnt_ = {name: tensor.to(self.device_) for name, tensor in self.learn(images).items()}
+        yield from ()  # there are no steps
         return []
 
     def learn(self, images: Tensor) -> dict[str, Tensor]:

@@ -274,7 +274,7 @@ def test_the_moving_average_by_hand():
 
 def test_egbad_scores_with_the_averages_where_there_are_any(digits):
     images = digits.test[:6]
-    settings = {"width": 4, "latent": 8, "epochs": 1, "learning_rate": 2e-3}
+    settings = {"width": 4, "latent": 8, "epochs": 1, "learning_rate": 1e-2}
     averaged = EGBAD(**settings).fit(digits.train[:64], progress=False)
     last = EGBAD(**settings, average_decay=None).fit(digits.train[:64], progress=False)
     assert torch.equal(last.networks_["encoder"].head.weight, averaged.networks_["encoder"].head.weight)
