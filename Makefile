@@ -4,12 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export JUPYTER_PREFER_ENV_PATH := 1
+# Threads that wait must sleep: spinning, they slow small networks many times over where processors are shared.
+export OMP_WAIT_POLICY := passive
 
 .PHONY: book test lint serve clean
 
 book: $(VENV)/.ready
 	@# Executed chapters and trained models depend on the library and the data, which the book's cache does not know.
-	@now=$$(git ls-files -co --exclude-standard ccb_lib data | sort | xargs cat | cksum); \
+	@now=$$(find ccb_lib data -type f ! -path 'data/raw/*' ! -path '*/.*' ! -path '*/__pycache__/*' | sort | xargs cat | cksum); \
 	if [ "$$now" != "$$(cat _build/.sources 2>/dev/null)" ]; then \
 	  rm -rf _build/.jupyter_cache _build/jupyter_execute _build/models; mkdir -p _build; echo "$$now" > _build/.sources; fi
 	$(BIN)/jupyter-book build . -W --keep-going

@@ -14,9 +14,10 @@ from ccb_lib.detectors import NotReady
 from ccb_lib.detectors.adversarial import AdversarialDetector, scoring_mode
 from ccb_lib.detectors.base import Detector
 from ccb_lib.networks import LEVELS, Generator, count_parameters
-from ccb_lib.plots import ABNORMAL, NEUTRAL, NORMAL, PALETTE
+from ccb_lib.plot_style import CLASS_COLOURS, GREY, METHOD_COLOURS
 
-_COLOURS = {nn.Conv2d: NORMAL, nn.ConvTranspose2d: PALETTE[2], nn.Linear: NEUTRAL}
+_COLOURS = {nn.Conv2d: METHOD_COLOURS["CCB"], nn.ConvTranspose2d: METHOD_COLOURS["GANomaly"], nn.Linear: GREY}
+_CHAIN = CLASS_COLOURS["abnormal"]
 _WIDE, _GAP, _DOWN = 0.3, 0.1, -2.0  # of a layer's bar; from row to row
 
 
@@ -39,7 +40,7 @@ _ROWS: dict[str, tuple[Sequence[str | _Net], ...]] = {
             "z",
             _Net("generator.decoder", "decoder", "z"),
             "x̂",
-            _Net("generator.second_encoder", "second encoder"),
+            _Net("generator.second_encoder", "encoder 2"),
             "ẑ",
         ),
         ("x, x̂", _Net("discriminator", "D"), "real?"),
@@ -137,7 +138,7 @@ def draw_method(detector: AdversarialDetector) -> Figure:
     fed["z"] = fed["z"].to(device)
 
     rows = _ROWS[detector.method]
-    figure, axis = plt.subplots(figsize=(8, 3.3), layout="constrained")
+    figure, axis = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
     for line, row in enumerate(rows):
         x, y = 0.0, _DOWN * line
         for item in row:
@@ -152,6 +153,7 @@ def draw_method(detector: AdversarialDetector) -> Figure:
     axis.text(0, 1.6, f"{type(detector).__name__}: score = {score_formula(detector)}", fontsize=9.5)
     axis.set(xlim=(-0.1, 8.8), ylim=(_DOWN * len(rows) + 1.0, 1.85))
     axis.set_axis_off()
+    plt.close(figure)  # a notebook shows it once, as the value of its cell
     return figure
 
 
@@ -171,25 +173,25 @@ def _network(axis: Axes, x: float, y: float, name: str, network: nn.Module, laye
         corner = (centre - _WIDE / 2, y - half)
         axis.add_patch(Rectangle(corner, _WIDE, 2 * half, fc=_COLOURS[layer.kind], ec="none", alpha=0.85))
         label = f"{layer.channels}×{layer.height}²" if layer.height > 1 else f"{layer.channels}"
-        axis.text(centre, y - half - 0.06, label, rotation=90, ha="center", va="top", fontsize=6.5)
+        axis.text(centre, y - half - 0.06, label, rotation=90, ha="center", va="top", fontsize=7.5)
     top = y + max(halves) + 0.08
     if isinstance(network, Generator):
         for level in [level for level in range(LEVELS) if network.has_skip[level]]:
             a, b, length = centres[level], centres[2 * LEVELS - level], len(network.skips[level])
-            colour, top = (ABNORMAL if length else NEUTRAL), y + 1.1 - 0.16 * level
+            colour, top = (_CHAIN if length else GREY), y + 1.1 - 0.16 * level
             foot = y + halves[level]
             axis.plot([a, a, b, b], [foot, top, top, foot], color=colour, linewidth=1)
             if length:
-                circle = {"boxstyle": "circle,pad=0.15", "fc": ABNORMAL, "ec": "none"}
+                circle = {"boxstyle": "circle,pad=0.15", "fc": _CHAIN, "ec": "none"}
                 at = ((a + b) / 2, top)
-                axis.text(*at, f"{length}", fontsize=6, ha="center", va="center", color="white", bbox=circle)
+                axis.text(*at, f"{length}", fontsize=7, ha="center", va="center", color="white", bbox=circle)
         top = y + 1.2
     right = centres[-1] + _WIDE / 2
     title = f"{name}: {count_parameters(network):,} parameters"
-    axis.text((left + right) / 2, top, title, ha="center", va="bottom", fontsize=7.5)
+    axis.text((left + right) / 2, top, title, ha="center", va="bottom", fontsize=8)
     axis.add_patch(_arrow((right + 0.05, y), (right + 0.35, y)))
     return right + 0.35
 
 
 def _arrow(a: tuple[float, float], b: tuple[float, float]) -> FancyArrowPatch:
-    return FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=8, color=NEUTRAL, linewidth=1, shrinkA=0, shrinkB=0)
+    return FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=8, color=GREY, linewidth=1, shrinkA=0, shrinkB=0)

@@ -8,24 +8,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from numpy.typing import NDArray
 
 from ccb_lib.datasets.patches import Patch
 from ccb_lib.image_files import Window, read_images, to_window
+from ccb_lib.plot_style import GREY, colours, panels, styled
 
-COLOURS = {  # Paul Tol's bright scheme, distinct to colour-blind readers
-    "healthy": "#4477aa",
-    "ground_glass": "#ee6677",
-    "consolidation": "#228833",
-    "fibrosis": "#ccbb44",
-    "emphysema": "#66ccee",
-    "micronodules": "#aa3377",
-}
-_OTHER = "#bbbbbb"
+# One colour a label on every figure; labels without one are grey.
+_LABELS = ("healthy", "ground_glass", "consolidation", "fibrosis", "emphysema", "micronodules")
+COLOURS = dict(zip(_LABELS, colours(_LABELS).values(), strict=True))
 
 
+@styled
 def verdict_grid(table: pd.DataFrame, folder: Path, maps: Path) -> Figure:
     """Draw images of a table that ``ccb score`` wrote, each under its verdict and above its heatmap.
 
@@ -34,26 +31,28 @@ def verdict_grid(table: pd.DataFrame, folder: Path, maps: Path) -> Figure:
         folder: Where the paths begin.
         maps: The folder of the heatmaps.
     """
-    figure, axes = plt.subplots(2, len(table), figsize=(0.95 * len(table), 2.1), squeeze=False, layout="constrained")
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for (line, row), (above, below) in zip(table.iterrows(), axes.T, strict=True):
+    figure, axes = panels(2, len(table), height=0.3 + 4.4 / len(table), share_y=False)
+    for axis in axes:
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    for (line, row), above, below in zip(table.iterrows(), axes[: len(table)], axes[len(table) :], strict=True):
         image = read_images([folder / row.path], image_size=128, channels=3)[0]
-        above.imshow(image.permute(1, 2, 0))
-        above.set_title(f"{row.verdict}\np = {row.p_value:.3f}", fontsize=8)
+        above.imshow(image.permute(1, 2, 0).numpy())
+        above.set_title(f"{row.verdict}\np = {row.p_value:.3f}", fontsize=8, loc="center")
         below.imshow(plt.imread(next(maps.glob(f"{line + 1:06d}_*.png"))))
     return figure
 
 
+@styled
 def slice_windows(hounsfield: NDArray[np.floating], windows: Sequence[Window]) -> Figure:
     """Draw one CT slice, (H, W) in Hounsfield units, as each window shows it."""
-    figure, axes = plt.subplots(1, len(windows), figsize=(3.2 * len(windows), 3.4), squeeze=False, layout="constrained")
-    for axis, window in zip(axes[0], windows, strict=True):
+    figure, axes = panels(1, len(windows), height=0.3 + 5 / len(windows), share_y=False)
+    for axis, window in zip(axes, windows, strict=True):
         _show(axis, to_window(hounsfield, window))
-        axis.set_title(f"{window[0]:g}…{window[1]:g} HU".replace("-", "−"))
+        axis.set_title(f"{window[0]:g}…{window[1]:g} HU".replace("-", "−"), fontsize=9)
     return figure
 
 
+@styled
 def slice_regions(
     image: NDArray[np.uint8],
     *,
@@ -71,7 +70,7 @@ def slice_regions(
         patches: The squares that were kept.
         size: Their height and width in pixels.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.8), layout="constrained")
+    figure, (left, right) = panels(1, 2, height=3.1, share_y=False)
     for axis in (left, right):
         _show(axis, image)
     seen = dict.fromkeys([*(label for label, _ in contours), *(regions or {}), *(patch.label for patch in patches)])
@@ -79,19 +78,20 @@ def slice_regions(
         left.add_patch(Polygon(points, fill=False, edgecolor=_colour(label), linewidth=1.6))
     for label, mask in (regions or {}).items():
         tint = np.zeros((*mask.shape, 4))
-        tint[mask] = plt.matplotlib.colors.to_rgba(_colour(label), 0.45)
+        tint[mask] = to_rgba(_colour(label), 0.45)
         left.imshow(tint, extent=(0, mask.shape[1], mask.shape[0], 0))
     for patch in patches:
         corner = (patch.column, patch.row)
         right.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=_colour(patch.label), linewidth=0.8))
-    left.set_title("drawn")
-    right.set_title(f"{len(patches)} patches of {size}×{size}")
+    left.set_title("drawn", fontsize=9)
+    right.set_title(f"{len(patches)} patches of {size}×{size}", fontsize=9)
     handles = [Rectangle((0, 0), 1, 1, color=_colour(label)) for label in seen]
     names = [label.replace("_", " ") for label in seen]
-    figure.legend(handles, names, loc="outside lower center", ncols=len(seen), frameon=False, fontsize=8)
+    figure.legend(handles, names, loc="outside lower center", ncols=len(seen))
     return figure
 
 
+@styled
 def pixel_centres(points: NDArray[np.floating], mask: NDArray[np.bool_], window: tuple[int, int, int, int]) -> Figure:
     """Draw a piece of a contour over the pixels that it covers, with their centres.
 
@@ -101,7 +101,7 @@ def pixel_centres(points: NDArray[np.floating], mask: NDArray[np.bool_], window:
         window: First column, first row, last column and last row of the piece, in pixels.
     """
     left, top, right, bottom = window
-    figure, axis = plt.subplots(figsize=(4.2, 4.2 * (bottom - top) / (right - left)), layout="constrained")
+    figure, (axis,) = panels(1, height=4 * (bottom - top) / (right - left))
     axis.imshow(mask, cmap="Blues", vmin=0, vmax=2, extent=(0, mask.shape[1], mask.shape[0], 0))
     y, x = np.mgrid[top:bottom, left:right] + 0.5
     inside = mask[top:bottom, left:right]
@@ -117,8 +117,8 @@ def pixel_centres(points: NDArray[np.floating], mask: NDArray[np.bool_], window:
 def _show(axis: Axes, image: NDArray[np.uint8]) -> None:
     # The extent puts the edge of the first pixel at 0, as contours count.
     axis.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, image.shape[1], image.shape[0], 0))
-    axis.set_axis_off()
+    axis.set(xticks=[], yticks=[], frame_on=False)
 
 
 def _colour(label: str) -> Any:
-    return COLOURS.get(label, _OTHER)
+    return COLOURS.get(label, GREY)

@@ -1,9 +1,10 @@
 """How stored results are shown to readers: tables with gaps named, long frames for figures, explorers, sentences."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from ccb_lib.intervals import bootstrap_interval
@@ -11,18 +12,19 @@ from ccb_lib.plot_style import spoken
 from ccb_lib.protocols import CLEAN, Protocol
 from ccb_lib.results import (
     CHOICES,
+    FALSE_ALARMS,
     METRICS,
     PAPER,
     PRINTED_NAMES,
     at_settings,
     compare,
-    explorer_cells,
     load_results,
     read_results,
     scores_of,
 )
 from ccb_lib.runs import DATASETS
 from ccb_lib.scores import anomaly_score
+from ccb_lib.thresholds import normal_quantile, oracle_f1
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -81,6 +83,8 @@ def side_by_side(
     shown.loc[trivial, "printed"] = "–"
     for gap in ("released − printed", "clean − printed"):
         shown[gap] = frame[gap].map(lambda v: "" if pd.isna(v) else f"{v:+.3f}")
+        if frame[gap].isna().all():
+            del shown[gap]
     shown = shown.rename(index=PRINTED_NAMES, level=0)
     return shown.style.set_table_attributes('class="dataframe"')
 
@@ -135,6 +139,38 @@ def results_explorer(
     from ccb_lib.widgets import ThresholdExplorer
 
     return ThresholdExplorer.from_table(cells, axes=("Method", "Class"), **options)
+
+
+def explorer_cells(
+    number: int,
+    *,
+    protocol: Protocol = CLEAN,
+    settings: Mapping[str, Any] = PAPER,
+    methods: Iterable[str] | None = None,
+    folder: str | Path | None = None,
+) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[str, float]]]:
+    """Gather scores, labels and named thresholds by (method, class), for `ThresholdExplorer.from_table`.
+
+    The lowest seed of each cell is taken; cells that were not run are left out.
+    """
+    frame = at_settings(load_results(number, protocols=(protocol,), folder=folder), settings).sort_values("seed")
+    keys = frame.drop_duplicates(["method", "abnormal"])
+    results = read_results(number, folder)
+    cells = {}
+    for line in keys.itertuples():
+        if methods is not None and line.method not in methods:
+            continue
+        found = scores_of(results[line.key], line.abnormal, protocol)
+        if found is None:
+            continue
+        scored, tests = found
+        scores = anomaly_score(scored.test, line.alpha)
+        thresholds = {"oracle F1": oracle_f1(scores, tests.labels)}
+        if scored.calibration is not None:
+            phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
+            thresholds = {"normal 95 %": phi, **thresholds}
+        cells[PRINTED_NAMES.get(line.method, line.method), line.abnormal] = (scores, tests.labels, thresholds)
+    return cells
 
 
 def note(number: int) -> "Markdown":

@@ -1,6 +1,6 @@
 """From stored scores to the paper's tables: nothing here is typed in, and a cell that was not run stays empty."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -273,35 +273,3 @@ def placebo(
             "unseen adds": wide["unseen"] - wide["seen"],
         }
     )
-
-
-def explorer_cells(
-    number: int,
-    *,
-    protocol: Protocol = CLEAN,
-    settings: Mapping[str, Any] = PAPER,
-    methods: Iterable[str] | None = None,
-    folder: str | Path | None = None,
-) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[str, float]]]:
-    """Gather scores, labels and named thresholds by (method, class), for `ThresholdExplorer.from_table`.
-
-    The lowest seed of each cell is taken; cells that were not run are left out.
-    """
-    frame = at_settings(load_results(number, protocols=(protocol,), folder=folder), settings).sort_values("seed")
-    keys = frame.drop_duplicates(["method", "abnormal"])
-    results = read_results(number, folder)
-    cells = {}
-    for line in keys.itertuples():
-        if methods is not None and line.method not in methods:
-            continue
-        found = scores_of(results[line.key], line.abnormal, protocol)
-        if found is None:
-            continue
-        scored, tests = found
-        scores = anomaly_score(scored.test, line.alpha)
-        thresholds = {"oracle F1": oracle_f1(scores, tests.labels)}
-        if scored.calibration is not None:
-            phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
-            thresholds = {"normal 95 %": phi, **thresholds}
-        cells[PRINTED_NAMES.get(line.method, line.method), line.abnormal] = (scores, tests.labels, thresholds)
-    return cells

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from ccb_lib.cli import main
 from ccb_lib.experiments import execute, limited, run_missing
 from ccb_lib.protocols import CLEAN, RELEASED, WALK
-from ccb_lib.results import at_settings, compare, explorer_cells, load_results, placebo, table
+from ccb_lib.result_views import explorer_cells
+from ccb_lib.results import at_settings, compare, load_results, placebo, table
 from ccb_lib.runs import CHAINS, CLASSES, Run, feeding, grid, store_path
 from ccb_lib.store import Store
 
@@ -224,7 +225,7 @@ class TestTable1:
 
     def test_the_command_shows_and_completes(self, results, cifar):
         common = ["--results", str(results), "--epochs", "2", "--limit", "48", "--width", "2", "--root", str(cifar)]
-        shown = CliRunner().invoke(main, ["table", "1", *common, "--method", "ccb", "--method", "egbad"])
+        shown = CliRunner().invoke(main, ["table", "1", *common, "--method", "ccb", "egbad"])
         assert shown.exit_code == 0, shown.output
         assert "0.977" in shown.output
         assert "–" in shown.output

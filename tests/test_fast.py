@@ -164,7 +164,7 @@ def test_the_fast_path_is_laid_out_for_speed_and_the_plain_one_is_plain(noise):
 
 
 def test_a_setting_other_than_on_off_or_compiled_is_refused():
-    with pytest.raises(ValueError, match="fast='quick' given; True, False or 'compiled' is needed"):
+    with pytest.raises(ValueError, match="fast='quick' given; True, False, 'compiled' or None is needed"):
         CCB(fast="quick", device="cpu")
 
 
@@ -360,7 +360,7 @@ def test_fast_and_plain_detectors_share_files(noise, tmp_path):
     fitted = small("ccb").fit(noise[:32], progress=False)
     fitted.save(tmp_path / "m.safetensors")
     loaded = load_detector(tmp_path / "m.safetensors", device="cpu")
-    assert loaded.fast is True
+    assert loaded.fast_ is True
     assert np.array_equal(loaded.decision_function(noise), fitted.decision_function(noise))
     plain = small("ccb", fast=False)
     plain.image_size_, plain.channels_ = 32, 1

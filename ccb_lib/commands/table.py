@@ -9,12 +9,30 @@ import click
 from ccb_lib.commands.data import ROOT
 
 
-@click.command()
+class Lists(click.Command):
+    """Takes ``--abnormal airplane frog`` as well as ``--abnormal airplane --abnormal frog``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option before each further value."""
+        spread: list[str] = []
+        option = None
+        for arg in args:
+            if arg.startswith("-"):
+                option = arg if arg in ("--method", "--abnormal") else None
+                spread.append(arg)
+            elif option and spread[-1] != option:
+                spread += [option, arg]
+            else:
+                spread.append(arg)
+        return super().parse_args(ctx, spread)
+
+
+@click.command(cls=Lists)
 @click.argument("number", type=click.IntRange(1, 7))
 @click.option("--run", "do_run", is_flag=True, help="Run what is missing first.")
 @click.option("--protocol", type=click.Choice(["all", "clean", "released"]), default="all", show_default=True)
-@click.option("--method", "methods", multiple=True, help="Of the table's methods; may be repeated. All by default.")
-@click.option("--abnormal", multiple=True, help="Of the table's classes; may be repeated. All by default.")
+@click.option("--method", "methods", multiple=True, help="One or several of the table's methods; all by default.")
+@click.option("--abnormal", multiple=True, help="One or several of the table's classes; all by default.")
 @click.option("--seeds", default=1, show_default=True, help="How many seeds, from 0.")
 @click.option("--epochs", default=50, show_default=True, help="Of training; the paper's are 50.")
 @click.option("--width", type=int, help="Channels of the first convolution; the detector's own by default.")

@@ -54,9 +54,9 @@ def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], I
 
 def fingerprint(paths: list[Path], root: Path) -> list[list[Any]]:
     """Describe files or folders by name, size and time of change: differs when something was added or replaced."""
-    facts = []
+    facts, beginning = [], f"{root}{os.sep}"
     for name in sorted(map(str, paths)):  # text, as paths are slow to compare and there may be 10,000
         status = os.stat(name)  # noqa: PTH116
         size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-        facts.append([os.path.relpath(name, root), size, status.st_mtime_ns])
+        facts.append([name.removeprefix(beginning), size, status.st_mtime_ns])
     return facts

@@ -1,6 +1,7 @@
 """HAM10000 (Tschandl et al., 2018): 10,015 dermatoscopic images of 7,470 lesions, split by lesion."""
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ccb_lib.datasets.base import AnomalySplit, Images, make_split
 from ccb_lib.datasets.cache import cached, fingerprint
 from ccb_lib.datasets.splits import choose_classes, normal_parts, rows_of
-from ccb_lib.datasets.walk import files_below, set_folder
+from ccb_lib.datasets.walk import names_below, set_folder
 from ccb_lib.image_files import listing, read_images
 
 KNOWN = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
@@ -136,20 +137,22 @@ def find(folder: Path) -> tuple[Table, list[Path], list[str]]:
         FileNotFoundError: There is no metadata.
         ValueError: The metadata is broken.
     """
-    files = files_below(folder)
-    tables = [path for name in METADATA for path in files if path.name == name]
+    files = {name: name.rpartition(os.sep)[2] for name in names_below(folder)}
+    tables = [path for wanted in METADATA for path, name in files.items() if name == wanted]
     if not tables:
         raise FileNotFoundError(
             f"None of {', '.join(METADATA)} is in {folder.absolute()} or below. `ccb data fetch ham10000` says where "
             "to get it."
         )
-    table = read_metadata(tables[0])
-    path_of: dict[str, Path] = {}
-    for path in files:
-        if path.name.startswith("ISIC_") and path.suffix.lower() == ".jpg":
-            path_of.setdefault(path.stem, path)
+    table = read_metadata(Path(tables[0]))
+    path_of: dict[str, str] = {}
+    for path, name in files.items():
+        stem, _, ending = name.rpartition(".")
+        if stem.startswith("ISIC_") and ending.lower() == "jpg":
+            path_of.setdefault(stem, path)
     names = table["image_id"].tolist()
-    return table, [path_of[name] for name in names if name in path_of], [name for name in names if name not in path_of]
+    found = [Path(path_of[name]) for name in names if name in path_of]
+    return table, found, [name for name in names if name not in path_of]
 
 
 def read_metadata(file: Path) -> Table:

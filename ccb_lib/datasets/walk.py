@@ -31,11 +31,16 @@ def files_below(folder: Path) -> list[Path]:
 
     Links to folders are not followed, so that no circle of links is walked for ever.
     """
+    return [Path(name) for name in names_below(folder)]
+
+
+def names_below(folder: Path) -> list[str]:
+    """What `files_below` gives, as text: ten times faster to make and to sort, where there may be 20,000."""
     found = []
     for here, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
         found += [os.path.join(here, name) for name in files if not name.startswith(".")]  # noqa: PTH118
-    return [Path(name) for name in sorted(found)]  # text sorts ten times faster than paths
+    return sorted(found)
 
 
 def images_below(folder: Path) -> list[Path]:

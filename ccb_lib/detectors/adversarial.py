@@ -46,7 +46,8 @@ class AdversarialDetector(Detector):
         fast: ``True`` takes the fast path: on CUDA a step recorded as one graph, in bfloat16 where that is safe, see
             `ccb_lib.fast`; everywhere Adam in one piece and, but for the narrowest networks, the channels of images
             and weights last in memory. ``"compiled"`` compiles the networks as well, which takes minutes at the start.
-            ``False`` is PyTorch's plain way. A run may be resumed the other way.
+            ``False`` is PyTorch's plain way. A run may be resumed the other way. ``None`` takes it on a CPU alone: **the
+            recorded graph has not been checked on a GPU yet**, so there it must be asked for.
         networks_: After `fit`: the networks by name.
     """
 
@@ -57,7 +58,7 @@ class AdversarialDetector(Detector):
     width: int = 64
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
-    fast: bool | str = True
+    fast: bool | str | None = None
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""
@@ -70,7 +71,8 @@ class AdversarialDetector(Detector):
             "betas",
             "two numbers from 0 to under 1",
         )
-        self._need(self.fast in (True, False, "compiled"), "fast", "True, False or 'compiled'")
+        self._need(self.fast in (None, True, False, "compiled"), "fast", "True, False, 'compiled' or None")
+        self.fast_ = self.device_.type != "cuda" if self.fast is None else self.fast
         self._recorded: dict[Any, ReplayedFunction] | None = (
             None  # scoring as graphs, while weights stay where they are
         )
@@ -143,7 +145,7 @@ class AdversarialDetector(Detector):
                 resume=resume,
                 on_epoch_end=ready_to_score if on_epoch_end else None,
                 progress=progress,
-                steps=FastSteps(layout=self._layout, compiled=self.fast == "compiled") if self.fast else eager_steps,
+                steps=FastSteps(layout=self._layout, compiled=self.fast_ == "compiled") if self.fast_ else eager_steps,
             )
         finally:
             self._recorded = None
@@ -244,7 +246,7 @@ class AdversarialDetector(Detector):
 
     def _scoring_batch(self, image_size: int, batch_norm: str) -> int:
         """Images scored together; batch statistics see the same ones on every device."""
-        if batch_norm != "running" or self.device_.type != "cuda" or not self.fast:
+        if batch_norm != "running" or self.device_.type != "cuda" or not self.fast_:
             return _SCORING_BATCH
         return _SCORING_BATCH * _LARGER * 32**2 // image_size**2
 
@@ -254,7 +256,7 @@ class AdversarialDetector(Detector):
         """Replay the scoring of small batches between epochs, where launching it would take longer than doing it."""
         small = len(x) <= _SCORING_BATCH and x.is_cuda
         able = self.terms_can_be_recorded and function == self.terms
-        if self._recorded is None or not (self.fast and small and able):
+        if self._recorded is None or not (self.fast_ and small and able):
             return function
         key = tuple(x.shape), batch_norm, dropout
         if key not in self._recorded:
@@ -280,7 +282,7 @@ class AdversarialDetector(Detector):
     @property
     def _layout(self) -> torch.memory_format:
         """The order of images and weights in memory in which convolutions are fastest."""
-        last = self.fast and (self.device_.type == "cuda" or self.width >= _CHANNELS_LAST_FROM)
+        last = self.fast_ and (self.device_.type == "cuda" or self.width >= _CHANNELS_LAST_FROM)
         return torch.channels_last if last else torch.contiguous_format
 
     def _step(self, name: str, loss: Tensor, *, keep_graph: bool = False) -> None:
@@ -292,7 +294,7 @@ class AdversarialDetector(Detector):
 
     def _adam(self, parameters: Iterable[Tensor], learning_rate: float | None = None, **settings: Any) -> Adam:
         """Make the Adam that this detector's path uses; a recorded step needs its count on the device."""
-        kind = {"fused": True, "capturable": self.device_.type == "cuda"} if self.fast else {}
+        kind = {"fused": True, "capturable": self.device_.type == "cuda"} if self.fast_ else {}
         return Adam(parameters, lr=learning_rate or self.learning_rate, **{"betas": self.betas, **kind, **settings})
 
 

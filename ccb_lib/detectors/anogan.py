@@ -132,7 +132,7 @@ class AnoGAN(AdversarialDetector):
             optimizer.step()
 
         with frozen(generator), frozen(discriminator), torch.enable_grad():
-            if self.fast:
+            if self.fast_:
                 step = Replayed(
                     step, x.device, untouched=partial(untouched, [z], [optimizer]), what="a step of AnoGAN's search"
                 )
