@@ -27,7 +27,13 @@ from ccb_lib.training import Turns, choose_device, finish
 
 
 def execute(
-    run: Run, *, root: str | None = None, device: str = "auto", work: str | None = None, progress: bool = False
+    run: Run,
+    *,
+    root: str | None = None,
+    device: str = "auto",
+    work: str | None = None,
+    fast: bool | str | None = None,
+    progress: bool = False,
 ) -> Result:
     """Train, test under every protocol, and return what was measured.
 
@@ -36,19 +42,29 @@ def execute(
         root: Of the images.
         device: As in `Detector`.
         work: A folder for checkpoints: a run that was killed and is executed again goes on from its last whole epoch.
+        fast: How networks train, as in `AdversarialDetector`; no part of what makes the run what it is.
         progress: Show a bar.
     """
-    return finish(executing(run, root=root, device=device, work=work, progress=progress))
+    return finish(executing(run, root=root, device=device, work=work, fast=fast, progress=progress))
 
 
 def executing(
-    run: Run, *, root: str | None = None, device: str = "auto", work: str | None = None, progress: bool = False
+    run: Run,
+    *,
+    root: str | None = None,
+    device: str = "auto",
+    work: str | None = None,
+    fast: bool | str | None = None,
+    progress: bool = False,
 ) -> Turns[Result]:
     """Do as `execute`, handing over after each training step; for `ccb_lib.fast.side_by_side`."""
     begun = time.perf_counter()
     splits = {(c, k): _split(run, c, k, root) for c in run.abnormal for k in {kind(p) for p in run.protocols}}
     first = next(iter(splits.values()))
-    detector = METHODS[run.method](**{**run.settings, "seed": run.seed, "device": device})  # type: ignore[arg-type]
+    settings = {**run.settings, "seed": run.seed, "device": device}
+    if "fast" in METHODS[run.method].__dataclass_fields__:
+        settings["fast"] = fast
+    detector = METHODS[run.method](**settings)
     checkpoint = Path(work) / f"{run.key}.safetensors" if work else None
     recorders = _recorders(run, splits, detector, checkpoint)
 
@@ -88,6 +104,7 @@ def executing(
         "seconds": round(time.perf_counter() - begun, 1),
         "history": detector.history_,
         "warnings": warned,
+        "fast": getattr(detector, "fast_", None),
         **_machine(detector),
     }
     sets = {
@@ -168,6 +185,7 @@ def run_missing(
     root: str | None = None,
     device: str = "auto",
     work: str | None = None,
+    fast: bool | str | None = None,
     progress: bool = True,
 ) -> dict[str, str]:
     """Execute what the store does not hold, and put each result there as it comes.
@@ -178,14 +196,14 @@ def run_missing(
         executor: Any ``concurrent.futures.Executor``, such as ``dask.distributed.Client(…).get_executor()``; this
             process by default.
         parallel: Processes side by side on this machine, where no executor is given.
-        root, device, work: See `execute`.
+        root, device, work, fast: See `execute`.
         progress: Show one bar over all runs, with the time left.
 
     Returns:
         Runs that failed, with the reason. They leave the others alone and are run again next time.
     """
     missing = [run for run in runs if run.key not in store.results]
-    how = {"root": root, "device": device, "work": work}
+    how = {"root": root, "device": device, "work": work, "fast": fast}
     failed = {}
     with tqdm(total=len(missing), unit=" runs", desc="runs", disable=not progress) as bar:
 

@@ -41,6 +41,7 @@ class Lists(click.Command):
 @click.option("--image-size", type=int, help="32, 64 or 128, where the data set has them.")
 @click.option("--limit", type=int, help="At most so many images of each part: for a try, never for a table.")
 @click.option("--device", default="auto", show_default=True)
+@click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
 @click.option("--parallel", default=1, show_default=True, help="Runs side by side on this machine.")
 @click.option("--executor", type=click.Choice(["here", "dask"]), default="here", show_default=True)
 @click.option("--scheduler", help="Address of the Dask scheduler, such as tcp://host:8786.")
@@ -97,6 +98,7 @@ def _run(ctx: click.Context, runs: list, store: Any, given: dict[str, Any]) -> N
         root=None if given["root"] is None else str(given["root"]),
         device=given["device"],
         work=str(work.absolute()),
+        fast=given["fast"],
         progress=sys.stderr.isatty(),
     )
     for run, reason in failed.items():

@@ -25,6 +25,7 @@ from ccb_lib.commands.data import ROOT
 @click.option("--epochs", type=int, help="How often training sees every image.")
 @click.option("--width", type=int, help="Channels of the first convolution.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
 @click.option("--seed", default=0, show_default=True, help="Of the split and of training.")
 @click.option("--false-alarms", default=0.05, show_default=True, help="Share of normals that may be called abnormal.")
 @click.pass_context
@@ -41,7 +42,7 @@ def train(ctx: click.Context, dataset: str, abnormal: str, out: Path, method: st
         raise click.BadParameter(f"{method!r} is unknown. Choose one of: {', '.join(METHODS)}.", param_hint="--method")
     _check_writable(out)
     given = {name: value for name, value in options.items() if value is not None}
-    settings = {name: given[name] for name in ("epochs", "width", "device", "seed") if name in given}
+    settings = {name: given[name] for name in ("epochs", "width", "device", "fast", "seed") if name in given}
     known = {field.name for field in fields(METHODS[method])}
     if foreign := [f"--{name}" for name in settings if name not in known]:
         raise click.UsageError(f"The method {method} has no {', '.join(foreign)}.")
