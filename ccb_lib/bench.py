@@ -4,26 +4,20 @@ Variants of one setting take turns, so that whatever else the machine does meets
 over the turns, with the quartiles beside it.
 """
 
-import os
-import re
-import tempfile
+import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.fast import FastSteps, side_by_side
-from ccb_lib.half import HalfWeights
 from ccb_lib.runs import PAPER_METHODS
 from ccb_lib.training import Turns, choose_device, eager_steps, seeded
 
@@ -31,6 +25,7 @@ PATHS = ("eager", "fast", "compiled")
 _IMAGES = 1024  # random images to train on; what they show costs nothing more or less
 
 Row = dict[str, Any]
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +95,9 @@ def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
     return {name: float(f"{value:.{digits}g}") for name, value in (("median", middle), ("low", low), ("high", high))}
 
 
-def in_turns(variants: dict[str, Callable[[], Any]], clock: Clock, repeats: int) -> dict[str, list[float]]:
+def in_turns(variants: dict[Name, Callable[[], Any]], clock: Clock, repeats: int) -> dict[Name, list[float]]:
     """Time variants one after the other, again and again; the first round warms up and is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    seconds: dict[Name, list[float]] = {name: [] for name in variants}
     for number in range(repeats + 1):
         for name, work in variants.items():
             taken = clock(work)
@@ -144,77 +139,49 @@ class Trainer:
 
 
 def measure_steps(
-    cell: Cell, *, device: str = "auto", steps: int = 50, repeats: int = 7, paths: Sequence[str] = PATHS[:2]
+    cells: Sequence[Cell],
+    *,
+    device: str = "auto",
+    steps: int = 50,
+    repeats: int = 7,
+    paths: Sequence[str] = PATHS[:2],
+    group: str = "",
 ) -> list[Row]:
-    """Measure milliseconds a training step of one detector, by each path in turn.
+    """Measure milliseconds a training step of one detector, all settings and paths in turns.
 
     Args:
-        cell: With ``detectors`` > 1 the time of all is divided by their number.
+        cells: With ``detectors`` > 1 the time of all is divided by their number.
         device: As in `Detector`.
         steps: In one turn.
-        repeats: Turns of each path.
+        repeats: Turns of each.
         paths: Of `PATHS`.
+        group: Names what was measured in turns, and so may be compared most closely.
 
     Returns:
-        A row for each path: ``median``, ``low`` and ``high`` in ms; ``start``, seconds to the first step done;
+        A row for each cell and path: ``median``, ``low`` and ``high`` in ms; ``start``, seconds to the first step done;
         ``memory``, the most MiB that training took on CUDA, else ``None``; ``ratio``, the median of the first path's
         time over this one's in the same turn.
     """
     clock = Clock(choose_device(device))
-    trainers, starts, memory = {}, {}, {}
-    for path in paths:
+    trainers: dict[Any, Trainer] = {}
+    facts = {}
+    for variant in itertools.product(cells, paths):
         used = _Memory(clock.device)
         begun = time.perf_counter()
-        trainers[path] = Trainer(cell, path, device)
-        clock(partial(trainers[path], 1))
-        starts[path] = time.perf_counter() - begun
-        clock(partial(trainers[path], 3))
-        memory[path] = used.most()
-    seconds = in_turns({path: partial(trainer, steps) for path, trainer in trainers.items()}, clock, repeats)
-    first = np.asarray(seconds[paths[0]])
+        trainers[variant] = Trainer(*variant, device)
+        clock(partial(trainers[variant], 1))
+        start = round(time.perf_counter() - begun, 2)
+        clock(partial(trainers[variant], 3))
+        facts[variant] = {"start": start, "memory": used.most()}
+    seconds = in_turns({variant: partial(trainer, steps) for variant, trainer in trainers.items()}, clock, repeats)
     return [
         {
-            "what": "step", "unit": "ms", **asdict(cell), "path": path,
+            "what": "step", "unit": "ms", **asdict(cell), "path": path, "group": group,
             **spread([1e3 * s / (steps * cell.detectors) for s in taken]),
-            "ratio": spread(first / np.asarray(taken))["median"],
-            "start": round(starts[path], 2), "memory": memory[path],
-            "steps": steps, "repeats": repeats, "clock": clock.name,
+            "ratio": spread(np.divide(seconds[cell, paths[0]], taken))["median"],
+            **facts[cell, path], "steps": steps, "repeats": repeats, "clock": clock.name,
         }
-        for path, taken in seconds.items()
-    ]  # fmt: skip
-
-
-def measure_threads(cell: Cell, *, counts: Sequence[int] = (1, 2), steps: int = 2, repeats: int = 5) -> list[Row]:
-    """Measure a fast step on a CPU with several numbers of threads, in wall time.
-
-    Args:
-        cell, steps: As in `measure_steps`.
-        counts: Threads.
-        repeats: Turns in a block; each number of threads has three blocks, in turns.
-
-    Returns:
-        A row for each; ``best`` is the fastest turn, which other work on the machine lengthened least.
-    """
-    trainer, kept = Trainer(cell, "fast", "cpu"), torch.get_num_threads()
-    seconds: dict[int, list[float]] = {count: [] for count in counts}
-    try:
-        for count in (*counts, *counts, *counts):
-            torch.set_num_threads(count)
-            trainer(1)
-            for _ in range(repeats):
-                begun = time.perf_counter()
-                trainer(steps)
-                seconds[count].append(time.perf_counter() - begun)
-    finally:
-        torch.set_num_threads(kept)
-    return [
-        {
-            "what": "threads", "unit": "ms", **asdict(cell), "path": f"{count} thread{'s' * (count > 1)}",
-            **spread([1e3 * s / (steps * cell.detectors) for s in taken]),
-            "best": float(f"{1e3 * min(taken) / (steps * cell.detectors):.4g}"),
-            "steps": steps, "repeats": 3 * repeats, "clock": "wall time",
-        }
-        for count, taken in seconds.items()
+        for (cell, path), taken in seconds.items()
     ]  # fmt: skip
 
 
@@ -235,7 +202,7 @@ class _Memory:
         return (torch.cuda.max_memory_reserved(self.device) - self.before) // 2**20
 
 
-# ── scoring and loading ───────────────────────────────────────────────────────────────────────────────────────────
+# ── scoring ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def measure_scores(
@@ -277,143 +244,6 @@ def _score(detector: AdversarialDetector, images: Tensor) -> None:
     detector.score_terms(images)
 
 
-def measure_load(root: Path) -> list[Row]:
-    """Measure seconds to load CIFAR-10: cold decodes its files, warm takes what a load before it left.
-
-    Args:
-        root: The folder that holds ``cifar10`` as class folders, or the official batches.
-
-    Returns:
-        Two rows. Cold means that nothing was decoded before; the system may still have the files in memory.
-    """
-    from ccb_lib.datasets import cifar10
-
-    begun, rows = time.perf_counter, []
-    with tempfile.TemporaryDirectory() as folder:
-        source = next(path for path in (root / "cifar10", root / "cifar-10-batches-py") if path.is_dir())
-        target = Path(folder) / source.name
-        target.mkdir()
-        for entry in source.iterdir():
-            if not entry.name.startswith("."):
-                (target / entry.name).symlink_to(entry.resolve(), target_is_directory=entry.is_dir())
-        for which in ("cold", "warm"):
-            start = begun()
-            cifar10.load(abnormal="airplane", root=folder)
-            rows.append({"what": "load", "unit": "s", "path": which, "median": round(begun() - start, 3)})
-    return rows
-
-
-# ── where the time goes ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-def profile(cell: Cell, *, device: str = "auto", path: str = "fast", steps: int = 10, top: int = 20) -> list[Row]:
-    """Name what takes the time of a step: kernels on CUDA, operators on a CPU.
-
-    Args:
-        cell, device: As in `measure_steps`.
-        path: Of `PATHS`.
-        steps: Watched.
-        top: How many to name.
-
-    Returns:
-        A row for each, the dearest first: ``name``, ``calls`` and ``ms`` a step of one detector, ``share`` of the sum;
-        and a last row for all others together.
-    """
-    trainer = Trainer(cell, path, device)
-    trainer(5)
-    cuda = trainer.device.type == "cuda"
-    activity = torch.profiler.ProfilerActivity
-    with torch.profiler.profile(activities=[activity.CPU, activity.CUDA] if cuda else [activity.CPU]) as watched:
-        trainer(steps)
-        if cuda:
-            torch.cuda.synchronize()
-    events = [event for event in watched.key_averages() if (str(event.device_type).endswith("CUDA")) == cuda]
-    found = [(e.key, e.count, (e.self_device_time_total if cuda else e.self_cpu_time_total) / 1e3) for e in events]
-    found = sorted((event for event in found if event[2] > 0), key=lambda event: -event[2])
-    total = sum(ms for _, _, ms in found)
-    rest = found[top:]
-    named = [*found[:top], *([("all others", sum(n for _, n, _ in rest), sum(ms for *_, ms in rest))] if rest else [])]
-    taken = steps * cell.detectors
-    return [
-        {"name": name, "calls": count / taken, "ms": float(f"{ms / taken:.3g}"), "share": round(ms / total, 4)}
-        for name, count, ms in named
-    ]
-
-
-class _Operations(TorchDispatchMode):
-    """Counts operations as they reach a device, but for those that only look at a tensor in another way."""
-
-    _NO_WORK = re.compile(
-        r"aten\.(_?unsafe_view|view|_reshape_alias|t\.|expand|detach|alias|as_strided|empty|slice|select\.|"
-        r"squeeze|unsqueeze|permute|transpose|split|_local_scalar_dense)|profiler\."
-    )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if not self._NO_WORK.match(str(function)):
-            self.found[str(function).removeprefix("aten.")] += 1
-        return function(*args, **(kwargs or {}))
-
-
-def count_operations(method: str) -> list[Row]:
-    """Count what a training step asks of the device, from forward to optimiser: about as many kernels on a GPU.
-
-    The count does not depend on sizes or on the machine. Three ways: plain PyTorch; the fast path as PyTorch's own
-    autocast would have it in bfloat16; the fast path, which casts all weights of a network at once.
-
-    Returns:
-        A row for each way: ``median``, the count, and ``most``, the ten most frequent operations with theirs.
-    """
-    rows = []
-    for way in ("eager", "fast, autocast alone", "fast"):
-        detector = Cell(method=method, width=4, batch=4).detector("cpu", way != "eager")
-        for network in detector.networks_.values():
-            network.train()
-        for optimizer in detector.optimizers_.values() if way == "eager" else ():
-            optimizer.param_groups[0]["foreach"] = True  # what PyTorch does on a GPU, if not on a CPU
-        learning = detector.networks_
-        if way == "fast":
-            halved = {name: HalfWeights(learning[name]) for name in detector.optimizers_}
-            detector.networks_ = {**learning, **halved}
-        x = torch.zeros(4, 3, 32, 32)
-        with torch.autocast("cpu", torch.bfloat16, enabled=way != "eager", cache_enabled=False):
-            detector.training_step(x)  # optimisers make their state
-            with _Operations() as operations:
-                detector.training_step(x)
-        found = operations.found
-        rows.append(
-            {"what": "operations", "unit": "a step", "method": method, "path": way, "median": sum(found.values()),
-             "most": dict(found.most_common(10))}
-        )  # fmt: skip
-    return rows
-
-
-def measure_chapter(chapter: Path, models: Path) -> list[Row]:
-    """Measure the seconds that a chapter of the book takes to execute, with nothing trained before.
-
-    Args:
-        chapter: Its MyST Markdown file; executed in its folder.
-        models: An empty folder for what it trains.
-    """
-    import jupytext
-    from nbclient import NotebookClient
-
-    os.environ["CCB_MODELS"], kept = str(models), os.environ.get("CCB_MODELS")
-    try:
-        begun = time.perf_counter()
-        client = NotebookClient(jupytext.read(chapter), timeout=3600, kernel_name="python3")
-        client.execute(cwd=str(chapter.parent))
-        seconds = time.perf_counter() - begun
-    finally:
-        os.environ.pop("CCB_MODELS")
-        if kept is not None:
-            os.environ["CCB_MODELS"] = kept
-    return [{"what": "chapter", "unit": "s", "path": chapter.stem, "median": round(seconds, 1), "clock": "wall time"}]
-
-
 # ── what to measure ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -425,13 +255,16 @@ def grid(
     chains: Sequence[tuple[int, ...]] = ((0, 0, 0, 0), (4, 3, 2, 1), (8, 6, 4, 2), (16, 12, 8, 4), (32, 24, 16, 8)),
     detectors: Sequence[int] = (1, 2, 5, 10),
     width: int | None = None,
-) -> list[Cell]:
-    """List what is worth measuring: each method at 32 px, then CCB along one axis at a time, each cell once."""
+) -> dict[str, list[Cell]]:
+    """List what is worth measuring, in groups to be measured in turns.
+
+    Returns:
+        ``"method"``: each method at 32 px, alone and as many at a time as there may be; and for CCB ``"image_size"``,
+        ``"batch"``, ``"chain"`` and ``"detectors"``, the paper's setting changed along that axis alone.
+    """
     own = Cell(width=width)
-    cells = [replace(own, method=method, detectors=n) for method in methods for n in sorted({1, max(detectors)})]
+    groups = {"method": [replace(own, method=m, detectors=n) for m in methods for n in sorted({1, max(detectors)})]}
     if "ccb" in methods:
-        cells += [replace(own, image_size=size) for size in image_sizes]
-        cells += [replace(own, batch=batch) for batch in batches]
-        cells += [replace(own, chain=tuple(chain)) for chain in chains if tuple(chain) != (4, 3, 2, 1)]
-        cells += [replace(own, detectors=count) for count in detectors]
-    return list(dict.fromkeys(cells))
+        axes = {"image_size": image_sizes, "batch": batches, "chain": chains, "detectors": detectors}
+        groups |= {name: [replace(own, **{name: value}) for value in values] for name, values in axes.items()}
+    return groups

@@ -20,12 +20,18 @@ Row = dict[str, Any]
 
 
 def about(device: str = "auto") -> dict[str, str]:
-    """Describe the machine that measures: hardware, versions, threads, and how busy it was when asked."""
-    facts = {"processor": _processor(), **machine()}
-    if choose_device(device).type == "cuda":
+    """Describe the machine that measures: hardware, versions, threads, and how busy it was when asked.
+
+    Returns:
+        Facts by name; ``device`` is ``"CPU"``, or the GPU's name where it is what was measured.
+    """
+    cuda = choose_device(device).type == "cuda"
+    facts = {"device": torch.cuda.get_device_name() if cuda else "CPU", "processor": _processor(), **machine()}
+    if cuda:
         major, minor = torch.cuda.get_device_capability()
         facts |= {"CUDA": str(torch.version.cuda), "cuDNN": str(torch.backends.cudnn.version())}
         facts |= {"compute capability": f"{major}.{minor}"}
+    facts["waiting threads"] = os.environ.get("OMP_WAIT_POLICY", "spin, then sleep (the default)")
     busy = ", ".join(f"{load:.1f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
     return {**facts, "load before (1, 5, 15 minutes)": busy}
 
@@ -57,8 +63,9 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if content["format"] != FORMAT or not content["machine"] or not isinstance(content["rows"], list):
+        if content["format"] != FORMAT or not isinstance(content["rows"], list):
             raise ValueError(f"format {content['format']!r}")
+        str(content["machine"]["device"])
     except (json.JSONDecodeError, KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} is no measurement of `ccb bench`, format {FORMAT} ({error}). Measure anew."

@@ -60,9 +60,8 @@ def bench(device: str, out: Path | None, profile: bool, targets: bool, **given: 
 
 def _measure(device: str, given: dict[str, Any]) -> Any:
     """Yield rows as they come, and print them."""
-    from dataclasses import replace
-
     from ccb_lib import bench as measure
+    from ccb_lib import bench_parts as parts
     from ccb_lib.datasets.base import data_root
     from ccb_lib.training import choose_device
 
@@ -73,34 +72,35 @@ def _measure(device: str, given: dict[str, Any]) -> Any:
     chosen = {key: given[key] for key in ("methods", "image_sizes", "batches", "detectors") if given[key]}
     if given["chains"]:
         chosen["chains"] = [_chain(text) for text in given["chains"]]
-    cells = measure.grid(**chosen, width=given["width"] or (8 if cpu else None))
+    groups = measure.grid(**chosen, width=given["width"] or (8 if cpu else None))
     paths = measure.PATHS if given["compiled"] else measure.PATHS[:2]
-    for cell in cells if "step" in what else ():
-        yield _shown(measure.measure_steps(cell, device=device, steps=steps, repeats=repeats, paths=paths))
-    for cell in [cell for cell in cells if cell == replace(cells[0], method=cell.method)] if "score" in what else ():
+    for name, cells in groups.items() if "step" in what else ():
+        yield _shown(measure.measure_steps(cells, device=device, steps=steps, repeats=repeats, paths=paths, group=name))
+    alone = [cell for cell in groups["method"] if cell.detectors == 1]
+    for cell in alone if "score" in what else ():
         searching = cell.method == "anogan"
         yield _shown(
             measure.measure_scores(
                 cell,
                 device=device,
                 count=count // (8 if searching else 1),
-                repeats=min(repeats, 5),
+                repeats=repeats,
                 search_steps=10 if quick or cpu else 500,
             )
         )
-    for method in dict.fromkeys(cell.method for cell in cells) if "operations" in what else ():
-        yield _shown(measure.count_operations(method))
+    for method in [cell.method for cell in alone] if "operations" in what else ():
+        yield _shown(parts.count_operations(method))
     if "threads" in what:
         for width in (8, 16, 32):
-            yield _shown(measure.measure_threads(replace(cells[0], method="ccb", width=width)))
+            yield _shown(parts.measure_threads(measure.Cell(width=width)))
     if "load" in what:
         try:
-            yield _shown(measure.measure_load(Path(given["root"] or data_root())))
+            yield _shown(parts.measure_load(Path(given["root"] or data_root())))
         except (FileNotFoundError, StopIteration):
             click.echo("load: no CIFAR-10 here; ccb data fetch cifar10 gets it")
     if "chapter" in what:
         with tempfile.TemporaryDirectory() as models:
-            yield _shown(measure.measure_chapter(Path("book/problem.md").absolute(), Path(models)))
+            yield _shown(parts.measure_chapter(Path("book/problem.md").absolute(), Path(models)))
 
 
 def _chain(text: str) -> tuple[int, ...]:
@@ -112,7 +112,7 @@ def _chain(text: str) -> tuple[int, ...]:
 
 def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
-        words = [row["what"]]
+        words = [row["what"], *([f"by {row['group']}"] if row.get("group") else [])]
         if "detectors" not in row:
             words += [row.get("method", "")]
         else:
@@ -128,7 +128,8 @@ def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _profile(device: str, given: dict[str, Any]) -> dict[str, Any]:
-    from ccb_lib.bench import Cell, profile
+    from ccb_lib.bench import Cell
+    from ccb_lib.bench_parts import profile
     from ccb_lib.training import choose_device
 
     width = given["width"] or (8 if choose_device(device).type == "cpu" else None)
@@ -150,8 +151,8 @@ def _targets(device: str, quick: bool) -> list[dict[str, Any]]:
 
     def say(target: Target) -> None:
         verdict = {True: "reached", False: "MISSED", None: "not measured here"}[target.reached]
-        sign = "≤" if target.at_most else "≥"
         value = "–" if target.measured is None else f"{target.measured:g}"
-        click.echo(f"{verdict}: {target.name}: {value} {target.unit} ({sign} {target.limit:g}) {target.detail or ''}")
+        detail = f" {target.detail}" if target.detail else ""
+        click.echo(f"{verdict}: {target.name}: {value}, {target.limit_words}{detail}")
 
     return [target.as_row() for target in measure_targets(device, quick=quick, say=say)]
