@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
     from ccb_lib.detectors.trivial import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
     from ccb_lib.epochs import EpochScores
+    from ccb_lib.fast import train_together
     from ccb_lib.paper import printed
     from ccb_lib.protocols import CLEAN, RELEASED, Protocol, evaluate
     from ccb_lib.scores import ScoreTerms
@@ -43,6 +44,7 @@ _HOME_OF = {
     "PNGBytes": "ccb_lib.detectors.trivial",
     "ScoreTerms": "ccb_lib.scores",
     "printed": "ccb_lib.paper",
+    "train_together": "ccb_lib.fast",
     "ThresholdExplorer": "ccb_lib.widgets",
     "EpochScores": "ccb_lib.epochs",
     "CLEAN": "ccb_lib.protocols",

@@ -6,12 +6,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from ccb_lib.bench import Cell, Row, Trainer, spread
 from ccb_lib.half import HalfWeights
@@ -75,6 +76,36 @@ def measure_load(root: Path) -> list[Row]:
             cifar10.load(abnormal="airplane", root=folder)
             rows.append({"what": "load", "unit": "s", "path": which, "median": round(begun() - start, 3)})
     return rows
+
+
+def floor(cell: Cell, *, bandwidth: float = 3.35e12, arithmetic: float = 989e12) -> dict[str, float]:
+    """Work out what a training step cannot do without: its products, and what Adam reads and writes.
+
+    Args:
+        cell: The setting; networks are built, and two images sent through them.
+        bandwidth: Bytes a second between the device and its memory.
+        arithmetic: Operations a second in bfloat16. The defaults are an H100's (SXM), by its data sheet.
+
+    Returns:
+        ``parameters``; ``operations``, multiplications and additions of a step; ``bytes`` that Adam moves, 28 a
+        parameter (it reads weight, gradient and two moments, and writes all but the gradient, in float32); and the
+        milliseconds that each takes at full speed.
+    """
+    detector = replace(cell, batch=2).detector("cpu", False)
+    for network in detector.networks_.values():
+        network.train()
+    x = torch.rand(2, cell.channels, cell.image_size, cell.image_size)
+    with FlopCounterMode(display=False) as counter:
+        detector.training_step(x)
+    operations = counter.get_total_flops() * cell.batch / 2
+    count = sum(p.numel() for name in detector.optimizers_ for p in detector.networks_[name].parameters())
+    return {
+        "parameters": count,
+        "operations": operations,
+        "bytes": 28 * count,
+        "ms for operations": 1e3 * operations / arithmetic,
+        "ms for Adam": 1e3 * 28 * count / bandwidth,
+    }
 
 
 def profile(cell: Cell, *, device: str = "auto", path: str = "fast", steps: int = 10, top: int = 20) -> list[Row]:

@@ -146,6 +146,20 @@ def test_operations_are_counted_as_the_networks_have_them():
     assert fast["most"].get("_to_copy.default", 0) < 20
 
 
+def test_the_floor_is_what_the_layers_say():
+    found = bench_parts.floor(Cell(width=2, channels=1, batch=6, chain=(0, 0, 0, 1)), bandwidth=1.0, arithmetic=1.0)
+    # 2 · outputs · inputs · kernel² · pixels: 5 down, a chain of one block at 2×2, 5 up; then D's five layers.
+    down = 2 * 16 * (1 * 2 * 256 + 2 * 4 * 64 + 4 * 8 * 16 + 8 * 16 * 4 + 16 * 16 * 1)
+    up = 2 * 16 * (16 * 16 * 1 + 32 * 8 * 4 + 16 * 4 * 16 + 8 * 2 * 64 + 4 * 1 * 256)
+    chain = 2 * 9 * 16 * 16 * 4
+    d = 2 * 16 * (1 * 2 * 256 + 2 * 4 * 64 + 4 * 8 * 16 + 8 * 100) + 2 * 9 * 100
+    first_g, first_d = 2 * 16 * 1 * 2 * 256, 2 * 16 * 1 * 2 * 256  # an image needs no gradient
+    # G: forward, and backward twice but for its first layer. D: four forwards; backward of x and x̂; then through to x̂.
+    wanted = 3 * (down + up + chain) - first_g + 4 * d + 2 * (2 * d - first_d) + d
+    assert found["operations"] == 6 * wanted
+    assert found["bytes"] == found["ms for Adam"] / 1e3 == 28 * found["parameters"]
+
+
 def test_a_profile_names_what_takes_the_time():
     rows = bench_parts.profile(TINY, device="cpu", steps=1, top=5)
     assert "all others" in rows[-1]["name"]
