@@ -7,6 +7,7 @@ import click
 
 from ccb_lib import __version__
 from ccb_lib.commands import STOPPED, printable
+from ccb_lib.commands.bench import bench
 from ccb_lib.commands.data import data
 from ccb_lib.commands.score import score
 from ccb_lib.commands.table import table
@@ -44,5 +45,5 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     click.echo(f"Warning: {printable(str(message))}", err=True)
 
 
-for command in (data, train, score, table):
+for command in (data, train, score, table, bench):
     main.add_command(command)

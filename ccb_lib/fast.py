@@ -33,14 +33,21 @@ class FastSteps:
         precision: ``torch.bfloat16`` lets convolutions and matrix products work in bfloat16 while losses, batch norm
             statistics, weights and optimisers stay float32; ``torch.float32`` leaves all as it is. By default bfloat16
             on CUDA and float32 on a CPU.
+        layout: Of images in memory; that of the networks' weights.
         compiled: Compile the networks first (`torch.compile`): fewer and larger kernels, for a start of minutes.
 
     Attributes:
         independent: Whether steps leave the process's random generators alone, so that other runs may come in between.
     """
 
-    def __init__(self, precision: torch.dtype | None = None, *, compiled: bool = False) -> None:
-        self.precision, self.compiled = precision, compiled
+    def __init__(
+        self,
+        precision: torch.dtype | None = None,
+        *,
+        layout: torch.memory_format = torch.channels_last,
+        compiled: bool = False,
+    ) -> None:
+        self.precision, self.layout, self.compiled = precision, layout, compiled
         self._step: Replayed | None = None
 
     @property
@@ -92,7 +99,7 @@ class FastSteps:
 
     def body(self) -> None:
         """One step: what is recorded, and what is done where nothing can be."""
-        x = to_unit(self._images.index_select(0, self._rows), torch.channels_last)
+        x = to_unit(self._images.index_select(0, self._rows), self.layout)
         networks, self._trainable.networks_ = self._trainable.networks_, self._networks
         try:
             # The cache of weights cast to bfloat16 must be off: it would outlive the optimiser's change to them.
@@ -129,7 +136,7 @@ def side_by_side(
     running: deque[tuple[int, Turns[Result], torch.cuda.Stream | None]] = deque()
     most, room = 0, True  # the most memory that one of them took; whether there may be room for another
     while waiting or running:
-        free = _free_memory(device) if waiting and room else 0
+        free = _free_memory(device) if waiting and room and at_once is None else 0
         room = not running or (room and _another_fits(len(running), at_once, most, free))
         starting = bool(waiting) and room
         if starting:
@@ -140,7 +147,7 @@ def side_by_side(
         number, turns, stream = lane
         with nullcontext() if stream is None else torch.cuda.stream(stream):
             ended, result = _turn(turns)
-        if starting:
+        if starting and at_once is None:
             most = max(most, free - _free_memory(device))
         if not ended:
             running.append(lane)
