@@ -144,9 +144,12 @@ class MovingAverage(nn.Module):
         torch._foreach_mul_(way, step)
         torch._foreach_add_(mine, way)
         for floats in (True, False):  # one kernel for each kind
-            torch._foreach_copy_(
-                *([b for b in net.buffers() if b.is_floating_point() == floats] for net in (self.network, network))
+            copies, sources = (
+                [buffer for buffer in net.buffers() if buffer.is_floating_point() == floats]
+                for net in (self.network, network)
             )
+            if copies:
+                torch._foreach_copy_(copies, sources)
         self.updates += 1
 
     def forward(self, *inputs: Tensor) -> Any:
