@@ -10,6 +10,7 @@ from ccb_lib.commands import STOPPED, printable
 from ccb_lib.commands.bench import bench
 from ccb_lib.commands.data import data
 from ccb_lib.commands.score import score
+from ccb_lib.commands.study import study
 from ccb_lib.commands.table import table
 from ccb_lib.commands.train import train
 
@@ -45,5 +46,5 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     click.echo(f"Warning: {printable(str(message))}", err=True)
 
 
-for command in (data, train, score, table, bench):
+for command in (data, train, score, table, study, bench):
     main.add_command(command)

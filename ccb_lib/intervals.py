@@ -76,7 +76,7 @@ def bootstrap_interval(
         ValueError: Unknown metric; a threshold missing; all images of one kind in one group, whose spread nothing then
             tells; or as `auc` and `metrics_at`.
     """
-    measure = _measure(metric, scores, labels, threshold, specificity, prevalence)
+    measure = measure_of(metric, scores, labels, threshold, specificity, prevalence)
     return _interval(measure, groups, np.asarray(labels), level, replicates, seed)
 
 
@@ -119,8 +119,8 @@ def paired_difference(
         ValueError: As `bootstrap_interval`.
     """
     of_a, of_b = (None, None) if thresholds is None else thresholds
-    a = _measure(metric, scores_a, labels, of_a, specificity, prevalence)
-    b = _measure(metric, scores_b, labels, of_b, specificity, prevalence)
+    a = measure_of(metric, scores_a, labels, of_a, specificity, prevalence)
+    b = measure_of(metric, scores_b, labels, of_b, specificity, prevalence)
     return _interval(lambda weights: a(weights) - b(weights), groups, np.asarray(labels), level, replicates, seed)
 
 
@@ -129,14 +129,24 @@ def paired_difference(
 Measure = Callable[[NDArray[np.int64]], NDArray[np.float64]]  # (B, N) how often each image was drawn → (B,)
 
 
-def _measure(
+def measure_of(
     metric: str,
     scores: ArrayLike,
     labels: ArrayLike,
-    threshold: float | None,
-    specificity: float,
-    prevalence: float | None,
+    threshold: float | None = None,
+    specificity: float = 0.95,
+    prevalence: float | None = None,
 ) -> Measure:
+    """Prepare a measure of one scored set, to be taken of many resampled copies at once.
+
+    Args:
+        metric: As for `bootstrap_interval`.
+        scores, labels: (N,) as there.
+        threshold, specificity, prevalence: As there.
+
+    Returns:
+        A function from (B, N) whole numbers, how often each image was drawn, to (B,) values; NaN where undefined.
+    """
     checked_prevalence(prevalence)
     if metric in RATES:
         if threshold is None:

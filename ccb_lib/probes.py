@@ -1,7 +1,11 @@
 """Looking into trained networks: how alike features are, and what becomes of a signal in a chain."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ccb_lib.networks import LEVELS, ChainOfConvBlocks, Generator, initialise
 
@@ -93,3 +97,32 @@ def signal_along_chain(
         x = block(x)
         sizes.append(float(x.square().mean().sqrt() / start))
     return sizes
+
+
+@contextmanager
+def watching_skips(generator: nn.Module, delivered: list[Tensor]) -> Iterator[None]:
+    """Collect what skips deliver in the block's forward passes, with room for the gradient that will come.
+
+    Args:
+        generator: A `Generator`, or a module with one inside.
+        delivered: Is given each skip's output as the generator calls them, deep to shallow. After ``backward`` its
+            ``grad`` is that of the decoder alone: a plain skip's map has another on the encoder's own way.
+    """
+
+    def keep(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        seen = output.view_as(output)
+        seen.retain_grad()
+        delivered.append(seen)
+        return seen
+
+    hooks = [m.register_forward_hook(keep) for m in generator.modules() if isinstance(m, ChainOfConvBlocks)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def rms(x: Tensor) -> Tensor:
+    """Root mean square of all values, a float32 scalar on x's device."""
+    return x.detach().float().square().mean().sqrt()

@@ -32,7 +32,7 @@ PAPER = {"epochs": 50} | dict.fromkeys(CHOICES[1:])
 
 
 def load_results(
-    table: int,
+    table: int | str,
     *,
     protocols: Sequence[Protocol] = (CLEAN, RELEASED),
     alphas: Sequence[float | None] = (None,),
@@ -41,7 +41,7 @@ def load_results(
     """Compute every figure of a table's stored runs.
 
     Args:
-        table: 1 to 7.
+        table: 1 to 7, or a study of `ccb_lib.studies`.
         protocols: Those wanted; a run that has no scores under one has no row for it.
         alphas: Weights of the image term in Eq. 2; ``None`` is the method's own.
         folder: Of the stored results; ``data/results`` by default.
@@ -56,14 +56,18 @@ def load_results(
         ValueError: No such table, or a broken file.
     """
     if table not in DATASETS:
-        raise ValueError(f"table={table} given; the paper has Tables 1 to 7.")
+        raise ValueError(f"table={table!r} given; the paper has Tables 1 to 7, and there are the studies.")
     path = store_path(table, folder)
     return _frame(table, tuple(protocols), tuple(alphas), path, _stamp(path)).copy()
 
 
 @lru_cache(maxsize=64)
 def _frame(
-    table: int, protocols: tuple[Protocol, ...], alphas: tuple[float | None, ...], path: Path, stamp: tuple[int, int]
+    table: int | str,
+    protocols: tuple[Protocol, ...],
+    alphas: tuple[float | None, ...],
+    path: Path,
+    stamp: tuple[int, int],
 ) -> pd.DataFrame:
     rows = []
     for result in _stored(path, stamp).values():
@@ -84,7 +88,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def read_results(table: int, folder: str | Path | None = None) -> dict[str, Result]:
+def read_results(table: int | str, folder: str | Path | None = None) -> dict[str, Result]:
     """Return a table's stored runs by key; the file is read once for each of its states."""
     path = store_path(table, folder)
     return _stored(path, _stamp(path))

@@ -23,8 +23,12 @@ DATASETS = {
     **dict.fromkeys((2, 3), ("ild",)),
     **dict.fromkeys((4, 5), ("ham10000",)),
     **dict.fromkeys((6, 7), ("ild", "ham10000")),
+    **dict.fromkeys(("skips", "ablation"), ("cifar10", "ham10000")),
+    "lung-ct-98": ("ild",),
 }
-_FILES = {1: "table1", 2: "tables2-3", 3: "tables2-3", 4: "tables4-5", 5: "tables4-5", 6: "tables6-7", 7: "tables6-7"}
+AUDIT = (CLEAN, RELEASED, *WALK[1:-1], *ASIDES)  # every step from one to the other
+_FILES = {1: "table1", 2: "tables2-3", 3: "tables2-3", 4: "tables4-5", 5: "tables4-5", 6: "tables6-7", 7: "tables6-7",
+          "skips": "studies", "ablation": "studies", "lung-ct-98": "lung-ct-98"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +44,7 @@ class Run:
         settings: Of the detector, such as ``epochs``.
         options: Of the data set, such as ``normal`` or the split's own ``seed``.
         limit: Use at most so many images of each part; for trying things out, never for a table.
-        audit: Keep the steps between RELEASED and CLEAN as well.
+        protocols: What it is scored under; no part of what makes the run what it is.
     """
 
     dataset: str
@@ -50,11 +54,11 @@ class Run:
     settings: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     limit: int | None = None
-    audit: bool = False
+    protocols: tuple[Protocol, ...] = (CLEAN, RELEASED)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes the run what it is, as JSON; ``audit`` keeps more of it and changes nothing."""
+        """What makes the run what it is, as JSON."""
         return {
             "dataset": self.dataset,
             "method": self.method,
@@ -69,11 +73,6 @@ class Run:
     def key(self) -> str:
         """16 hexadecimal digits from `identity`."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
-
-    @property
-    def protocols(self) -> tuple[Protocol, ...]:
-        """Those that it is scored under."""
-        return (CLEAN, RELEASED, *WALK[1:-1], *ASIDES) if self.audit else (CLEAN, RELEASED)
 
     def __str__(self) -> str:
         chain = f" {self.settings['chain']}" if "chain" in self.settings else ""
@@ -95,8 +94,8 @@ def kind(protocol: Protocol) -> str:
     return "as released" if protocol.batch_norm == "batch" else "natural"
 
 
-def store_path(table: int, folder: str | Path | None = None) -> Path:
-    """Where the results of a table lie: ``data/results`` of the book by default."""
+def store_path(table: int | str, folder: str | Path | None = None) -> Path:
+    """Where the results of a table, 1 to 7, or of a study lie: ``data/results`` of the book by default."""
     return Path(folder or results_folder()) / f"{_FILES[table]}.safetensors"
 
 
@@ -120,6 +119,7 @@ def grid(
     epochs: int = 50,
     limit: int | None = None,
     image_size: int | None = None,
+    normal: str | None = None,
     **settings: Any,
 ) -> list[Run]:
     """List the runs of a table.
@@ -132,6 +132,7 @@ def grid(
         epochs: Of training; the paper's are 50.
         limit: See `Run`.
         image_size: 32, 64 or 128, where the data set has more than one.
+        normal: HAM10000's normal classes where not the paper's; ``"nv"`` for nevi alone.
         **settings: Further settings of the detectors that have them, such as ``width`` or ``similarity``.
 
     Raises:
@@ -158,17 +159,21 @@ def grid(
                 if "epochs" not in fields and seed > 0:
                     continue
                 for chain in chains:
-                    with_chain = {**own, "chain": chain} if chain else own
-                    audit = seed == 0 and table == 1 and method in ("skip-ganomaly", "ccb")
+                    # Why a longer chain is worse, if it is, shows in the signal that it passes on.
+                    with_chain = {**own, "chain": chain, "log_skips": True} if chain else own
+                    audited = seed == 0 and table == 1 and method in ("skip-ganomaly", "ccb")
                     runs += [
                         Run(dataset=dataset, method=method, abnormal=test, seed=seed, settings=with_chain, limit=limit,
-                            options=_options(dataset, seed, image_size), audit=audit)
+                            options=options_of(dataset, seed, image_size=image_size, normal=normal),
+                            protocols=AUDIT if audited else (CLEAN, RELEASED))
                         for test in tests
                     ]  # fmt: skip
     return runs
 
 
-def _options(dataset: str, seed: int, image_size: int | None) -> dict[str, Any]:
-    """Choose the split: CIFAR-10's is fixed by its makers; the others' follows the seed."""
+def options_of(dataset: str, seed: int, **chosen: Any) -> dict[str, Any]:
+    """Choose the split: CIFAR-10's is fixed by its makers; the others' follows the seed; ``None`` is a default."""
+    if dataset != "ham10000":
+        chosen.pop("normal", None)
     options = {} if dataset == "cifar10" else {"seed": seed}
-    return options if image_size is None else {**options, "image_size": image_size}
+    return options | {name: value for name, value in chosen.items() if value is not None}

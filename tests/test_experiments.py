@@ -12,7 +12,7 @@ from ccb_lib.experiments import execute, limited, run_missing
 from ccb_lib.protocols import CLEAN, RELEASED, WALK
 from ccb_lib.result_views import explorer_cells
 from ccb_lib.results import at_settings, compare, load_results, placebo, table
-from ccb_lib.runs import CHAINS, CLASSES, Run, feeding, grid, store_path
+from ccb_lib.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, store_path
 from ccb_lib.store import Store
 
 TINY = {"epochs": 2, "limit": 48, "width": 2}
@@ -56,13 +56,13 @@ def test_grids_refuse_what_the_paper_does_not_have():
 
 def test_a_key_follows_what_matters_alone():
     run = digits_run()
-    assert run.key == digits_run(audit=True).key
+    assert run.key == digits_run(protocols=AUDIT).key
     others = [digits_run(1), digits_run(limit=49), digits_run(method="egbad"), digits_run(options={"seed": 1})]
     assert len({run.key, *(other.key for other in others)}) == 5
 
 
 def test_executing_scores_every_protocol_and_says_how(tmp_path):
-    run = digits_run(audit=True)
+    run = digits_run(protocols=AUDIT)
     result = execute(run, device="cpu")
     names = {name.split("|", 2)[2] for name in result.scored}
     assert names == {feeding(protocol) for protocol in run.protocols}

@@ -1,30 +1,10 @@
 """``ccb table``: show a table from stored scores, or run what is missing."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from ccb_lib.commands.data import ROOT
-
-
-class Lists(click.Command):
-    """Takes ``--abnormal airplane frog`` as well as ``--abnormal airplane --abnormal frog``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the option before each further value."""
-        spread: list[str] = []
-        option = None
-        for arg in args:
-            if arg.startswith("-"):
-                option = arg if arg in ("--method", "--abnormal") else None
-                spread.append(arg)
-            elif option and spread[-1] != option:
-                spread += [option, arg]
-            else:
-                spread.append(arg)
-        return super().parse_args(ctx, spread)
+from ccb_lib.commands.running import Lists, run_them, running_options, stored
 
 
 @click.command(cls=Lists)
@@ -39,15 +19,8 @@ class Lists(click.Command):
 @click.option("--similarity", type=click.Choice(["l2", "l1", "norm"]), help="Eq. 5, for methods that have it.")
 @click.option("--chain-init", type=click.Choice(["he", "dcgan"]), help="How chains start.")
 @click.option("--image-size", type=int, help="32, 64 or 128, where the data set has them.")
-@click.option("--limit", type=int, help="At most so many images of each part: for a try, never for a table.")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
-@click.option("--parallel", default=1, show_default=True, help="Runs side by side on this machine.")
-@click.option("--executor", type=click.Choice(["here", "dask"]), default="here", show_default=True)
-@click.option("--scheduler", help="Address of the Dask scheduler, such as tcp://host:8786.")
-@click.option("--results", type=click.Path(path_type=Path), help="Folder of the results; data/results by default.")
-@click.option("--merge", type=click.Path(path_type=Path), help="Take in the runs of another machine's file first.")
-@ROOT
+@click.option("--normal", help="HAM10000's normal classes; nv+bkl+mel by default, nv is the field's habit.")
+@running_options
 @click.pass_context
 def table(ctx: click.Context, number: int, do_run: bool, protocol: str, **given: Any) -> None:
     """Show Table NUMBER of the paper, 1 to 7: printed, released and clean side by side.
@@ -55,13 +28,11 @@ def table(ctx: click.Context, number: int, do_run: bool, protocol: str, **given:
     With --run, what is missing is run first. A run that is stopped goes on from its last whole epoch when the same
     command is given again.
     """
-    from ccb_lib.runs import grid, store_path
-    from ccb_lib.store import Store
+    from ccb_lib.runs import grid
 
-    store = Store.read(store_path(number, given["results"]))
-    if given["merge"]:
-        click.echo(f"{store.merge(given['merge'])} runs taken in from {given['merge']}.")
-    chosen = {name: given[name] for name in ("width", "similarity", "chain_init") if given[name] is not None}
+    store = stored(number, given)
+    named = ("width", "similarity", "chain_init", "image_size", "normal")
+    chosen = {name: given[name] for name in named if given[name] is not None}
     runs = grid(
         number,
         methods=given["methods"] or None,
@@ -69,42 +40,14 @@ def table(ctx: click.Context, number: int, do_run: bool, protocol: str, **given:
         seeds=given["seeds"],
         epochs=given["epochs"],
         limit=given["limit"],
-        image_size=given["image_size"],
         **chosen,
     )
     if do_run:
-        _run(ctx, runs, store, given)
-    _show(number, protocol, {"epochs": given["epochs"], "limit": given["limit"], **chosen}, given)
+        run_them(ctx, runs, store, given)
+    from ccb_lib.results import PAPER
 
-
-def _run(ctx: click.Context, runs: list, store: Any, given: dict[str, Any]) -> None:
-    from ccb_lib.experiments import run_missing
-
-    executor = None
-    if given["executor"] == "dask":
-        if not given["scheduler"]:
-            raise click.UsageError("--executor dask needs --scheduler ADDRESS, such as tcp://host:8786.")
-        try:
-            from distributed import Client
-        except ImportError as error:
-            raise click.ClickException('Dask is not installed. Run: pip install "ccb-lib[dask]"') from error
-        executor = ctx.with_resource(Client(given["scheduler"])).get_executor()
-    work = store.path.with_name(f".{store.path.stem}.runs")
-    failed = run_missing(
-        runs,
-        store,
-        executor=executor,
-        parallel=given["parallel"],
-        root=None if given["root"] is None else str(given["root"]),
-        device=given["device"],
-        work=str(work.absolute()),
-        fast=given["fast"],
-        progress=sys.stderr.isatty(),
-    )
-    for run, reason in failed.items():
-        click.echo(f"Failed: {run}: {reason}", err=True)
-    if failed:
-        raise click.ClickException(f"{len(failed)} of {len(runs)} runs failed; the others are stored.")
+    settings = {**PAPER, "epochs": given["epochs"], "limit": given["limit"], **chosen}
+    _show(number, protocol, settings, given)
 
 
 def _show(number: int, protocol: str, settings: dict[str, Any], given: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ _CHANNELS_LAST_FROM = 8  # width; below it a CPU scores some 5 % slower in that 
 _UPLOAD = 2**28  # bytes of images sent to a device at once
 # Settings that a run may be resumed under with other values.
 _NOT_OF_TRAINING = {"device", "epochs", "alpha", "image_distance", "latent_distance", "score_distance"}
-_NOT_OF_TRAINING |= {"fast", "search_steps", "search_learning_rate", "search_alpha"}
+_NOT_OF_TRAINING |= {"fast", "log_skips", "search_steps", "search_learning_rate", "search_alpha"}
 _ALIKE = 0.01  # standard deviation of made images to that of real ones under which a generator makes but one image
 
 

@@ -1,5 +1,6 @@
 """The paper's method: an adversarial autoencoder whose skips are chains of convolution blocks."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
 from ccb_lib.losses import adversarial_loss, discriminator_loss, latent_loss, similarity_loss, total_loss
 from ccb_lib.networks import LEVELS, Discriminator, Generator
+from ccb_lib.probes import rms, watching_skips
 from ccb_lib.scores import distance
 from ccb_lib.training import Losses
 
@@ -32,6 +34,10 @@ class CCB(AdversarialDetector):
         image_distance: D1 of Eq. 2, ``"l2"`` or ``"l1"``.
         latent_distance: D2 of Eq. 2, ``"l2"`` or ``"l1"``.
         latent: Length of z.
+        generator_width: Channels of G's first convolution where they differ from ``width``; to give a plain skip as
+            many parameters as chains have, without touching D.
+        log_skips: Put into ``history_`` how large the signal is that each skip delivers, and its gradient:
+            ``skip 1`` … ``skip 4`` from shallow to deep, ``skip 1 gradient`` …, root mean squares over a batch.
     """
 
     method: ClassVar[str] = "ccb"
@@ -46,6 +52,8 @@ class CCB(AdversarialDetector):
     image_distance: str = "l2"
     latent_distance: str = "l2"
     latent: int = 100
+    generator_width: int | None = None
+    log_skips: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""
@@ -59,12 +67,16 @@ class CCB(AdversarialDetector):
         self._need(self.chain_init in ("he", "dcgan"), "chain_init", "'he' or 'dcgan'")
         self._need(0 <= self.dropout < 1, "dropout", "a rate from 0 to under 1")
         self._need(self.similarity in ("l2", "l1", "norm"), "similarity", "'l2', 'l1' or 'norm'")
+        if self.generator_width is not None:
+            self._need_whole("generator_width")
+        compiled = self.log_skips and self.fast == "compiled"
+        self._need(not compiled, "log_skips", "False with fast='compiled', which sees no hooks,")
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
         """Make G and D of Fig. 1 with fresh weights."""
         generator = Generator(
             channels,
-            self.width,
+            self.generator_width or self.width,
             self.chain,
             chain_init=self.chain_init,
             chain_batch_norm=self.chain_batch_norm,
@@ -79,7 +91,9 @@ class CCB(AdversarialDetector):
     def training_step(self, x: Tensor) -> Losses:
         """D learns by Eq. 4 on x and a detached x̂; then G by Eq. 7. The latent loss reaches G alone."""
         discriminator = self.networks_["discriminator"]
-        x_hat = self.networks_["generator"](x)
+        watched: list[Tensor] = []
+        with watching_skips(self.networks_["generator"], watched) if self.log_skips else nullcontext():
+            x_hat = self.networks_["generator"](x)
 
         real_logits, _ = discriminator(x)
         fake_logits, _ = discriminator(x_hat.detach())
@@ -93,7 +107,8 @@ class CCB(AdversarialDetector):
             fake_logits, z_hat = discriminator(x_hat)
             losses = self._generator_losses(x, x_hat, z, fake_logits, z_hat)
             self._step("generator", losses["total"])
-        return {"discriminator": d_loss.detach(), **{name: loss.detach() for name, loss in losses.items()}}
+        seen = {"discriminator": d_loss, **losses, **_skip_sizes(watched, self.chain)}
+        return {name: value.detach() for name, value in seen.items()}
 
     def _generator_losses(self, x: Tensor, x_hat: Tensor, z: Tensor, fake_logits: Tensor, z_hat: Tensor) -> Losses:
         """Eqs. 5, 4 and 6, and Eq. 7 as ``total``; z is that of x, without gradient."""
@@ -114,3 +129,11 @@ class CCB(AdversarialDetector):
         _, z = self.networks_["discriminator"](x)
         _, z_hat = self.networks_["discriminator"](x_hat)
         return distance(x, x_hat, self.image_distance), distance(z, z_hat, self.latent_distance)
+
+
+def _skip_sizes(delivered: list[Tensor], chain: tuple[int | None, ...]) -> Losses:
+    """Root mean squares of what skips delivered, deep to shallow as G calls them, and of the gradients that came."""
+    levels = [level for level in range(LEVELS, 0, -1) if chain[level - 1] is not None]
+    maps = sorted(zip(levels, delivered, strict=False), key=lambda pair: pair[0])
+    sizes = {f"skip {level}": rms(signal) for level, signal in maps}
+    return sizes | {f"skip {level} gradient": rms(signal.grad) for level, signal in maps if signal.grad is not None}

@@ -1,0 +1,47 @@
+"""``ccb study``: arms that differ in one thing, from stored scores, or run what is missing."""
+
+from typing import Any
+
+import click
+
+from ccb_lib.commands.running import Lists, run_them, running_options, stored
+
+
+@click.command(cls=Lists)
+@click.argument("name", type=click.Choice(["skips", "ablation", "lung-ct-98"]))
+@click.option("--run", "do_run", is_flag=True, help="Run what is missing first.")
+@click.option("--arm", "chosen", multiple=True, help="One or several of the study's arms; all by default.")
+@click.option("--data", "datasets", multiple=True, help="One or several of its data sets; all by default.")
+@click.option("--seeds", type=int, help="How many seeds, from 0; as many as were planned by default.")
+@click.option("--epochs", type=int, help="Of training; those planned for each data set by default.")
+@click.option("--width", type=int, help="Channels of the first convolution; the detector's own by default.")
+@running_options
+@click.pass_context
+def study(ctx: click.Context, name: str, do_run: bool, **given: Any) -> None:
+    """Show a study: skips (does a chain beat a plain skip?), ablation, or lung-ct-98 (real CT, ground glass).
+
+    With --run, what is missing is run first, seed by seed. A run that is stopped goes on from its last whole epoch when
+    the same command is given again.
+    """
+    from ccb_lib.studies import runs_of
+
+    store = stored(name, given)
+    wanted = {key: given[key] or None for key in ("datasets", "chosen", "seeds", "epochs", "width", "limit")}
+    try:
+        runs = runs_of(name, **wanted)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if do_run:
+        run_them(ctx, runs, store, given)
+    _show(name, given)
+
+
+def _show(name: str, given: dict[str, Any]) -> None:
+    from ccb_lib.study_views import arm_table
+
+    tables = arm_table(name, folder=given["results"])
+    for settings, frame in tables.items():
+        click.echo(f"{name}, AUC under clean ({settings}): mean over seeds, and how many")
+        click.echo(frame.to_string())
+    if not tables:
+        click.echo(f"{name}: not run yet; `ccb study {name} --run --device cuda` runs it.")
