@@ -222,3 +222,33 @@ def skip_signal(number: int = 6, folder: str | Path | None = None) -> pd.DataFra
         ]  # fmt: skip
     columns = ["chain", "chain_init", "width", "epochs", "seed", "epoch", "skip", "signal", "gradient", "similarity"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def chain_summary(signals: pd.DataFrame, number: int = 6, folder: str | Path | None = None) -> pd.DataFrame:
+    """Lay beside each other what overfitting and a dead signal would show, one row a chain and start.
+
+    Args:
+        signals: Of `skip_signal`, of one width and number of epochs.
+        number: Table 6 or 7.
+        folder: Of the results.
+
+    Returns:
+        ``training loss`` (Eq. 5, last epoch), ``weakest skip`` and ``strongest skip`` (root mean squares, last epoch),
+        and ``AUC``, the mean over classes and seeds under CLEAN.
+    """
+    last = signals[signals["epoch"] == signals["epochs"]]
+    grouped = last.groupby(["chain_init", "chain"])
+    frame = load_results(number, protocols=(CLEAN,), folder=folder)
+    frame = frame.assign(width=frame["width"].fillna(64), chain_init=frame["chain_init"].fillna("he"))
+    same = frame["width"].isin(last["width"]) & frame["epochs"].isin(last["epochs"])
+    shown = pd.DataFrame(
+        {
+            "training loss": grouped["similarity"].mean().map("{:.4f}".format),
+            "weakest skip": grouped["signal"].min().map("{:.2g}".format),
+            "strongest skip": grouped["signal"].max().map("{:.2g}".format),
+            "AUC": frame[same].groupby(["chain_init", "chain"])["auc"].mean().map("{:.3f}".format),
+        }
+    )
+    chains = sorted(last["chain"].unique(), key=lambda chain: int(chain.split("-")[0]))
+    order = [(start, chain) for start in ("he", "dcgan") for chain in chains if (start, chain) in shown.index]
+    return shown.reindex(order).rename_axis(["chains from", "blocks"])

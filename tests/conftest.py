@@ -6,11 +6,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ccb_lib import load_dataset
 from ccb_lib.datasets.base import data_root
+from ccb_lib.runs import CLASSES
 
 mpl.use("agg")
 torch.set_num_threads(1)  # networks of width 4 gain nothing from more, and lose much where processors are shared
@@ -38,6 +41,25 @@ def raw_data() -> Path:
         if os.environ.get("CCB_REQUIRE_DATA"):
             pytest.fail("CCB_REQUIRE_DATA is set, but there is no data/raw/cifar10")
         pytest.skip("no real images in data/raw (see README)")
+    return root
+
+
+@pytest.fixture(scope="session")
+def made_cifar(tmp_path_factory):
+    """Class folders of CIFAR-10's form with 24 made images a class: stripes whose direction tells the class."""
+    root = tmp_path_factory.mktemp("raw")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 24), ("test", 8)):
+        for label, name in enumerate(CLASSES["cifar10"]):
+            folder = root / "cifar10" / part / name
+            folder.mkdir(parents=True)
+            y, x = np.mgrid[:32, :32]
+            for k in range(count):
+                wave = np.sin((x * np.cos(label) + y * np.sin(label)) / 2 + rng.uniform(0, 6))
+                pixels = 127 + 100 * wave + rng.normal(0, 10, (32, 32))
+                Image.fromarray(np.stack([pixels.clip(0, 255)] * 3, -1).astype(np.uint8)).save(
+                    folder / f"{name}_{k}.png"
+                )
     return root
 
 

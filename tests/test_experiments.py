@@ -12,7 +12,7 @@ from ccb_lib.experiments import execute, limited, run_missing
 from ccb_lib.protocols import CLEAN, RELEASED, WALK
 from ccb_lib.result_views import explorer_cells
 from ccb_lib.results import at_settings, compare, load_results, placebo, table
-from ccb_lib.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, store_path
+from ccb_lib.runs import AUDIT, CHAINS, Run, feeding, grid, store_path
 from ccb_lib.store import Store
 
 TINY = {"epochs": 2, "limit": 48, "width": 2}
@@ -152,31 +152,10 @@ def test_a_dask_cluster_finishes_although_a_worker_is_killed(tmp_path, monkeypat
 
 
 @pytest.fixture(scope="module")
-def cifar(tmp_path_factory):
-    """Class folders of CIFAR-10's form with 24 made images a class: stripes whose direction tells the class."""
-    from PIL import Image
-
-    root = tmp_path_factory.mktemp("raw")
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 24), ("test", 8)):
-        for label, name in enumerate(CLASSES["cifar10"]):
-            folder = root / "cifar10" / part / name
-            folder.mkdir(parents=True)
-            y, x = np.mgrid[:32, :32]
-            for k in range(count):
-                wave = np.sin((x * np.cos(label) + y * np.sin(label)) / 2 + rng.uniform(0, 6))
-                pixels = 127 + 100 * wave + rng.normal(0, 10, (32, 32))
-                Image.fromarray(np.stack([pixels.clip(0, 255)] * 3, -1).astype(np.uint8)).save(
-                    folder / f"{name}_{k}.png"
-                )
-    return root
-
-
-@pytest.fixture(scope="module")
-def results(cifar, tmp_path_factory):
+def results(made_cifar, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     runs = grid(1, methods=["ccb", "skip-ganomaly", "egbad", "pca"], abnormal=["airplane", "frog"], **TINY)
-    assert not run_missing(runs, Store(store_path(1, folder)), root=str(cifar), device="cpu", progress=False)
+    assert not run_missing(runs, Store(store_path(1, folder)), root=str(made_cifar), device="cpu", progress=False)
     return folder
 
 
@@ -223,8 +202,19 @@ class TestTable1:
         assert len(scores) == len(labels)
         assert set(thresholds) == {"normal 95 %", "oracle F1"}
 
-    def test_the_command_shows_and_completes(self, results, cifar):
-        common = ["--results", str(results), "--epochs", "2", "--limit", "48", "--width", "2", "--root", str(cifar)]
+    def test_the_command_shows_and_completes(self, results, made_cifar):
+        common = [
+            "--results",
+            str(results),
+            "--epochs",
+            "2",
+            "--limit",
+            "48",
+            "--width",
+            "2",
+            "--root",
+            str(made_cifar),
+        ]
         shown = CliRunner().invoke(main, ["table", "1", *common, "--method", "ccb", "egbad"])
         assert shown.exit_code == 0, shown.output
         assert "0.977" in shown.output

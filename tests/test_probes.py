@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ccb_lib.networks import Generator
-from ccb_lib.probes import linear_cka, semantic_gap, signal_along_chain
+from ccb_lib.probes import linear_cka, rms, semantic_gap, signal_along_chain, watching_skips
 
 
 def test_cka_of_equal_rotated_and_unrelated_features():
@@ -41,3 +41,27 @@ def test_plain_skips_deliver_what_the_encoder_made():
     assert lines[2]["encoder"] != lines[2]["skip"]
     assert all(0 <= line["encoder"] <= 1 for line in lines)
     assert generator.training
+
+
+def test_watched_skips_tell_signal_and_the_decoders_gradient():
+    """By hand: with loss Σ y² over what skip 1 delivers, its gradient is 2y, whatever the encoder's own way adds."""
+    generator = Generator(1, 4, (0, None, 0, 2), dropout=0.0)
+    x = torch.rand(3, 1, 32, 32)
+    delivered = []
+    with watching_skips(generator, delivered):
+        generator(x)
+    assert [tuple(signal.shape[1:]) for signal in delivered] == [(32, 2, 2), (16, 4, 4), (4, 16, 16)]
+    shallow = delivered[-1]
+    (shallow.square().sum() + 5 * generator.encode(x)[1].sum()).backward()
+    assert torch.equal(shallow.grad, 2 * shallow)
+    assert rms(torch.tensor([3.0, -4.0])).item() == pytest.approx(math.sqrt(12.5))
+
+
+def test_watching_ends_with_its_block_and_changes_no_number():
+    generator = Generator(1, 4).eval()
+    x, delivered = torch.rand(2, 1, 32, 32), []
+    plain = generator(x)
+    with watching_skips(generator, delivered):
+        assert torch.equal(generator(x), plain)
+    generator(x)
+    assert len(delivered) == 4

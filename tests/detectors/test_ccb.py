@@ -302,3 +302,24 @@ def test_a_slice_of_cifar10(raw_data, tmp_path):
     assert np.array_equal(
         load_detector(tmp_path / "m.safetensors", device="cpu").decision_function(split.test[some]), scores
     )
+
+
+def test_logging_skips_changes_no_weight_and_tells_their_size(digits):
+    images = digits.train[:64]
+    logged, plain = (CCB(epochs=1, **SMALL, log_skips=log).fit(images, progress=False) for log in (True, False))
+    assert np.array_equal(logged.decision_function(images), plain.decision_function(images))
+    more = logged.history_[0].keys() - plain.history_[0].keys()
+    assert more == {f"skip {k}{what}" for k in range(1, 5) for what in ("", " gradient")}
+    assert all(logged.history_[0][name] > 0 for name in more)
+    with pytest.raises(ValueError, match="log_skips"):
+        CCB(log_skips=True, fast="compiled")
+
+
+def test_a_wider_generator_leaves_the_discriminator_as_it_is(digits):
+    wide, plain = (
+        CCB(epochs=1, **SMALL, chain=(0, 0, 0, 0), generator_width=w).fit(digits.train[:32], progress=False)
+        for w in (6, None)
+    )
+    shapes = [[p.shape for p in d.networks_["discriminator"].parameters()] for d in (wide, plain)]
+    assert shapes[0] == shapes[1]
+    assert [d.networks_["generator"].encoder[0][0].out_channels for d in (wide, plain)] == [6, 4]

@@ -1,0 +1,179 @@
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from sklearn.metrics import roc_auc_score
+
+from ccb_lib import CLEAN
+from ccb_lib.cli import main
+from ccb_lib.experiments import run_missing
+from ccb_lib.networks import Generator, count_parameters
+from ccb_lib.results import read_results, scores_of
+from ccb_lib.runs import grid, store_path
+from ccb_lib.scores import anomaly_score
+from ccb_lib.store import Store
+from ccb_lib.studies import STUDIES, arm_of, arms, runs_of, wide_as_chains
+from ccb_lib.study_plots import difference_forest, signal_lines
+from ccb_lib.study_views import (
+    Setting,
+    arm_table,
+    differences,
+    planned,
+    primary,
+    settings_run,
+    skip_signal,
+    study_frame,
+)
+
+TINY = {"epochs": 1, "width": 2, "limit": 48}
+
+
+def test_arms_differ_from_ccb_in_one_thing_each():
+    assert arms("skips")["ccb"] == {}
+    assert arms("skips")["identity"] == {"chain": (0, 0, 0, 0)}
+    assert all(len(own) == 1 for name, own in arms("ablation").items() if name != "ccb")
+    with pytest.raises(ValueError, match="there are skips, ablation, lung-ct-98"):
+        arms("skip")
+
+
+@pytest.mark.parametrize("width", [8, 16, 64])
+def test_the_wide_arm_has_as_many_parameters_as_chains_give(width):
+    wanted, plain = (count_parameters(Generator(3, w, c)) for w, c in ((width, (4, 3, 2, 1)), (width, (0, 0, 0, 0))))
+    wide, wider = (count_parameters(Generator(3, wide_as_chains(width) + more, (0, 0, 0, 0))) for more in (0, 1))
+    assert plain < wide
+    assert abs(wide - wanted) < abs(wider - wanted)
+
+
+def test_runs_are_those_that_were_planned():
+    runs = runs_of("skips")
+    assert len(runs) == 8 * (10 + 1) * 5
+    assert len({run.key for run in runs}) == len(runs)
+    assert {run.settings["epochs"] for run in runs if run.dataset == "cifar10"} == {15}
+    skin = [run for run in runs if run.dataset == "ham10000"]
+    assert {run.settings["epochs"] for run in skin} == {50}
+    assert {run.options["normal"] for run in skin} == {"nv"}
+    assert [run.seed for run in skin] == sorted(run.seed for run in skin)
+    assert {run.protocols for run in runs} == {(CLEAN,)}
+    with pytest.raises(ValueError, match=r"skips has no arm \['chain'\]; it has ccb, identity"):
+        runs_of("skips", chosen=["chain"])
+    with pytest.raises(ValueError, match=r"ablation has no data set \['ild'\]; it has cifar10, ham10000"):
+        runs_of("ablation", datasets=["ild"])
+
+
+@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("width", [None, 8])
+def test_a_stored_run_knows_its_arm(study, width):
+    found = [arm_of(study, run.identity) for run in runs_of(study, seeds=1, width=width)]
+    assert set(found) == set(arms(study))
+    assert arm_of("ablation", runs_of("skips", chosen=["identity"])[0].identity) is None
+
+
+def test_nv_normals_and_logged_skips_are_part_of_grids():
+    assert {run.options.get("normal") for run in grid(4, normal="nv")} == {"nv"}
+    assert {run.options.get("normal") for run in grid(6, normal="nv")} == {"nv", None}  # ILD has no nevi
+    assert all(run.settings["log_skips"] for run in grid(6))
+
+
+@pytest.fixture(scope="module")
+def folder(made_cifar, tmp_path_factory):
+    results = tmp_path_factory.mktemp("studies")
+    runs = runs_of("skips", datasets=["cifar10"], chosen=["ccb", "identity"], seeds=2, **TINY)
+    runs = [run for run in runs if run.abnormal[0] in ("bird", "truck")]
+    runs += runs_of("ablation", datasets=["cifar10"], chosen=["no dropout"], **TINY)
+    assert not run_missing(
+        runs, Store(store_path("skips", results)), root=str(made_cifar), device="cpu", progress=False
+    )
+    return results
+
+
+@pytest.mark.filterwarnings("ignore:CIFAR-10 in .* not 60,000")
+class TestViews:
+    here = Setting("cifar10", 1, 2, 48)
+
+    def test_one_file_serves_both_studies(self, folder):
+        assert settings_run("skips", folder) == settings_run("ablation", folder) == [self.here]
+        assert set(study_frame("skips", folder)["arm"]) == {"ccb", "identity"}
+        assert set(study_frame("ablation", folder)["arm"]) == {"ccb", "no dropout"}
+
+    def test_the_table_has_means_and_counts(self, folder):
+        shown = arm_table("skips", folder)[self.here]
+        frame = study_frame("skips", folder).query("arm == 'identity'")
+        assert shown.loc["identity", "bird"].startswith(f"{frame[frame['abnormal'] == 'bird']['auc'].mean():.3f} ± ")
+        assert shown.loc["identity", "macro"].startswith(f"{frame['auc'].mean():.3f} ± ")
+        assert shown["seeds"].tolist() == [2, 2]
+
+    def test_differences_are_those_of_the_scores(self, folder):
+        found = differences("skips", self.here, replicates=50, folder=folder).set_index(["arm", "abnormal"])
+        aucs = {}
+        for result in read_results("skips", folder).values():
+            arm, (name,) = arm_of("skips", result.manifest), result.manifest["abnormal"]
+            scored, tests = scores_of(result, name, CLEAN)
+            if arm:
+                aucs[arm, name, result.manifest["seed"]] = roc_auc_score(tests.labels, anomaly_score(scored.test, 0.9))
+        expected = [aucs["ccb", "bird", s] - aucs["identity", "bird", s] for s in (0, 1)]
+        assert found.loc[("ccb", "bird"), "difference"] == pytest.approx(sum(expected) / 2)
+        assert found["seeds"].tolist() == [2, 2, 2]
+        assert (found["low"] <= found["high"]).all()
+        assert pd.isna(found.loc[("ccb", "macro"), "holm"])
+
+    def test_planned_figures_that_were_not_run_say_so_and_how(self, folder):
+        text = primary(folder).data
+        assert text.count("not run") == 2
+        assert "ccb study skips --run --data ham10000 --device cuda" in text
+        assert [str(s) for s in planned("skips")] == ["CIFAR-10, 15 epochs, width 64", "HAM10000, 50 epochs, width 64"]
+
+    def test_the_command(self, folder, made_cifar):
+        shown = CliRunner().invoke(main, ["study", "skips", "--results", str(folder)])
+        assert shown.exit_code == 0, shown.output
+        assert "identity" in shown.output
+        more = ["study", "lung-ct-98", "--results", str(folder)]
+        assert "ccb study lung-ct-98 --run" in CliRunner().invoke(main, more).output
+        wrong = CliRunner().invoke(main, ["study", "skips", "--arm", "longest", "--results", str(folder)])
+        assert wrong.exit_code == 2
+        assert "no arm ['longest']; it has ccb, identity" in wrong.output
+
+
+def test_the_signal_is_read_from_the_history(tmp_path, digits):
+    from ccb_lib.runs import Run
+
+    settings = {"epochs": 2, "width": 2, "batch_size": 16, "chain": (4, 0, 2, 1), "log_skips": True}
+    run = Run(dataset="digits", method="ccb", abnormal=("8",), limit=48, settings=settings)
+    assert not run_missing([run], Store(store_path(6, tmp_path)), device="cpu", progress=False)
+    frame = skip_signal(6, tmp_path)
+    assert len(frame) == 2 * 4
+    assert set(frame["chain"]) == {"4-0-2-1"}
+    assert (frame[["signal", "gradient"]] > 0).all(axis=None)
+    assert frame.groupby("skip")["signal"].first().nunique() == 4
+    assert skip_signal(6, "/nowhere").empty
+
+
+def test_figures_of_differences_and_signals_are_legible(legible):
+    rows = [("none", "macro", -0.05), ("none", "ground_glass", 0.01), ("residual", "macro", 0.1)]
+    forest = pd.DataFrame([{"arm": arm, "abnormal": name, "difference": d, "low": d - 0.03, "high": d + 0.04}
+                           for arm, name, d in rows])  # fmt: skip
+    figure = difference_forest(forest)
+    legible(figure)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["none", "residual"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["macro", "ground glass"]
+    signals = pd.DataFrame(
+        [
+            {
+                "chain": chain,
+                "chain_init": start,
+                "epochs": 2,
+                "epoch": 2,
+                "skip": skip,
+                "signal": 0.0 if start == "dcgan" and chain[0] == "3" else 10.0**-skip,
+            }
+            for chain in ("4-3-2-1", "32-24-16-8")
+            for start in ("he", "dcgan")
+            for skip in range(1, 5)
+        ]
+    )
+    figure = signal_lines(signals)
+    legible(figure)
+    assert figure.axes[0].get_xticklabels()[0].get_text() == "4-3-2-1"
+    crosses = [line for line in figure.axes[1].lines if line.get_marker() == "x" and len(line.get_xdata())]
+    assert len(crosses) == 4
+    for empty, draw in ((forest.iloc[:0], difference_forest), (signals.iloc[:0], signal_lines)):
+        with pytest.raises(ValueError, match="first"):
+            draw(empty)
