@@ -9,7 +9,7 @@ import pandas as pd
 
 from ccb_lib.intervals import bootstrap_interval
 from ccb_lib.plot_style import spoken
-from ccb_lib.protocols import CLEAN, Protocol
+from ccb_lib.protocols import CLEAN, RELEASED, Protocol
 from ccb_lib.results import (
     CHOICES,
     FALSE_ALARMS,
@@ -22,7 +22,7 @@ from ccb_lib.results import (
     read_results,
     scores_of,
 )
-from ccb_lib.runs import DATASETS
+from ccb_lib.runs import DATASETS, PAPER_METHODS, TRIVIAL_METHODS
 from ccb_lib.scores import anomaly_score
 from ccb_lib.thresholds import normal_quantile, oracle_f1
 
@@ -36,18 +36,24 @@ NOT_RUN = "not run"
 
 
 def settings_run(number: int, *, folder: str | Path | None = None) -> list[dict[str, Any]]:
-    """List the settings under which networks were run for a table, those of the paper first.
+    """List the settings under which a table was run, those of the paper first.
 
     Returns:
-        Settings as `at_settings` takes them; ``None`` stands for the default.
+        Settings as `at_settings` takes them; ``None`` stands for the default. Where trivial scores alone were run on
+        other images, the networks' settings are the paper's.
     """
-    frame = load_results(number, protocols=(CLEAN,), folder=folder)
-    frame = frame[frame["epochs"].notna()]
+    frame = load_results(number, protocols=(CLEAN,), folder=folder)[list(CHOICES)].drop_duplicates()
     found = [
-        {name: None if pd.isna(value) else value for name, value in line.items()}
-        for line in frame[list(CHOICES)].drop_duplicates().to_dict("records")
+        {name: None if pd.isna(value) else value for name, value in line.items()} for line in frame.to_dict("records")
     ]
-    return [PAPER, *sorted((s for s in found if s != PAPER), key=str)]
+    networks = [settings for settings in found if settings["epochs"] is not None]
+    seen = [_of_images(settings) for settings in (PAPER, *networks)]
+    alone = [{**PAPER, **_of_images(s)} for s in found if s["epochs"] is None and _of_images(s) not in seen]
+    return [PAPER, *sorted((s for s in networks if s != PAPER), key=str), *sorted(alone, key=str)]
+
+
+def _of_images(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: settings[name] for name in ("limit", "image_size", "normal")}
 
 
 def described(settings: Mapping[str, Any]) -> str:
@@ -227,3 +233,33 @@ def overview(folder: str | Path | None = None) -> pd.DataFrame:
             "trivial": int(frame.loc[frame["printed"].isna(), "clean"].notna().sum()),
         }
     return pd.DataFrame(rows).T
+
+
+def in_short(folder: str | Path | None = None) -> "Markdown":
+    """Say in computed sentences what has been learnt so far, from all that is stored, at whatever size."""
+    from IPython.display import Markdown
+
+    lines = []
+    for number in (1, 4):
+        data = " and ".join(spoken(dataset) for dataset in DATASETS[number])
+        frame = load_results(number, protocols=(CLEAN, RELEASED), folder=folder)
+        trivial = at_settings(frame, PAPER)
+        trivial = trivial[trivial["method"].isin(TRIVIAL_METHODS) & (trivial["protocol"] == "clean")]
+        if len(trivial):
+            macro = trivial.groupby("method")["auc"].agg(["mean", "size"])
+            whole = macro[macro["size"] == macro["size"].max()]["mean"].sort_values()
+            lines.append(
+                f"**{data}, scores that need no network.** The macro AUC under *clean* goes from {whole.iloc[0]:.3f} "
+                f"({whole.index[0]}) to {whole.iloc[-1]:.3f} ({whole.index[-1]})."
+            )
+        for settings in settings_run(number, folder=folder):
+            part = at_settings(frame, settings)
+            for method, rows in part[part["method"].isin(PAPER_METHODS)].groupby("method"):
+                means = rows.pivot_table(index=["abnormal", "seed"], columns="protocol", values="auc").dropna().mean()
+                if len(means) == 2:
+                    lines.append(
+                        f"**{data}, {PRINTED_NAMES[method]}, {described(settings)}.** The same networks have a mean "
+                        f"AUC of {means['released']:.3f} under *released* and {means['clean']:.3f} under *clean* "
+                        f"({rows['abnormal'].nunique()} classes, {rows['seed'].nunique()} seed(s))."
+                    )
+    return Markdown("\n".join(f"- {line}" for line in lines) or "*Nothing was run.*")

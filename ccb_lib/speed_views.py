@@ -86,6 +86,7 @@ def step_table(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     steps = _group(frame, kind, "method")
     if steps.empty:
         return missing(kind)
+    steps = steps.astype({"detectors": int})
     steps = steps.assign(cell=[f"{m:g} [{low:g}, {high:g}]" for m, low, high in _triples(steps)])
     index = ["method", "detectors"]
     table = steps.pivot_table(index=index, columns="path", values="cell", aggfunc="first", sort=False)

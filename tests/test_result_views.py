@@ -1,6 +1,7 @@
 """What readers see of stored results; the stored trivial scores of HAM10000 are the example."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from ccb_lib import CLEAN
 from ccb_lib.result_views import (
     described,
+    in_short,
     long_form,
     note,
     overview,
@@ -20,8 +22,9 @@ from ccb_lib.result_views import (
     side_by_side,
     with_intervals,
 )
-from ccb_lib.results import PAPER, compare, load_results, read_results, scores_of
+from ccb_lib.results import PAPER, at_settings, compare, load_results, read_results, scores_of
 from ccb_lib.scores import anomaly_score
+from ccb_lib.store import Store
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
 
@@ -100,3 +103,24 @@ def test_the_overview_counts_every_printed_cell():
     assert (frame[["released", "clean", "trivial"]] == 0).all(axis=None)
     assert isinstance(overview(folder=RESULTS), pd.DataFrame)
     assert np.int64(overview(folder=RESULTS).loc["Table 4", "trivial"]) == 16
+
+
+def test_in_short_says_what_lies_there():
+    text, frame = in_short(RESULTS).data, at_settings(load_results(4, folder=RESULTS), PAPER)
+    clean = frame[(frame["protocol"] == "clean") & (frame["method"] == "mean-intensity")]["auc"].mean()
+    line = next(line for line in text.splitlines() if line.startswith("- **HAM10000, scores that need no network"))
+    assert f"{clean:.3f} (mean-intensity)" in line
+    assert re.search(r"HAM10000, SkipGANomaly, 50 epochs, width 8.* 0\.\d{3} under \*released\*", text)
+    assert in_short("/nowhere").data == "*Nothing was run.*"
+
+
+def test_trivial_scores_on_other_images_have_settings_of_their_own(tmp_path):
+    store = Store(tmp_path / "tables4-5.safetensors")
+    for result in read_results(4, RESULTS).values():
+        if result.manifest["method"] == "pca" and "normal" not in result.manifest["options"]:
+            other = {**result.manifest, "options": {"seed": 0, "normal": "nv"}, "key": "0" * 16}
+            store.add(replace(result, manifest=other))
+    assert settings_run(4, folder=tmp_path) == [PAPER, {**PAPER, "normal": "nv"}]
+    shown = side_by_side(4, settings={**PAPER, "normal": "nv"}, missing=False, folder=tmp_path).data
+    assert shown.index.unique(0).tolist() == ["pca"]
+    assert described({**PAPER, "normal": "nv"}) == "50 epochs, normal: nv"
