@@ -19,7 +19,6 @@ from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
 from ccb_lib.epochs import EpochScores
 from ccb_lib.fast import side_by_side
-from ccb_lib.files import digest
 from ccb_lib.protocols import feed
 from ccb_lib.runs import Run, feeding, kind
 from ccb_lib.store import Result, Scored, Store, TestSet, scored_name
@@ -99,13 +98,12 @@ def executing(
         "key": run.key,
         "alpha": detector.alpha,
         "imposed": not detector.released_in_train_mode,
-        "images": digest(first.train),
-        "trained on": len(first.train),
+        **detector.origin_,
+        "commit": _commit(),
         "seconds": round(time.perf_counter() - begun, 1),
         "history": detector.history_,
         "warnings": warned,
         "fast": getattr(detector, "fast_", None),
-        **_machine(detector),
     }
     sets = {
         f"{abnormal}|{which}": TestSet(split.test_labels, split.test_ids, split.test_groups, split.test_classes)
@@ -162,18 +160,13 @@ def limited(split: AnomalySplit, limit: int) -> AnomalySplit:
     return replace(split, test=split.test[test], **columns)
 
 
-def _machine(detector: Detector) -> dict[str, str]:
-    import torch
-
-    from ccb_lib import __version__
-
-    commit = subprocess.run(
+def _commit() -> str:
+    """Return this checkout's commit, if it is one."""
+    found = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
         capture_output=True, text=True, check=False,
-    ).stdout.strip()  # fmt: skip
-    cuda = detector.device_.type == "cuda"
-    device = torch.cuda.get_device_name(detector.device_) if cuda else f"CPU, {torch.get_num_threads()} threads"
-    return {"device": device, "torch": torch.__version__, "ccb_lib": __version__, "commit": commit or "unknown"}
+    )  # fmt: skip
+    return found.stdout.strip() or "unknown"
 
 
 def run_missing(

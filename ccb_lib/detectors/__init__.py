@@ -85,6 +85,9 @@ def load_detector(path: str | Path, device: str = "auto") -> Detector:
         if not all(isinstance(value, int | float) for line in header["history"] for value in line.values()):
             raise ValueError("a history of other than numbers")
         detector.history_ = header["history"]
+        if not all(isinstance(value, int | str) for value in header.get("origin", {}).values()):
+            raise ValueError("an origin of other than words and whole numbers")
+        detector.origin_ = header.get("origin", {})
         detector.false_alarms_ = header["false_alarms"]
         if header["calibration"] is not None:
             columns = (np.asarray(header["calibration"][key], dtype=np.float32) for key in ("image", "latent"))

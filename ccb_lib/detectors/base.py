@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ccb_lib.files import save_tensors
+from ccb_lib.files import digest, save_tensors
 from ccb_lib.images import SIZES, as_images
 from ccb_lib.scores import ScoreTerms, all_equal, anomaly_score
 from ccb_lib.thresholds import conformal_p_values, normal_quantile
@@ -41,6 +42,8 @@ class Detector(ABC):
         device: ``"auto"`` (CUDA if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …
         seed: Of everything random.
         history_: After `fit`: one dict an epoch with the mean of each loss; ready for ``pandas.DataFrame``.
+        origin_: After `fit`: what made it; `save` writes it along: ``images`` (a hash of those trained on),
+            ``trained on`` (their number), ``device``, ``torch`` and ``ccb_lib`` (versions).
         calibration_terms_: After `calibrate`: the score terms of the calibration images.
         false_alarms_: After `calibrate`: the share of false alarms that ``threshold_`` allows.
         show_progress: Show a bar where scoring takes long; `fit` sets it to its own ``progress``.
@@ -74,6 +77,7 @@ class Detector(ABC):
         self.image_size_: int | None = None
         self.channels_: int | None = None
         self.history_: list[dict[str, float]] = []
+        self.origin_: dict[str, str | int] = {}
         self.calibration_terms_: ScoreTerms | None = None
         self.false_alarms_ = 0.05
         self.show_progress = True
@@ -166,6 +170,7 @@ class Detector(ABC):
         callback = None if on_epoch_end is None else lambda epoch: on_epoch_end(self, epoch)
         self.history_ = yield from self._fit(images, resume=resume, on_epoch_end=callback, progress=progress)
         self.image_size_, self.channels_ = size, channels
+        self.origin_ = {"images": digest(images), "trained on": len(images), **self._made_with()}
         if calibration is not None:
             self.calibrate(calibration, false_alarms)
         if signs := list(self._signs_of_collapse(images)):
@@ -176,6 +181,13 @@ class Detector(ABC):
                 stacklevel=4,  # whoever called fit
             )
         return self
+
+    def _made_with(self) -> dict[str, str]:
+        from ccb_lib import __version__
+
+        cuda = self.device_.type == "cuda"
+        device = torch.cuda.get_device_name(self.device_) if cuda else f"CPU, {torch.get_num_threads()} threads"
+        return {"device": device, "torch": torch.__version__, "ccb_lib": __version__}
 
     def _signs_of_collapse(self, images: Tensor) -> Iterator[str]:
         """Say what shows that `fit` led nowhere; ``images`` are those of training."""
@@ -300,6 +312,7 @@ class Detector(ABC):
             "image_size": self.image_size_,
             "channels": self.channels_,
             "history": self.history_,
+            "origin": self.origin_,
             "calibration": terms and {"image": terms.image.tolist(), "latent": terms.latent.tolist()},
             "false_alarms": self.false_alarms_,
             "threshold": self._threshold,

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from ccb_lib import CCB, load_detector
 from ccb_lib.detectors import NotReady
+from ccb_lib.files import digest
 from ccb_lib.images import to_unit
 
 SMALL = {"width": 4, "batch_size": 16, "device": "cpu"}
@@ -302,6 +303,14 @@ def test_a_slice_of_cifar10(raw_data, tmp_path):
     assert np.array_equal(
         load_detector(tmp_path / "m.safetensors", device="cpu").decision_function(split.test[some]), scores
     )
+
+
+def test_a_saved_detector_says_what_made_it(fitted, digits, tmp_path):
+    assert fitted.origin_["trained on"] == 400
+    assert fitted.origin_["images"] == digest(digits.train[:400])
+    assert fitted.origin_["torch"] == torch.__version__
+    fitted.save(tmp_path / "m.safetensors")
+    assert load_detector(tmp_path / "m.safetensors").origin_ == fitted.origin_
 
 
 def test_logging_skips_changes_no_weight_and_tells_their_size(digits):
