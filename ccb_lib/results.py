@@ -11,7 +11,17 @@ import pandas as pd
 from ccb_lib.metrics import auc, average_precision, metrics_at
 from ccb_lib.paper import printed
 from ccb_lib.protocols import CLEAN, RELEASED, Protocol
-from ccb_lib.runs import CLASSES, DATASETS, PAPER_METHODS, TRIVIAL_METHODS, feeding, kind, store_path
+from ccb_lib.runs import (
+    CLASSES,
+    DATASETS,
+    PAPER_METHODS,
+    TRIVIAL_METHODS,
+    default_of,
+    feeding,
+    kind,
+    store_path,
+    unsaid,
+)
 from ccb_lib.scores import anomaly_score
 from ccb_lib.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.thresholds import normal_quantile, oracle_f1
@@ -129,7 +139,7 @@ def _row(
     scores = anomaly_score(scored.test, alpha)
     threshold = threshold_of(scored, tests, protocol, alpha)
     at_half = metrics_at(scores, tests.labels, threshold, prevalence=0.5)
-    settings = {**facts["settings"], **facts["options"], "limit": facts["limit"]}
+    settings = unsaid(facts["method"], {**facts["settings"], **facts["options"], "limit": facts["limit"]})
     return {
         "dataset": facts["dataset"],
         "method": facts["method"],
@@ -163,7 +173,8 @@ def at_settings(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFram
     trivial = frame["method"].isin(TRIVIAL_METHODS)
     keep = pd.Series(True, index=frame.index)
     for name, value in settings.items():
-        same = frame[name].isna() if value is None else frame[name] == value
+        goes_unsaid = np.array([value is None or default_of(m, name) == value for m in frame["method"]], dtype=bool)
+        same = (frame[name] == value) | (frame[name].isna() & goes_unsaid)
         keep &= same | (trivial if name in _OF_NETWORKS else False)
     return frame[keep]
 

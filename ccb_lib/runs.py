@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,7 @@ def grid(
         for seed in range(seeds):
             for method in methods:
                 fields = METHODS[method].__dataclass_fields__
-                own = {k: v for k, v in {"epochs": epochs, **settings}.items() if k in fields and v is not None}
+                own = {k: v for k, v in {"epochs": epochs, **unsaid(method, settings)}.items() if k in fields}
                 if "epochs" not in fields and seed > 0:
                     continue
                 for chain in chains:
@@ -164,16 +164,28 @@ def grid(
                     audited = seed == 0 and table == 1 and method in ("skip-ganomaly", "ccb")
                     runs += [
                         Run(dataset=dataset, method=method, abnormal=test, seed=seed, settings=with_chain, limit=limit,
-                            options=options_of(dataset, seed, image_size=image_size, normal=normal),
+                            options=options_of(dataset, method, seed, image_size=image_size, normal=normal),
                             protocols=AUDIT if audited else (CLEAN, RELEASED))
                         for test in tests
                     ]  # fmt: skip
     return runs
 
 
-def options_of(dataset: str, seed: int, **chosen: Any) -> dict[str, Any]:
+def default_of(method: str, choice: str) -> Any:
+    """What a method, or a data set, takes where a choice is not named; ``None`` where it knows no such choice."""
+    of_images = {"image_size": 32, "normal": "nv+bkl+mel"}
+    field = METHODS[method].__dataclass_fields__.get(choice)
+    return of_images.get(choice, field and field.default)
+
+
+def unsaid(method: str, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is ``None`` and what goes without saying: said aloud or not, it makes the same run."""
+    said = {name: value for name, value in choices.items() if value is not None}
+    return {name: value for name, value in said.items() if name == "epochs" or value != default_of(method, name)}
+
+
+def options_of(dataset: str, method: str, seed: int, **chosen: Any) -> dict[str, Any]:
     """Choose the split: CIFAR-10's is fixed by its makers; the others' follows the seed; ``None`` is a default."""
     if dataset != "ham10000":
         chosen.pop("normal", None)
-    options = {} if dataset == "cifar10" else {"seed": seed}
-    return options | {name: value for name, value in chosen.items() if value is not None}
+    return ({} if dataset == "cifar10" else {"seed": seed}) | unsaid(method, chosen)

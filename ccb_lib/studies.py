@@ -11,7 +11,7 @@ import torch
 
 from ccb_lib.networks import LEVELS, Generator, count_parameters
 from ccb_lib.protocols import CLEAN
-from ccb_lib.runs import CLASSES, PAPER_METHODS, TRIVIAL_METHODS, Run, options_of
+from ccb_lib.runs import CLASSES, PAPER_METHODS, TRIVIAL_METHODS, Run, options_of, unsaid
 
 STUDIES = ("skips", "ablation", "lung-ct-98")
 EPOCHS = {"cifar10": 15, "ham10000": 50, "ild": 50}
@@ -118,8 +118,8 @@ def _runs(
         if seed > 0:
             return []
     else:
-        settings |= {"epochs": epochs or EPOCHS[dataset], **({"width": width} if width else {})}
-    options = options_of(dataset, seed, normal="nv", source="lung_ct_98" if study == "lung-ct-98" else None)
+        settings |= {"epochs": epochs or EPOCHS[dataset], **unsaid(method, {"width": width})}
+    options = options_of(dataset, method, seed, normal="nv", source="lung_ct_98" if study == "lung-ct-98" else None)
     classes = _CLASSES[study][dataset]
     tests = [(name,) for name in classes] if dataset == "cifar10" else [classes]
     return [

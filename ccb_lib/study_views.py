@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
 
 
+_SLICES = "lung_ct_98"
+
+
 class Setting(NamedTuple):
     """What all arms of a comparison have in common.
 
     Attributes:
-        dataset: As `load_dataset` knows it.
+        dataset: As `load_dataset` knows it; ``lung_ct_98`` for the stand-in.
         epochs: Of training.
         width: ``None`` is the detectors' own, 64.
         limit: Images of each part at most; ``None`` is all.
@@ -41,8 +44,9 @@ class Setting(NamedTuple):
 
 def planned(study: str) -> list[Setting]:
     """List the settings that a study was planned for."""
-    datasets = ("ild",) if study == "lung-ct-98" else ("cifar10", "ham10000")
-    return [Setting(dataset, EPOCHS[dataset]) for dataset in datasets]
+    if study == "lung-ct-98":
+        return [Setting(_SLICES, EPOCHS["ild"])]
+    return [Setting(dataset, EPOCHS[dataset]) for dataset in ("cifar10", "ham10000")]
 
 
 def settings_run(study: str, folder: str | Path | None = None) -> list[Setting]:
@@ -61,6 +65,8 @@ def study_frame(study: str, folder: str | Path | None = None) -> pd.DataFrame:
     frame = load_results(study, protocols=(CLEAN,), folder=folder)
     results = read_results(study, folder)
     frame["arm"] = [arm_of(study, results[key].manifest) for key in frame["key"]]
+    if study == "lung-ct-98":
+        frame["dataset"] = _SLICES  # loaded as ILD, and another thing
     return frame[frame["arm"].notna()]
 
 

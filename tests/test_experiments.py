@@ -61,6 +61,23 @@ def test_a_key_follows_what_matters_alone():
     assert len({run.key, *(other.key for other in others)}) == 5
 
 
+def test_a_default_said_aloud_makes_the_same_run():
+    aloud = grid(6, chain_init="he", similarity="l2", width=64, image_size=32, normal="nv+bkl+mel")
+    assert [run.key for run in aloud] == [run.key for run in grid(6)]
+    assert grid(6, chain_init="dcgan")[0].key != aloud[0].key
+    # What goes without saying differs: Skip-GANomaly's loss is l1 and EGBAD's width 128.
+    skip, egbad = (grid(4, methods=[m], similarity="l2", width=64)[0].settings for m in ("skip-ganomaly", "egbad"))
+    assert skip == {"epochs": 50, "similarity": "l2"}
+    assert egbad == {"epochs": 50, "width": 64}
+
+
+def test_settings_find_a_default_said_aloud():
+    frame = pd.DataFrame({"method": ["ccb", "ccb", "skip-ganomaly"], "similarity": [None, "l1", None]})
+    assert at_settings(frame, {"similarity": "l2"}).index.tolist() == [0]
+    assert at_settings(frame, {"similarity": "l1"}).index.tolist() == [1, 2]
+    assert at_settings(frame, {"similarity": None}).index.tolist() == [0, 2]
+
+
 def test_executing_scores_every_protocol_and_says_how(tmp_path):
     run = digits_run(protocols=AUDIT)
     result = execute(run, device="cpu")
