@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from ccb_lib.cli import main
 from ccb_lib.experiments import execute, limited, run_missing
 from ccb_lib.protocols import CLEAN, RELEASED, WALK
-from ccb_lib.result_views import explorer_cells
 from ccb_lib.results import at_settings, compare, load_results, placebo, table
 from ccb_lib.runs import AUDIT, CHAINS, Run, feeding, grid, store_path
 from ccb_lib.store import Store
+from ccb_lib.views.results import explorer_cells
 
 TINY = {"epochs": 2, "limit": 48, "width": 2}
 

@@ -7,13 +7,13 @@ from ccb_lib import CLEAN
 from ccb_lib.cli import main
 from ccb_lib.experiments import run_missing
 from ccb_lib.networks import Generator, count_parameters
+from ccb_lib.plots.studies import difference_forest, signal_lines
 from ccb_lib.results import read_results, scores_of
 from ccb_lib.runs import grid, store_path
 from ccb_lib.scores import anomaly_score
 from ccb_lib.store import Store
 from ccb_lib.studies import STUDIES, arm_of, arms, runs_of, wide_as_chains
-from ccb_lib.study_plots import difference_forest, signal_lines
-from ccb_lib.study_views import (
+from ccb_lib.views.studies import (
     Setting,
     arm_table,
     differences,

@@ -35,7 +35,7 @@ def bench(device: str, out: Path | None, profile: bool, targets: bool, **given: 
     Everything is measured in one process, the variants of a setting in turns; numbers are medians, with the quartiles
     in brackets. The book draws what lies in data/results/bench-*.json.
     """
-    from ccb_lib.bench_files import about, write
+    from ccb_lib.bench.files import about, write
 
     facts = about(device)
     for name, value in facts.items():
@@ -60,8 +60,7 @@ def bench(device: str, out: Path | None, profile: bool, targets: bool, **given: 
 
 def _measure(device: str, given: dict[str, Any]) -> Any:
     """Yield rows as they come, and print them."""
-    from ccb_lib import bench as measure
-    from ccb_lib import bench_parts as parts
+    from ccb_lib.bench import measure, parts
     from ccb_lib.datasets.base import data_root
     from ccb_lib.training import choose_device
 
@@ -128,8 +127,8 @@ def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _profile(device: str, given: dict[str, Any]) -> dict[str, Any]:
-    from ccb_lib.bench import Cell
-    from ccb_lib.bench_parts import profile
+    from ccb_lib.bench.measure import Cell
+    from ccb_lib.bench.parts import profile
     from ccb_lib.training import choose_device
 
     width = given["width"] or (8 if choose_device(device).type == "cpu" else None)
@@ -147,7 +146,7 @@ def _profile(device: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _targets(device: str, quick: bool) -> list[dict[str, Any]]:
-    from ccb_lib.bench_targets import Target, measure_targets
+    from ccb_lib.bench.targets import Target, measure_targets
 
     def say(target: Target) -> None:
         verdict = {True: "reached", False: "MISSED", None: "not measured here"}[target.reached]

@@ -37,7 +37,7 @@ def study(ctx: click.Context, name: str, do_run: bool, **given: Any) -> None:
 
 
 def _show(name: str, given: dict[str, Any]) -> None:
-    from ccb_lib.study_views import arm_table
+    from ccb_lib.views.studies import arm_table
 
     tables = arm_table(name, folder=given["results"])
     for settings, frame in tables.items():

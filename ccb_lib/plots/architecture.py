@@ -14,7 +14,7 @@ from ccb_lib.detectors import NotReady
 from ccb_lib.detectors.adversarial import AdversarialDetector, scoring_mode
 from ccb_lib.detectors.base import Detector
 from ccb_lib.networks import LEVELS, Generator, count_parameters
-from ccb_lib.plot_style import CLASS_COLOURS, GREY, METHOD_COLOURS
+from ccb_lib.plots.style import CLASS_COLOURS, GREY, METHOD_COLOURS
 
 _COLOURS = {nn.Conv2d: METHOD_COLOURS["CCB"], nn.ConvTranspose2d: METHOD_COLOURS["GANomaly"], nn.Linear: GREY}
 _CHAIN = CLASS_COLOURS["abnormal"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ccb_lib.datasets.patches import Patch
 from ccb_lib.image_files import Window, read_images, to_window
-from ccb_lib.plot_style import GREY, colours, panels, styled
+from ccb_lib.plots.style import GREY, colours, panels, styled
 
 # One colour a label on every figure; labels without one are grey.
 _LABELS = ("healthy", "ground_glass", "consolidation", "fibrosis", "emphysema", "micronodules")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ccb_lib.bench import Cell, Row, measure_scores, measure_steps
+from ccb_lib.bench.measure import Cell, Row, measure_scores, measure_steps
 from ccb_lib.detectors import METHODS, adversarial
 from ccb_lib.fast import FastSteps
 from ccb_lib.runs import PAPER_METHODS

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from ccb_lib.plot_style import GREY, MARKERS, PALETTE, colours, panels, spoken, styled
+from ccb_lib.plots.style import GREY, MARKERS, PALETTE, colours, panels, spoken, styled
 from ccb_lib.studies import MARGIN
 
 
@@ -13,7 +13,7 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
     """Draw differences in AUC with their intervals, one line an arm and class.
 
     Args:
-        frame: Of `ccb_lib.study_views.differences`.
+        frame: Of `ccb_lib.views.studies.differences`.
         margin: Half-width of the band within which arms are called equal.
 
     Returns:
@@ -50,7 +50,7 @@ def signal_lines(frame: pd.DataFrame, value: str = "signal") -> Figure:
     """Draw what each skip delivered after the last epoch, by chain length.
 
     Args:
-        frame: Of `ccb_lib.study_views.skip_signal`, of one width and number of epochs.
+        frame: Of `ccb_lib.views.studies.skip_signal`, of one width and number of epochs.
         value: ``"signal"`` or ``"gradient"``.
 
     Returns:

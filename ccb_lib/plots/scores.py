@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from ccb_lib.plot_style import CLASS_COLOURS, GREY, MARKERS, NOT_RUN, check_range, colours, panels, styled
+from ccb_lib.plots.style import CLASS_COLOURS, GREY, MARKERS, NOT_RUN, check_range, colours, panels, styled
 
 
 @styled

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.intervals import bootstrap_interval
-from ccb_lib.plot_style import spoken
+from ccb_lib.plots.style import spoken
 from ccb_lib.protocols import CLEAN, RELEASED, Protocol
 from ccb_lib.results import (
     CHOICES,

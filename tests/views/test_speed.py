@@ -3,9 +3,9 @@
 import pytest
 from IPython.display import Markdown
 
-from ccb_lib.bench import Cell
-from ccb_lib.bench_files import write
-from ccb_lib.speed_views import (
+from ccb_lib.bench.files import write
+from ccb_lib.bench.measure import Cell
+from ccb_lib.views.speed import (
     cost_figure,
     growth,
     machines,

@@ -8,10 +8,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from ccb_lib import bench, bench_parts, bench_targets
-from ccb_lib.bench import Cell, Clock, Trainer, grid, in_turns, measure_scores, measure_steps, spread
-from ccb_lib.bench_files import about, read, stored, write
-from ccb_lib.bench_targets import Target, measure_targets, promised
+from ccb_lib.bench import measure, parts, targets
+from ccb_lib.bench.files import about, read, stored, write
+from ccb_lib.bench.measure import Cell, Clock, Trainer, grid, in_turns, measure_scores, measure_steps, spread
+from ccb_lib.bench.targets import Target, measure_targets, promised
 from ccb_lib.cli import main
 
 CPU = torch.device("cpu")
@@ -88,7 +88,7 @@ def test_a_step_that_fails_is_no_measurement(monkeypatch):
 @pytest.mark.parametrize("method", FIVE)
 def test_images_are_scored_through_the_face_and_divided_by_seconds(method, fake_clock, monkeypatch):
     scored = []
-    cls = bench.METHODS[method]
+    cls = measure.METHODS[method]
     score_terms = cls.score_terms
     monkeypatch.setattr(cls, "score_terms", lambda self, x: scored.append(len(x)) or score_terms(self, x))
     cell = Cell(method=method, width=2, channels=1)
@@ -100,7 +100,7 @@ def test_images_are_scored_through_the_face_and_divided_by_seconds(method, fake_
 
 
 def test_anogan_searches_anew_in_every_turn(monkeypatch):
-    cls = bench.METHODS["anogan"]
+    cls = measure.METHODS["anogan"]
     searches, search = [], cls._search
     monkeypatch.setattr(cls, "_search", lambda self, x: searches.append(1) or search(self, x))
     measure_scores(Cell(method="anogan", width=2, channels=1), device="cpu", count=2, repeats=2, search_steps=1)
@@ -131,14 +131,14 @@ def test_settings_of_a_group_take_turns_too(fake_clock):
 
 def test_threads_are_set_back(fake_clock):
     before = torch.get_num_threads()
-    rows = bench_parts.measure_threads(TINY, counts=(1, 2), steps=1, repeats=1)
+    rows = parts.measure_threads(TINY, counts=(1, 2), steps=1, repeats=1)
     assert torch.get_num_threads() == before
     assert [row["path"] for row in rows] == ["1 thread", "2 threads"]
     assert all(row["best"] <= row["median"] for row in rows)
 
 
 def test_operations_are_counted_as_the_networks_have_them():
-    plain, autocast, fast = bench_parts.count_operations("ccb")
+    plain, autocast, fast = parts.count_operations("ccb")
     # G: 5 down, 4 + 3 + 2 + 1 in chains, 5 up; D: 5 layers, seen four times.
     assert {row["most"]["convolution.default"] for row in (plain, autocast, fast)} == {5 + 10 + 5 + 4 * 5}
     assert fast["median"] < plain["median"] < autocast["median"]
@@ -147,7 +147,7 @@ def test_operations_are_counted_as_the_networks_have_them():
 
 
 def test_the_floor_is_what_the_layers_say():
-    found = bench_parts.floor(Cell(width=2, channels=1, batch=6, chain=(0, 0, 0, 1)), bandwidth=1.0, arithmetic=1.0)
+    found = parts.floor(Cell(width=2, channels=1, batch=6, chain=(0, 0, 0, 1)), bandwidth=1.0, arithmetic=1.0)
     # 2 · outputs · inputs · kernel² · pixels: 5 down, a chain of one block at 2×2, 5 up; then D's five layers.
     down = 2 * 16 * (1 * 2 * 256 + 2 * 4 * 64 + 4 * 8 * 16 + 8 * 16 * 4 + 16 * 16 * 1)
     up = 2 * 16 * (16 * 16 * 1 + 32 * 8 * 4 + 16 * 4 * 16 + 8 * 2 * 64 + 4 * 1 * 256)
@@ -161,7 +161,7 @@ def test_the_floor_is_what_the_layers_say():
 
 
 def test_a_profile_names_what_takes_the_time():
-    rows = bench_parts.profile(TINY, device="cpu", steps=1, top=5)
+    rows = parts.profile(TINY, device="cpu", steps=1, top=5)
     assert "all others" in rows[-1]["name"]
     assert sum(row["share"] for row in rows) == pytest.approx(1, abs=0.01)
     assert "aten::convolution_backward" in {row["name"] for row in rows}
@@ -174,12 +174,12 @@ def test_loads_are_cold_then_warm_and_leave_the_images_alone(tmp_path, monkeypat
     seen = []
 
     def load(abnormal, root):
-        folder = bench_parts.Path(root) / "cifar10"
+        folder = parts.Path(root) / "cifar10"
         seen.append(sorted(path.name for path in folder.iterdir()))
         (folder / ".ccb_cache").mkdir(exist_ok=True)
 
     monkeypatch.setattr("ccb_lib.datasets.cifar10.load", load)
-    rows = bench_parts.measure_load(tmp_path)
+    rows = parts.measure_load(tmp_path)
     assert seen == [["train"], [".ccb_cache", "train"]]  # what an earlier load left was not taken
     assert [row["path"] for row in rows] == ["cold", "warm"]
     assert list((tmp_path / "cifar10/.ccb_cache").iterdir()) == []
@@ -193,9 +193,9 @@ def test_a_chapter_is_executed_with_nothing_trained_before(tmp_path, monkeypatch
         "kernelspec: {display_name: Python 3, language: python, name: python3}\n---\n\n```{code-cell}\n"
         "import os, pathlib\npathlib.Path('seen').write_text(os.environ['CCB_MODELS'])\n```\n"
     )
-    (row,) = bench_parts.measure_chapter(chapter, tmp_path / "models")
+    (row,) = parts.measure_chapter(chapter, tmp_path / "models")
     assert (tmp_path / "seen").read_text() == str(tmp_path / "models")
-    assert bench_parts.os.environ["CCB_MODELS"] == "as before"
+    assert parts.os.environ["CCB_MODELS"] == "as before"
     assert row["median"] > 0
 
 
@@ -212,18 +212,18 @@ def test_a_target_is_reached_on_the_right_side_of_its_limit():
 
 
 def test_what_a_gpu_must_show_stays_unmeasured_on_a_cpu(monkeypatch):
-    monkeypatch.setattr(bench_targets, "_on_cpu", lambda steps, repeats: (1.5, {"ccb": 1.5}))
+    monkeypatch.setattr(targets, "_on_cpu", lambda steps, repeats: (1.5, {"ccb": 1.5}))
     said = []
-    targets = measure_targets("cpu", quick=True, say=said.append)
-    assert said == targets
-    assert [t.reached for t in targets] == [None] * 5 + [True]
-    assert [t.name for t in targets] == [t.name for _, t in promised()]
+    found = measure_targets("cpu", quick=True, say=said.append)
+    assert said == found
+    assert [t.reached for t in found] == [None] * 5 + [True]
+    assert [t.name for t in found] == [t.name for _, t in promised()]
 
 
 def test_table_1_in_minutes_is_steps_and_scores_times_what_they_cost(monkeypatch):
-    monkeypatch.setattr(bench_targets, "measure_steps", lambda cells, **_: [{"median": 0.5}])
-    monkeypatch.setattr(bench_targets, "measure_scores", lambda cell, **_: [{}, {"median": 172_500.0}])
-    total, minutes = bench_targets._table_1("cuda", 1, 1, 1)
+    monkeypatch.setattr(targets, "measure_steps", lambda cells, **_: [{"median": 0.5}])
+    monkeypatch.setattr(targets, "measure_scores", lambda cell, **_: [{}, {"median": 172_500.0}])
+    total, minutes = targets._table_1("cuda", 1, 1, 1)
     # 10 classes × 50 epochs × ⌊42,750 / 64⌋ steps × 0.5 ms, and 10 × (15,000 + 2,250) images at 172,500 a second.
     assert minutes["ccb"] == pytest.approx((500 * 667 * 0.0005 + 1.0) / 60, abs=0.01)
     assert minutes["egbad"] == pytest.approx((500 * 1335 * 0.0005 + 1.0) / 60, abs=0.01)
@@ -234,12 +234,12 @@ def test_table_1_in_minutes_is_steps_and_scores_times_what_they_cost(monkeypatch
 def test_cpu_target_is_the_worst_cell(monkeypatch):
     ratios = iter([1.2, 1.1, *[1.3] * 13])
 
-    def measure(cells, **_):
+    def measured(cells, **_):
         rows = [{**cell.__dict__, "path": path} for cell in cells for path in ("eager", "fast")]
         return [row if row["path"] == "eager" else {**row, "ratio": next(ratios)} for row in rows]
 
-    monkeypatch.setattr(bench_targets, "measure_steps", measure)
-    worst, cells = bench_targets._on_cpu(1, 1)
+    monkeypatch.setattr(targets, "measure_steps", measured)
+    worst, cells = targets._on_cpu(1, 1)
     assert worst == 1.1
     assert len(cells) == 15
 
@@ -290,7 +290,7 @@ def test_the_command_prints_the_machine_and_writes_what_it_measured(tmp_path):
 
 def test_the_command_takes_axes_for_ccb(tmp_path, monkeypatch):
     groups = {}
-    monkeypatch.setattr(bench, "measure_steps", lambda cells, group, **_: groups.update({group: cells}) or [])
+    monkeypatch.setattr(measure, "measure_steps", lambda cells, group, **_: groups.update({group: cells}) or [])
     words = ("--method", "ccb", "--image-size", 64, "--chain", "1,1,1,1", "--batch", 2, "--at-once", 3, "--width", 2)
     assert ccb("--device", "cpu", "--what", "step", *words).exit_code == 0
     own = Cell(width=2)
@@ -318,10 +318,8 @@ def test_missing_images_are_said_and_no_error(tmp_path, monkeypatch):
 
 
 def test_targets_and_profile_by_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench_targets, "_on_cpu", lambda steps, repeats: (0.9, {"ccb": 0.9}))
-    monkeypatch.setattr(
-        bench_parts, "profile", lambda cell, **_: [{"name": "k", "calls": 2.0, "ms": 1.0, "share": 1.0}]
-    )
+    monkeypatch.setattr(targets, "_on_cpu", lambda steps, repeats: (0.9, {"ccb": 0.9}))
+    monkeypatch.setattr(parts, "profile", lambda cell, **_: [{"name": "k", "calls": 2.0, "ms": 1.0, "share": 1.0}])
     out = tmp_path / "bench-t.json"
     result = ccb("--device", "cpu", "--targets", "--profile", "--out", out)
     assert result.exit_code == 0, result.output
@@ -337,4 +335,4 @@ def test_on_a_gpu_memory_is_measured_and_kernels_are_named():
     _, fast = measure_steps([Cell(width=8)], device="cuda", steps=3, repeats=2)
     assert fast["memory"] > 0
     assert fast["clock"] == "wall time"
-    assert bench_parts.profile(Cell(width=8), device="cuda", steps=3)[0]["ms"] > 0
+    assert parts.profile(Cell(width=8), device="cuda", steps=3)[0]["ms"] > 0

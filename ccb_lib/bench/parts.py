@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from ccb_lib.bench import Cell, Row, Trainer, spread
+from ccb_lib.bench.measure import Cell, Row, Trainer, spread
 from ccb_lib.half import HalfWeights
 
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ccb_lib.paper import common_prevalence, possible_prevalence, rates
-from ccb_lib.plot_style import GREY, MARKERS, METHOD_COLOURS, colours, panels, spoken, styled
+from ccb_lib.plots.style import GREY, MARKERS, METHOD_COLOURS, colours, panels, spoken, styled
 
 
 @styled

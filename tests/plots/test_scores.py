@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from ccb_lib.score_plots import auc_per_epoch, roc_bundle, score_histogram
+from ccb_lib.plots.scores import auc_per_epoch, roc_bundle, score_histogram
 
 LABELS = [0, 0, 1, 1]
 

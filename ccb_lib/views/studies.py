@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from ccb_lib.paired import Difference, Pair, holm, paired_differences, verdict
-from ccb_lib.plot_style import spoken
+from ccb_lib.plots.style import spoken
 from ccb_lib.protocols import CLEAN
 from ccb_lib.results import load_results, read_results, scores_of
 from ccb_lib.runs import TRIVIAL_METHODS

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ccb_lib.bench_files import stored
-from ccb_lib.plot_style import GREY, MARKERS, NOT_RUN, PALETTE, panels, styled
+from ccb_lib.bench.files import stored
+from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, PALETTE, panels, styled
 from ccb_lib.runs import PAPER_METHODS, results_folder
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def threads(frame: pd.DataFrame) -> "pd.DataFrame | str":
 
 def targets(folder: str | Path | None = None) -> pd.DataFrame:
     """What the fast path was meant to reach, what was measured, and where; unmeasured where it was not run."""
-    from ccb_lib.bench_targets import promised
+    from ccb_lib.bench.targets import promised
 
     rows = {
         (kind, target.name): {

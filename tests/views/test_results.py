@@ -10,7 +10,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ccb_lib import CLEAN
-from ccb_lib.result_views import (
+from ccb_lib.results import PAPER, at_settings, compare, load_results, read_results, scores_of
+from ccb_lib.scores import anomaly_score
+from ccb_lib.store import Store
+from ccb_lib.views.results import (
     described,
     in_short,
     long_form,
@@ -22,11 +25,8 @@ from ccb_lib.result_views import (
     side_by_side,
     with_intervals,
 )
-from ccb_lib.results import PAPER, at_settings, compare, load_results, read_results, scores_of
-from ccb_lib.scores import anomaly_score
-from ccb_lib.store import Store
 
-RESULTS = Path(__file__).parents[1] / "data" / "results"
+RESULTS = Path(__file__).parents[2] / "data" / "results"
 
 
 def test_missing_cells_are_named_and_printed_ones_are_the_papers():

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from ccb_lib.paper import printed
-from ccb_lib.plot_style import METHOD_COLOURS, SOURCE_COLOURS, colours
-from ccb_lib.table_plots import chain_lines, grouped_bars
+from ccb_lib.plots.style import METHOD_COLOURS, SOURCE_COLOURS, colours
+from ccb_lib.plots.tables import chain_lines, grouped_bars
 
 METHODS = ["AnoGAN", "EGBAD", "GANomaly", "SkipGANomaly", "CCB"]
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ccb_lib.plot_style import GREY, MARKERS, NOT_RUN, check_range, colours, panels, spoken, styled
+from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, check_range, colours, panels, spoken, styled
 
 SOURCES = ("printed", "released", "clean")
 Cell = tuple[float, float, float]  # value, low, high

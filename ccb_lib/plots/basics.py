@@ -10,7 +10,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from ccb_lib.images import as_images
 from ccb_lib.networks import LEVELS, Generator, count_parameters
-from ccb_lib.plot_style import CLASS_COLOURS, GREY, PALETTE, STYLE
+from ccb_lib.plots.style import CLASS_COLOURS, GREY, PALETTE, STYLE
 
 _TEAL = PALETTE[2]
 NORMAL, ABNORMAL, NEUTRAL = CLASS_COLOURS["normal"], CLASS_COLOURS["abnormal"], GREY

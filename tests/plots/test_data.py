@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ccb_lib.data_plots import pixel_centres, slice_regions, slice_windows, verdict_grid
 from ccb_lib.datasets.ild_example import box
 from ccb_lib.datasets.ild_rois import draw
 from ccb_lib.datasets.patches import Patch
+from ccb_lib.plots.data import pixel_centres, slice_regions, slice_windows, verdict_grid
 
 
 def test_windows_show_the_same_slice_in_other_greys(legible):

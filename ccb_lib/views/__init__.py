@@ -1,0 +1,1 @@
+"""What readers see of stored files: tables with gaps named, sentences that are computed, explorers."""
