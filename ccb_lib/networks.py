@@ -110,6 +110,8 @@ class Generator(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        # One stream of random numbers for each part: generators that differ in the skips alone start alike elsewhere.
+        streams = [torch.Generator().manual_seed(int(s)) for s in torch.randint(2**62, (3,), device="cpu")]
         widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
         self.encoder = nn.ModuleList([down_block(channels, widths[0], batch_norm=False)])
         self.encoder.extend(down_block(a, b) for a, b in pairwise(widths[:4]))
@@ -138,11 +140,12 @@ class Generator(nn.Module):
                 nn.Tanh(),
             )
         )
-        initialise(self)
+        for part, stream in zip((self.encoder, self.decoder, self.skips), streams, strict=True):
+            initialise(part, stream)
         if chain_init == "he":
             for module in self.skips.modules():
                 if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=streams[2])
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """(B, C, H, W) in [-1, 1] → the five encoder maps, shallow to deep; the last is the bottleneck."""
@@ -194,13 +197,18 @@ class Discriminator(nn.Module):
         return self.logit(z).flatten(), z
 
 
-def initialise(network: nn.Module) -> None:
-    """DCGAN's start: convolutions from N(0, 0.02), batch norms from N(1, 0.02), biases 0."""
+def initialise(network: nn.Module, stream: torch.Generator | None = None) -> None:
+    """DCGAN's start: convolutions from N(0, 0.02), batch norms from N(1, 0.02), biases 0.
+
+    Args:
+        network: Whose weights are drawn in place.
+        stream: Where the numbers come from; torch's own by default.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(module.weight, 0.0, 0.02)
+            nn.init.normal_(module.weight, 0.0, 0.02, generator=stream)
         elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.normal_(module.weight, 1.0, 0.02, generator=stream)
         else:
             continue
         if module.bias is not None:

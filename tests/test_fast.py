@@ -353,7 +353,9 @@ def test_a_run_may_go_on_by_the_other_path(first, noise, tmp_path):
     mixed = small("ccb", epochs=2, fast=not first).fit(noise[:32], progress=False, resume=path)
     alone = small("ccb", epochs=2, fast=first).fit(noise[:32], progress=False)
     assert len(mixed.history_) == 2
-    assert mixed.history_[1]["total"] == pytest.approx(alone.history_[1]["total"], rel=1e-3)
+    # Rounding grows from step to step; a lost optimiser state or epoch would show as some 10 %.
+    assert mixed.history_[1]["total"] == pytest.approx(alone.history_[1]["total"], rel=5e-3)
+    assert mixed.history_[1]["total"] != pytest.approx(alone.history_[0]["total"], rel=5e-2)
 
 
 def test_fast_and_plain_detectors_share_files(noise, tmp_path):

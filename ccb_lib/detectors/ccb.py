@@ -36,8 +36,9 @@ class CCB(AdversarialDetector):
         latent: Length of z.
         generator_width: Channels of G's first convolution where they differ from ``width``; to give a plain skip as
             many parameters as chains have, without touching D.
-        log_skips: Put into ``history_`` how large the signal is that each skip delivers, and its gradient:
-            ``skip 1`` … ``skip 4`` from shallow to deep, ``skip 1 gradient`` …, root mean squares over a batch.
+        log_skips: Put into ``history_`` what each skip delivers, ``skip 1`` … ``skip 4`` from shallow to deep, as root
+            mean squares over a batch; ``skip 1 spread`` …, the same about the batch's mean, which is what a skip tells
+            of *this* image (a chain whose biases alone speak has none); and ``skip 1 gradient`` ….
     """
 
     method: ClassVar[str] = "ccb"
@@ -74,6 +75,8 @@ class CCB(AdversarialDetector):
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
         """Make G and D of Fig. 1 with fresh weights."""
+        # D first: its start must not depend on how many numbers G's skips draw.
+        discriminator = Discriminator(channels, image_size, self.width, self.latent)
         generator = Generator(
             channels,
             self.generator_width or self.width,
@@ -83,17 +86,12 @@ class CCB(AdversarialDetector):
             chain_residual=self.chain_residual,
             dropout=self.dropout,
         )
-        return {
-            "generator": generator,
-            "discriminator": Discriminator(channels, image_size, self.width, self.latent),
-        }
+        return {"generator": generator, "discriminator": discriminator}
 
     def training_step(self, x: Tensor) -> Losses:
         """D learns by Eq. 4 on x and a detached x̂; then G by Eq. 7. The latent loss reaches G alone."""
         discriminator = self.networks_["discriminator"]
-        watched: list[Tensor] = []
-        with watching_skips(self.networks_["generator"], watched) if self.log_skips else nullcontext():
-            x_hat = self.networks_["generator"](x)
+        x_hat, delivered = self._rebuild_watched(x)
 
         real_logits, _ = discriminator(x)
         fake_logits, _ = discriminator(x_hat.detach())
@@ -107,7 +105,23 @@ class CCB(AdversarialDetector):
             fake_logits, z_hat = discriminator(x_hat)
             losses = self._generator_losses(x, x_hat, z, fake_logits, z_hat)
             self._step("generator", losses["total"])
-        seen = {"discriminator": d_loss, **losses, **_skip_sizes(watched, self.chain)}
+        return self._seen(d_loss, losses, delivered)
+
+    def _rebuild_watched(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Make x̂, and with ``log_skips`` collect what the skips deliver, deep to shallow as G calls them."""
+        delivered: list[Tensor] = []
+        with watching_skips(self.networks_["generator"], delivered) if self.log_skips else nullcontext():
+            return self.networks_["generator"](x), delivered
+
+    def _seen(self, d_loss: Tensor, losses: Losses, delivered: list[Tensor]) -> Losses:
+        """What a step tells: its losses, and the sizes of what skips delivered and of the gradients that came back."""
+        levels = [level for level in range(LEVELS, 0, -1) if self.chain[level - 1] is not None]
+        seen = {"discriminator": d_loss, **losses}
+        for level, signal in sorted(zip(levels, delivered, strict=False), key=lambda pair: pair[0]):
+            about_mean = signal.detach() - signal.detach().mean(0)
+            seen |= {f"skip {level}": rms(signal), f"skip {level} spread": rms(about_mean)}
+            if signal.grad is not None:
+                seen[f"skip {level} gradient"] = rms(signal.grad)
         return {name: value.detach() for name, value in seen.items()}
 
     def _generator_losses(self, x: Tensor, x_hat: Tensor, z: Tensor, fake_logits: Tensor, z_hat: Tensor) -> Losses:
@@ -129,11 +143,3 @@ class CCB(AdversarialDetector):
         _, z = self.networks_["discriminator"](x)
         _, z_hat = self.networks_["discriminator"](x_hat)
         return distance(x, x_hat, self.image_distance), distance(z, z_hat, self.latent_distance)
-
-
-def _skip_sizes(delivered: list[Tensor], chain: tuple[int | None, ...]) -> Losses:
-    """Root mean squares of what skips delivered, deep to shallow as G calls them, and of the gradients that came."""
-    levels = [level for level in range(LEVELS, 0, -1) if chain[level - 1] is not None]
-    maps = sorted(zip(levels, delivered, strict=False), key=lambda pair: pair[0])
-    sizes = {f"skip {level}": rms(signal) for level, signal in maps}
-    return sizes | {f"skip {level} gradient": rms(signal.grad) for level, signal in maps if signal.grad is not None}

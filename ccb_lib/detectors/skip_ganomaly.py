@@ -39,7 +39,7 @@ class SkipGANomaly(CCB):
     def training_step(self, x: Tensor) -> Losses:
         """G learns by Eq. 7; then D by Eq. 4 and by the distance of z and ẑ, which it makes small as well."""
         discriminator = self.networks_["discriminator"]
-        x_hat = self.networks_["generator"](x)
+        x_hat, delivered = self._rebuild_watched(x)
         real_logits, z = discriminator(x)
         with counted_twice(discriminator):  # D does not change before both losses have seen x̂ through it
             fake_logits, z_hat = discriminator(x_hat)
@@ -49,4 +49,4 @@ class SkipGANomaly(CCB):
         d_loss = discriminator_loss(real_logits, fake_logits) + latent_loss(z, z_hat)
         self._step("discriminator", d_loss)
         renew_where(d_loss < self.renew_below, discriminator)
-        return {"discriminator": d_loss.detach(), **{name: loss.detach() for name, loss in losses.items()}}
+        return self._seen(d_loss, losses, delivered)

@@ -11,6 +11,7 @@ from ccb_lib import CCB, load_detector
 from ccb_lib.detectors import NotReady
 from ccb_lib.files import digest
 from ccb_lib.images import to_unit
+from ccb_lib.training import seeded
 
 SMALL = {"width": 4, "batch_size": 16, "device": "cpu"}
 
@@ -318,8 +319,9 @@ def test_logging_skips_changes_no_weight_and_tells_their_size(digits):
     logged, plain = (CCB(epochs=1, **SMALL, log_skips=log).fit(images, progress=False) for log in (True, False))
     assert np.array_equal(logged.decision_function(images), plain.decision_function(images))
     more = logged.history_[0].keys() - plain.history_[0].keys()
-    assert more == {f"skip {k}{what}" for k in range(1, 5) for what in ("", " gradient")}
+    assert more == {f"skip {k}{what}" for k in range(1, 5) for what in ("", " spread", " gradient")}
     assert all(logged.history_[0][name] > 0 for name in more)
+    assert all(logged.history_[0][f"skip {k} spread"] < logged.history_[0][f"skip {k}"] for k in range(1, 5))
     with pytest.raises(ValueError, match="log_skips"):
         CCB(log_skips=True, fast="compiled")
 
@@ -332,3 +334,30 @@ def test_a_wider_generator_leaves_the_discriminator_as_it_is(digits):
     shapes = [[p.shape for p in d.networks_["discriminator"].parameters()] for d in (wide, plain)]
     assert shapes[0] == shapes[1]
     assert [d.networks_["generator"].encoder[0][0].out_channels for d in (wide, plain)] == [6, 4]
+
+
+def test_arms_that_differ_in_the_skips_start_alike_elsewhere():
+    def built(**settings):
+        with seeded(3, torch.device("cpu")):
+            return CCB(width=4, **settings).build(32, 3)
+
+    own = built()
+    for settings in (
+        {"chain": (0, 0, 0, 0)},
+        {"chain_residual": True},
+        {"chain_init": "dcgan"},
+        {"chain": (8, 0, 1, 2)},
+    ):
+        other = built(**settings)
+        for part in ("encoder", "decoder"):
+            assert equal_weights(getattr(own["generator"], part), getattr(other["generator"], part))
+        assert equal_weights(own["discriminator"], other["discriminator"])
+    without, wide = built(chain=(None,) * 4), built(generator_width=5)
+    assert equal_weights(own["generator"].encoder, without["generator"].encoder)
+    assert equal_weights(own["discriminator"], wide["discriminator"])
+    with seeded(4, torch.device("cpu")):
+        assert not equal_weights(own["generator"].encoder, CCB(width=4).build(32, 3)["generator"].encoder)
+
+
+def equal_weights(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
