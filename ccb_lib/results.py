@@ -35,8 +35,8 @@ PRINTED_NAMES = {
     "ccb": "CCB",
 }
 FALSE_ALARMS = 0.05
-_OF_NETWORKS = ("epochs", "width", "similarity", "chain_init")
-CHOICES = ("epochs", "limit", "width", "similarity", "chain_init", "image_size", "normal")
+_OF_NETWORKS = ("epochs", "width", "similarity", "chain_init", "other")
+CHOICES = ("epochs", "limit", "width", "similarity", "chain_init", "image_size", "normal", "other")
 PAPER = {"epochs": 50} | dict.fromkeys(CHOICES[1:])
 """What a run must have had to stand in a table's main cells: the paper's epochs, and every other choice its default."""
 
@@ -60,7 +60,7 @@ def load_results(
         One row a run, class, protocol and α: ``dataset``, ``method``, ``chain``, ``abnormal``, ``seed``, ``protocol``,
         ``imposed``, ``alpha``, ``auc``, ``average_precision`` at the set's own prevalence, ``accuracy`` and ``f1``
         weighted to as many normals as abnormal images (the arithmetic of Tables 2–7 says that the paper tested so),
-        ``threshold``, ``epoch``, the settings, and ``key``.
+        ``threshold``, ``epoch``, the settings that tables are laid out by, ``other`` settings in words, and ``key``.
 
     Raises:
         ValueError: No such table, or a broken file.
@@ -156,11 +156,16 @@ def _row(
         "f1": at_half.f1,
         "threshold": threshold,
         "epoch": scored.epoch,
-        **{name: settings.get(name) for name in CHOICES},
+        **{name: settings.pop(name, None) for name in CHOICES[:-1]},
+        "other": _in_words({k: v for k, v in settings.items() if k not in ("chain", "seed", "log_skips")}),
         "device": facts["device"],
         "seconds": facts["seconds"],
         "key": facts["key"],
     }
+
+
+def _in_words(settings: Mapping[str, Any]) -> str | None:
+    return ", ".join(f"{name} {value}" for name, value in sorted(settings.items())) or None
 
 
 def at_settings(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
@@ -202,8 +207,9 @@ def table(
         What was not run is NaN.
     """
     frame = load_results(number, protocols=(protocol,), alphas=(alpha,), folder=folder)
-    frame = at_settings(frame, settings)
     row = "chain" if number >= 6 else "method"
+    # One training serves several classes, so a class run by itself and with others is the same run twice.
+    frame = at_settings(frame, settings).drop_duplicates([row, "abnormal", "seed"])
     paper = printed(number)
     rows = list(paper.index) if number >= 6 else [*PAPER_METHODS, *TRIVIAL_METHODS]
     columns = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]

@@ -1,6 +1,7 @@
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from ccb_lib.cli import main
 from ccb_lib.experiments import execute, limited, run_missing
 from ccb_lib.protocols import CLEAN, RELEASED, WALK
-from ccb_lib.results import at_settings, compare, load_results, placebo, table
+from ccb_lib.results import CHOICES, PAPER, at_settings, compare, load_results, placebo, read_results, table
 from ccb_lib.runs import AUDIT, CHAINS, Run, feeding, grid, store_path
 from ccb_lib.store import Store
 from ccb_lib.views.results import explorer_cells
@@ -41,7 +42,7 @@ def test_grids_count_what_the_paper_prints():
     ablation = grid(6, seeds=3)
     assert len(ablation) == 2 * 3 * 5
     assert {run.settings["chain"] for run in ablation} == set(CHAINS)
-    assert len({run.key for table in range(1, 8) for run in grid(table, seeds=2)}) == 140 + 14 + 14 + 20
+    assert len({run.key for table in range(1, 8) for run in grid(table, seeds=2)}) == 140 + 18 + 18 + 20
     assert {run.options.get("seed") for run in grid(4, seeds=2, methods=["ccb"])} == {0, 1}
 
 
@@ -69,6 +70,27 @@ def test_a_default_said_aloud_makes_the_same_run():
     skip, egbad = (grid(4, methods=[m], similarity="l2", width=64)[0].settings for m in ("skip-ganomaly", "egbad"))
     assert skip == {"epochs": 50, "similarity": "l2"}
     assert egbad == {"epochs": 50, "width": 64}
+
+
+def test_the_order_of_normal_classes_makes_no_other_run():
+    keys = [grid(4, normal=normal)[0].key for normal in (None, "nv+bkl+mel", "mel+nv+bkl")]
+    assert len(set(keys)) == 1
+
+
+def test_a_class_run_alone_and_with_others_is_one_seed(tmp_path):
+    store = Store(store_path(4, tmp_path))
+    for result in read_results(4).values():
+        if result.manifest["method"] == "pca" and result.manifest["options"] == {"seed": 0}:
+            store.add(result, replace(result, manifest={**result.manifest, "abnormal": ["vasc"], "key": "0" * 16}))
+    assert len(store.results) == 2
+    assert table(4, folder=tmp_path).loc["pca", ("vasc", "seeds")] == 1
+
+
+def test_runs_with_other_settings_stay_out_of_the_main_cells():
+    frame = pd.DataFrame({"method": ["ccb"] * 2, **{name: [None] * 2 for name in CHOICES}})
+    frame["epochs"], frame["other"] = 50, [None, "dropout 0.0"]
+    assert at_settings(frame, PAPER).index.tolist() == [0]
+    assert at_settings(frame, {**PAPER, "other": "dropout 0.0"}).index.tolist() == [1]
 
 
 def test_settings_find_a_default_said_aloud():

@@ -349,13 +349,19 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does_on_either_path(method, fa
 @pytest.mark.parametrize("first", [True, False])
 def test_a_run_may_go_on_by_the_other_path(first, noise, tmp_path):
     path = tmp_path / "run.safetensors"
-    small("ccb", epochs=1, fast=first).fit(noise[:32], progress=False, resume=path)
-    mixed = small("ccb", epochs=2, fast=not first).fit(noise[:32], progress=False, resume=path)
-    alone = small("ccb", epochs=2, fast=first).fit(noise[:32], progress=False)
+    settings = {"dropout": 0.0}  # its masks follow the order of memory, which differs
+    small("ccb", epochs=1, fast=first, **settings).fit(noise[:32], progress=False, resume=path)
+    mixed = small("ccb", epochs=2, fast=not first, **settings).fit(noise[:32], progress=False, resume=path)
+    alone = small("ccb", epochs=2, fast=first, **settings).fit(noise[:32], progress=False)
+    once = small("ccb", epochs=1, fast=first, **settings).fit(noise[:32], progress=False)
     assert len(mixed.history_) == 2
-    # Rounding grows from step to step; a lost optimiser state or epoch would show as some 10 %.
-    assert mixed.history_[1]["total"] == pytest.approx(alone.history_[1]["total"], rel=5e-3)
-    assert mixed.history_[1]["total"] != pytest.approx(alone.history_[0]["total"], rel=5e-2)
+    apart, travelled = (distance_of_weights(a, alone) for a in (mixed, once))
+    assert apart < 0.1 * travelled
+
+
+def distance_of_weights(a, b):
+    pairs = zip(a.networks_["generator"].parameters(), b.networks_["generator"].parameters(), strict=True)
+    return sum((x - y).square().sum() for x, y in pairs).sqrt().item()
 
 
 def test_fast_and_plain_detectors_share_files(noise, tmp_path):

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -9,10 +12,11 @@ from ccb_lib.experiments import run_missing
 from ccb_lib.networks import Generator, count_parameters
 from ccb_lib.plots.studies import difference_forest, signal_lines
 from ccb_lib.results import read_results, scores_of
-from ccb_lib.runs import grid, store_path
-from ccb_lib.scores import anomaly_score
-from ccb_lib.store import Store
+from ccb_lib.runs import Run, feeding, grid, store_path
+from ccb_lib.scores import ScoreTerms, anomaly_score
+from ccb_lib.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.studies import STUDIES, arm_of, arms, runs_of, wide_as_chains
+from ccb_lib.views.chains import chain_summary, skip_signal
 from ccb_lib.views.studies import (
     Setting,
     arm_table,
@@ -20,7 +24,6 @@ from ccb_lib.views.studies import (
     planned,
     primary,
     settings_run,
-    skip_signal,
     study_frame,
 )
 
@@ -33,6 +36,11 @@ def test_arms_differ_from_ccb_in_one_thing_each():
     assert all(len(own) == 1 for name, own in arms("ablation").items() if name != "ccb")
     with pytest.raises(ValueError, match="there are skips, ablation, lung-ct-98"):
         arms("skip")
+
+
+def test_where_no_width_fits_there_is_no_wide_arm():
+    assert wide_as_chains(4) is None
+    assert "wide identity" not in arms("skips", 4)
 
 
 @pytest.mark.parametrize("width", [8, 16, 64])
@@ -121,6 +129,25 @@ class TestViews:
         assert "ccb study skips --run --data ham10000 --device cuda" in text
         assert [str(s) for s in planned("skips")] == ["CIFAR-10, 15 epochs, width 64", "HAM10000, 50 epochs, width 64"]
 
+    def test_a_verdict_waits_for_every_class_and_seed(self, folder, tmp_path):
+        """Runs of the planned epochs and width, but one class and seed: the figure named beforehand is not there yet."""
+        part = Store(store_path("skips", tmp_path))
+        for result in read_results("skips", folder).values():
+            facts = result.manifest
+            if arm_of("skips", facts):
+                settings = {k: v for k, v in facts["settings"].items() if k != "width"} | {"epochs": 15}
+                part.add(replace(result, manifest={**facts, "settings": settings, "limit": None}))
+        assert settings_run("skips", tmp_path) == [Setting("cifar10", 15)]
+        assert primary(tmp_path).data.count("not run") == 2
+
+    def test_arms_trained_in_different_ways_are_not_paired(self, folder, tmp_path):
+        mixed = Store(store_path("skips", tmp_path))
+        for result in read_results("skips", folder).values():
+            on = "NVIDIA X" if arm_of("skips", result.manifest) == "ccb" else "CPU, 1 threads"
+            mixed.add(replace(result, manifest={**result.manifest, "device": on}))
+        with pytest.raises(ValueError, match=r"trained in different ways \(GPU, fast, CPU, fast\)"):
+            differences("skips", self.here, folder=tmp_path)
+
     def test_the_command(self, folder, made_cifar):
         shown = CliRunner().invoke(main, ["study", "skips", "--results", str(folder)])
         assert shown.exit_code == 0, shown.output
@@ -132,18 +159,38 @@ class TestViews:
         assert "no arm ['longest']; it has ccb, identity" in wrong.output
 
 
-def test_the_signal_is_read_from_the_history(tmp_path, digits):
-    from ccb_lib.runs import Run
-
-    settings = {"epochs": 2, "width": 2, "batch_size": 16, "chain": (4, 0, 2, 1), "log_skips": True}
-    run = Run(dataset="digits", method="ccb", abnormal=("8",), limit=48, settings=settings)
-    assert not run_missing([run], Store(store_path(6, tmp_path)), device="cpu", progress=False)
+def test_the_signal_is_read_from_the_history(tmp_path):
+    """Stored runs of three chains: one alive, one whose biases alone speak, one silent; other data and sizes apart."""
+    store = Store(store_path(6, tmp_path))
+    for chain, signal, spread in (((4, 3, 2, 1), 2.0, 1.0), ((8, 6, 4, 2), 3.0, 0.0), ((16, 12, 8, 4), 0.0, 0.0)):
+        store.add(chain_result(chain, signal, spread))
+    store.add(chain_result((4, 3, 2, 1), 9.0, 9.0, limit=5), chain_result((4, 3, 2, 1), 9.0, 9.0, dataset="ild"))
     frame = skip_signal(6, tmp_path)
-    assert len(frame) == 2 * 4
-    assert set(frame["chain"]) == {"4-0-2-1"}
-    assert (frame[["signal", "gradient"]] > 0).all(axis=None)
-    assert frame.groupby("skip")["signal"].first().nunique() == 4
+    assert set(frame["setting"]) == {"2 epochs", "2 epochs, at most 5 images of each part"}
+    frame = frame[frame["setting"] == "2 epochs"]
+    assert len(frame) == 3 * 2 * 4
+    assert frame.query("chain == '4-3-2-1' and skip == 2 and epoch == 2")["signal"].item() == 2.0
+    summary = chain_summary(frame, 6, tmp_path).loc["he"]
+    assert summary["least spread / signal"].tolist() == ["0.25", "0", "0"]
+    assert summary.loc["4-3-2-1", "at skip"] == 3
+    assert summary.loc["8-6-4-2", "AUC"] == "1.000"
     assert skip_signal(6, "/nowhere").empty
+
+
+def chain_result(chain, signal, spread, limit=None, dataset="ham10000"):
+    line = {f"skip {k}": signal for k in range(1, 5)} | {
+        f"skip {k} spread": spread / (2 if k == 3 else 1) for k in range(1, 5)
+    }
+    line |= {f"skip {k} gradient": 1e-3 for k in range(1, 5)} | {"similarity": 0.1}
+    run = Run(dataset=dataset, method="ccb", abnormal=("df",), limit=limit,
+              settings={"epochs": 2, "chain": chain, "log_skips": True})  # fmt: skip
+    history = [{"epoch": 1, **line}, {"epoch": 2, **line}]
+    manifest = {**run.identity, "key": run.key, "history": history, "alpha": 0.9, "imposed": False, "device": "CPU",
+                "fast": True, "seconds": 1.0}  # fmt: skip
+    tests = TestSet(np.array([False, True]), *[np.array(["a", "b"])] * 3)
+    terms = ScoreTerms(*[np.array([0.0, 1.0], dtype=np.float32)] * 2)
+    name = scored_name("df", "natural", feeding(CLEAN))
+    return Result(manifest, {"df|natural": tests}, {name: Scored(terms, terms, 2)})
 
 
 def test_figures_of_differences_and_signals_are_legible(legible):
@@ -162,7 +209,7 @@ def test_figures_of_differences_and_signals_are_legible(legible):
                 "epochs": 2,
                 "epoch": 2,
                 "skip": skip,
-                "signal": 0.0 if start == "dcgan" and chain[0] == "3" else 10.0**-skip,
+                "spread": 0.0 if start == "dcgan" and chain[0] == "3" else 10.0**-skip,
             }
             for chain in ("4-3-2-1", "32-24-16-8")
             for start in ("he", "dcgan")

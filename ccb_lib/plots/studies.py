@@ -46,16 +46,16 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
 
 
 @styled
-def signal_lines(frame: pd.DataFrame, value: str = "signal") -> Figure:
-    """Draw what each skip delivered after the last epoch, by chain length.
+def signal_lines(frame: pd.DataFrame, value: str = "spread") -> Figure:
+    """Draw what each skip delivered in the last epoch, by chain length.
 
     Args:
-        frame: Of `ccb_lib.views.studies.skip_signal`, of one width and number of epochs.
-        value: ``"signal"`` or ``"gradient"``.
+        frame: Of `ccb_lib.views.chains.skip_signal`, of one setting.
+        value: ``"signal"``, ``"spread"`` or ``"gradient"``.
 
     Returns:
-        One panel for each start of the chains; a line a skip, on a logarithmic axis. What is exactly 0 has no place on
-        it, and is drawn as a cross at the foot.
+        One panel for each start of the chains; a line a skip, on a logarithmic axis. What is 0, or under a millionth of
+        the largest, has no place on it, and is drawn as a cross at the foot.
 
     Raises:
         ValueError: There is nothing to draw.
@@ -67,13 +67,14 @@ def signal_lines(frame: pd.DataFrame, value: str = "signal") -> Figure:
     chains = sorted(last["chain"].unique(), key=lambda chain: int(chain.split("-")[0]))
     figure, axes = panels(len(starts), height=2.2)
     colour = colours([f"skip {k}" for k in range(1, 5)])
-    foot = last.loc[last[value] > 0, value].min() / 3
+    least = 1e-6 * last[value].max()
+    foot = last.loc[last[value] > least, value].min() / 3
     for ax, start in zip(axes, starts, strict=True):
         for skip, part in last[last["chain_init"] == start].groupby("skip"):
             means = part.groupby("chain")[value].mean().reindex(chains)
             name, at = f"skip {skip}", range(len(chains))
-            ax.plot(at, means.where(means > 0), marker=MARKERS[skip - 1], color=colour[name], label=name)
-            dead = [k for k in at if means.iloc[k] == 0]
+            ax.plot(at, means.where(means > least), marker=MARKERS[skip - 1], color=colour[name], label=name)
+            dead = [k for k in at if means.iloc[k] <= least]
             ax.plot(dead, [foot] * len(dead), "x", color=colour[name])
         ax.set_yscale("log")
         ax.yaxis.set_minor_locator(NullLocator())

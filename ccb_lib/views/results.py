@@ -59,7 +59,7 @@ def _of_images(settings: Mapping[str, Any]) -> dict[str, Any]:
 def described(settings: Mapping[str, Any]) -> str:
     """Say settings in words: what differs from the paper's."""
     words = {"limit": "at most {} images of each part", "width": "width {}", "similarity": "Ls as {}",
-             "chain_init": "chains from {}", "image_size": "{} px", "normal": "normal: {}"}  # fmt: skip
+             "chain_init": "chains from {}", "image_size": "{} px", "normal": "normal: {}", "other": "{}"}  # fmt: skip
     parts = [f"{settings['epochs']:g} epochs"]
     for name, text in words.items():
         if settings.get(name) is not None:
@@ -144,7 +144,7 @@ def results_explorer(
         return note(number)
     from ccb_lib.widgets import ThresholdExplorer
 
-    return ThresholdExplorer.from_table(cells, axes=("Method", "Class"), **options)
+    return ThresholdExplorer.from_table(cells, axes=("Chain" if number >= 6 else "Method", "Class"), **options)
 
 
 def explorer_cells(
@@ -155,12 +155,14 @@ def explorer_cells(
     methods: Iterable[str] | None = None,
     folder: str | Path | None = None,
 ) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[str, float]]]:
-    """Gather scores, labels and named thresholds by (method, class), for `ThresholdExplorer.from_table`.
+    """Gather scores, labels and named thresholds for `ThresholdExplorer.from_table`.
 
-    The lowest seed of each cell is taken; cells that were not run are left out.
+    By (method, class), in Tables 6–7 by (chain, class). The lowest seed of each cell is taken; cells that were not
+    run are left out.
     """
     frame = at_settings(load_results(number, protocols=(protocol,), folder=folder), settings).sort_values("seed")
-    keys = frame.drop_duplicates(["method", "abnormal"])
+    row = "chain" if number >= 6 else "method"
+    keys = frame.drop_duplicates([row, "abnormal"])
     results = read_results(number, folder)
     cells = {}
     for line in keys.itertuples():
@@ -175,7 +177,8 @@ def explorer_cells(
         if scored.calibration is not None:
             phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
             thresholds = {"normal 95 %": phi, **thresholds}
-        cells[PRINTED_NAMES.get(line.method, line.method), line.abnormal] = (scores, tests.labels, thresholds)
+        name = f"{line.chain} blocks" if number >= 6 else PRINTED_NAMES.get(line.method, line.method)
+        cells[name, line.abnormal] = (scores, tests.labels, thresholds)
     return cells
 
 

@@ -1,5 +1,6 @@
 """How studies are shown: arms beside each other, differences with intervals, verdicts, and what was not run."""
 
+import math
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from ccb_lib.paired import Difference, Pair, holm, paired_differences, verdict
-from ccb_lib.plots.style import spoken
+from ccb_lib.plots.style import NOT_RUN, spoken
 from ccb_lib.protocols import CLEAN
-from ccb_lib.results import load_results, read_results, scores_of
-from ccb_lib.runs import TRIVIAL_METHODS
+from ccb_lib.results import at_settings, load_results, read_results, scores_of
+from ccb_lib.runs import default_of
 from ccb_lib.scores import anomaly_score
-from ccb_lib.studies import EPOCHS, MARGIN, SEEDS, arm_of, arms
+from ccb_lib.studies import EPOCHS, MARGIN, arm_of, arms, runs_of
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -38,7 +39,8 @@ class Setting(NamedTuple):
     limit: int | None = None
 
     def __str__(self) -> str:
-        words = [spoken(self.dataset), f"{self.epochs} epochs", f"width {self.width or 64}"]
+        own = "each method's own width" if self.dataset == _SLICES else f"width {default_of('ccb', 'width')}"
+        words = [spoken(self.dataset), f"{self.epochs} epochs", f"width {self.width}" if self.width else own]
         return ", ".join([*words, *([f"at most {self.limit} images of each part"] if self.limit else [])])
 
 
@@ -57,7 +59,9 @@ def settings_run(study: str, folder: str | Path | None = None) -> list[Setting]:
         for line in frame[frame["epochs"].notna()].itertuples()
     }
     first = [setting for setting in planned(study) if setting in found]
-    return first + sorted(found - set(first), key=str)
+    if found or frame.empty:
+        return first + sorted(found - set(first), key=str)
+    return planned(study)  # scores that know no epochs are of any setting
 
 
 def study_frame(study: str, folder: str | Path | None = None) -> pd.DataFrame:
@@ -71,12 +75,8 @@ def study_frame(study: str, folder: str | Path | None = None) -> pd.DataFrame:
 
 
 def _at(frame: pd.DataFrame, setting: Setting) -> pd.DataFrame:
-    keep = frame["dataset"] == setting.dataset
-    for name in ("epochs", "width", "limit"):
-        value = getattr(setting, name)
-        same = frame[name].isna() if value is None else frame[name] == value
-        keep &= same | (frame["method"].isin(TRIVIAL_METHODS) if name != "limit" else False)
-    return frame[keep]
+    settings = setting._asdict()
+    return at_settings(frame[frame["dataset"] == settings.pop("dataset")], settings)
 
 
 def arm_table(study: str, folder: str | Path | None = None) -> dict[Setting, pd.DataFrame]:
@@ -84,7 +84,7 @@ def arm_table(study: str, folder: str | Path | None = None) -> dict[Setting, pd.
 
     Returns:
         Rows are arms, columns classes, then their mean ``macro``: the AUC's mean over seeds ± their standard deviation,
-        as text; ``seeds`` says how many.
+        as text; ``seeds`` says how many of them have every class.
     """
     frame = study_frame(study, folder)
     return {setting: _laid_out(study, _at(frame, setting)) for setting in settings_run(study, folder)}
@@ -95,7 +95,7 @@ def _laid_out(study: str, frame: pd.DataFrame) -> pd.DataFrame:
     if len(wide.columns) > 1:
         wide["macro"] = wide.mean(axis=1, skipna=False)
     grouped = wide.groupby("arm")
-    mean, spread, seeds = grouped.mean(), grouped.std(), grouped.size()
+    mean, spread, seeds = grouped.mean(), grouped.std(), wide.notna().all(axis=1).groupby("arm").sum()
     shown = mean.map("{:.3f}".format) + spread.map(lambda s: "" if pd.isna(s) else f" ± {s:.3f}")
     shown = shown.where(mean.notna(), "not run").assign(seeds=seeds)
     return shown.reindex([arm for arm in arms(study, _width(frame)) if arm in shown.index]).rename_axis(columns=None)
@@ -125,8 +125,12 @@ def differences(
 
     Returns:
         One row an arm and ``abnormal`` (``"macro"``, then classes): ``difference`` in AUC, above 0 where the arm is
-        better, ``low``, ``high``, ``p``, ``holm`` (p corrected over the classes; the macro is not among them),
-        ``seeds``, and ``verdict`` against the margin, for a class by its corrected p as well.
+        better, ``low``, ``high``, ``p``, ``holm`` (p corrected over the arm's classes; the macro is not among
+        them), ``seeds``, and ``verdict`` against the margin; a class is better or worse only if its corrected p is
+        below .05 as well. With one seed there are no p and no verdict.
+
+    Raises:
+        ValueError: Arms were tested on different images, or trained on different kinds of device.
     """
     rows: list[dict[str, Any]] = []
     frame = _at(study_frame(study, folder), setting)
@@ -139,13 +143,15 @@ def differences(
             continue
         found = paired_differences(pairs, replicates=replicates)
         macro = found.pop("macro")
-        corrected = holm({name: difference.p for name, difference in found.items()})
+        corrected = holm({name: difference.p for name, difference in found.items() if not math.isnan(difference.p)})
         rows.append({"arm": arm, "abnormal": "macro", **_as_row(macro), "verdict": verdict(macro, MARGIN)})
         for name, difference in found.items():
             said = verdict(difference, MARGIN)
             if said in ("better", "worse") and corrected[name] >= 0.05:
                 said = "undecided"
-            rows.append({"arm": arm, "abnormal": name, **_as_row(difference), "holm": corrected[name], "verdict": said})
+            rows.append(
+                {"arm": arm, "abnormal": name, **_as_row(difference), "holm": corrected.get(name), "verdict": said}
+            )
     columns = ["arm", "abnormal", "difference", "low", "high", "p", "holm", "seeds", "verdict"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -162,11 +168,21 @@ def _pairs(frame: pd.DataFrame, results: Any, arm: str, reference: str) -> Itera
     classes, seeds = cells.unique("abnormal"), cells.unique("seed")
     whole = [seed for seed in seeds if all((seed, name) in cells for name in classes)]
     for seed, name in product(whole, classes):
-        (a, tests), (b, others) = (_scored(results[keys[which][seed, name]], name) for which in (arm, reference))
-        if tests.key != others.key:
-            raise ValueError(f"{arm} and {reference}, seed {seed}, {name}: tested on different images. Run them again.")
-        alone = results[keys[arm][seed, name]].manifest["dataset"] == "cifar10"
+        one, other = (results[keys[which][seed, name]] for which in (arm, reference))
+        (a, tests), (b, others) = _scored(one, name), _scored(other, name)
+        if tests.key != others.key or _way(one) != _way(other):
+            raise ValueError(
+                f"{arm} and {reference}, seed {seed}, {name}: tested on different images, or trained in different ways "
+                f"({_way(one)}, {_way(other)}). Run one of them again as the other was."
+            )
+        alone = one.manifest["dataset"] == "cifar10"
         yield Pair(seed, name, a, b, tests.labels, tests.ids if alone else tests.groups)
+
+
+def _way(result: Any) -> str:
+    """How a run was trained: what may move every number a little, and so must not differ between arms."""
+    on = "CPU" if result.manifest["device"].startswith("CPU") else "GPU"
+    return f"{on}, {'fast' if result.manifest['fast'] else 'plain'}"
 
 
 def _scored(result: Any, abnormal: str) -> Any:
@@ -175,86 +191,37 @@ def _scored(result: Any, abnormal: str) -> Any:
 
 
 def primary(folder: str | Path | None = None) -> "Markdown":
-    """Say what the two figures named beforehand say: CCB against plain skips, macro AUC under CLEAN."""
+    """Say what the two figures named beforehand say: CCB against plain skips, macro AUC under CLEAN.
+
+    A verdict is given when every class and every seed that was planned is there, and no sooner.
+    """
     from IPython.display import Markdown
 
     lines = []
     for setting in planned("skips"):
-        found = differences("skips", setting, folder=folder) if setting in settings_run("skips", folder) else None
-        row = None if found is None else found[(found["arm"] == "ccb") & (found["abnormal"] == "macro")]
-        if row is None or row.empty:
-            lines.append(
-                f"- **{setting}: not run.** `ccb study skips --run --data {setting.dataset} --device cuda --fast` "
-                f"trains {SEEDS['skips']} seeds of each arm."
-            )
+        frame = _at(study_frame("skips", folder), setting)
+        runs = {run.seed: set() for run in runs_of("skips", datasets=[setting.dataset])}
+        for run in runs_of("skips", datasets=[setting.dataset], chosen=["ccb", "identity"]):
+            runs[run.seed] |= {(arm_of("skips", run.identity), name) for name in run.abnormal}
+        there = {seed: set(zip(part["arm"], part["abnormal"], strict=True)) for seed, part in frame.groupby("seed")}
+        whole = [seed for seed, wanted in runs.items() if wanted <= there.get(seed, set())]
+        if len(whole) == len(runs):
+            found = differences("skips", setting, folder=folder)
+            row = found[(found["arm"] == "ccb") & (found["abnormal"] == "macro")].iloc[0]
+            lines.append(f"- **{setting}:** {in_words(row)}")
             continue
-        lines.append(f"- **{setting}:** {in_words(row.iloc[0])}")
+        lines.append(
+            f"- **{setting}: {f'{len(whole)} of {len(runs)} seeds, no verdict yet' if whole else NOT_RUN}.** "
+            f"`ccb study skips --run --data {setting.dataset} --device cuda --fast` trains what is missing."
+        )
     return Markdown("\n".join(lines))
 
 
 def in_words(row: Any) -> str:
     """Say one row of `differences` as a sentence."""
-    seeds = f"{row['seeds']} seed" + ("s" if row["seeds"] != 1 else "")
+    if row["seeds"] == 1:
+        return f"{row['arm']}: {row['difference']:+.3f} with one seed, which decides nothing."
     return (
         f"{row['arm']} is **{row['verdict']}**: {row['difference']:+.3f} (95 % interval {row['low']:+.3f} to "
-        f"{row['high']:+.3f}, {seeds})."
+        f"{row['high']:+.3f}, {row['seeds']} seeds)."
     )
-
-
-def skip_signal(number: int = 6, folder: str | Path | None = None) -> pd.DataFrame:
-    """Read how large the signal was that each skip delivered while chains of different length trained.
-
-    Args:
-        number: Table 6 or 7, which share their runs.
-        folder: Of the results.
-
-    Returns:
-        One row a run, epoch and skip: ``chain``, ``chain_init``, ``width``, ``epochs``, ``seed``, ``epoch``, ``skip``
-        (1 is the shallowest), ``signal`` and ``gradient`` (root mean squares), ``similarity`` (the training loss of
-        Eq. 5).
-    """
-    rows = []
-    for result in read_results(number, folder).values():
-        facts = result.manifest
-        settings = facts["settings"]
-        if "chain" not in settings:
-            continue
-        about = {"chain": "-".join(str(n) for n in settings["chain"]), "chain_init": settings.get("chain_init", "he"),
-                 "width": settings.get("width", 64), "epochs": settings["epochs"], "seed": facts["seed"]}  # fmt: skip
-        rows += [
-            {**about, "epoch": line["epoch"], "skip": skip, "signal": line[f"skip {skip}"],
-             "gradient": line[f"skip {skip} gradient"], "similarity": line["similarity"]}
-            for line in facts["history"] for skip in range(1, 5) if f"skip {skip}" in line
-        ]  # fmt: skip
-    columns = ["chain", "chain_init", "width", "epochs", "seed", "epoch", "skip", "signal", "gradient", "similarity"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def chain_summary(signals: pd.DataFrame, number: int = 6, folder: str | Path | None = None) -> pd.DataFrame:
-    """Lay beside each other what overfitting and a dead signal would show, one row a chain and start.
-
-    Args:
-        signals: Of `skip_signal`, of one width and number of epochs.
-        number: Table 6 or 7.
-        folder: Of the results.
-
-    Returns:
-        ``training loss`` (Eq. 5, last epoch), ``weakest skip`` and ``strongest skip`` (root mean squares, last epoch),
-        and ``AUC``, the mean over classes and seeds under CLEAN.
-    """
-    last = signals[signals["epoch"] == signals["epochs"]]
-    grouped = last.groupby(["chain_init", "chain"])
-    frame = load_results(number, protocols=(CLEAN,), folder=folder)
-    frame = frame.assign(width=frame["width"].fillna(64), chain_init=frame["chain_init"].fillna("he"))
-    same = frame["width"].isin(last["width"]) & frame["epochs"].isin(last["epochs"])
-    shown = pd.DataFrame(
-        {
-            "training loss": grouped["similarity"].mean().map("{:.4f}".format),
-            "weakest skip": grouped["signal"].min().map("{:.2g}".format),
-            "strongest skip": grouped["signal"].max().map("{:.2g}".format),
-            "AUC": frame[same].groupby(["chain_init", "chain"])["auc"].mean().map("{:.3f}".format),
-        }
-    )
-    chains = sorted(last["chain"].unique(), key=lambda chain: int(chain.split("-")[0]))
-    order = [(start, chain) for start in ("he", "dcgan") for chain in chains if (start, chain) in shown.index]
-    return shown.reindex(order).rename_axis(["chains from", "blocks"])
