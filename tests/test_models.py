@@ -28,7 +28,7 @@ def test_there_is_one_of_digits_and_one_of_skin():
 
 def test_digits_are_told_from_an_eight_better_than_by_chance(digits):
     detector = load_detector(MODELS / "digits-8-ccb.safetensors", device="cpu")
-    assert roc_auc_score(digits.test_labels, detector.decision_function(digits.test)) > 0.7
+    assert roc_auc_score(digits.test_labels, detector.decision_function(digits.test)) > 0.6
     false_alarms = (detector.decision_function(digits.test[~digits.test_labels]) > detector.threshold_).mean()
     assert false_alarms < 0.15  # 5 % of the calibration images, on other images
 
