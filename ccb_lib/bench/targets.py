@@ -16,7 +16,6 @@ from ccb_lib.training import choose_device
 
 PUBLIC_CODE_MS = 19.5  # a step of the public Skip-GANomaly code on one H100, measured before this code was written
 TABLE_1 = {"classes": 10, "epochs": 50, "train": 42_750, "calibration": 2_250, "test": 15_000}
-_BATCHES = {"egbad": 32}  # the others take 64
 
 
 @dataclass
@@ -64,7 +63,7 @@ def promised() -> list[tuple[str, Target]]:
     return [
         ("cuda", Target("CCB, 32 px, batch 64: a step with ten detectors in flight", 0.5, "ms")),
         ("cuda", Target("CCB, 32 px, batch 64: a step with one detector", 1.5, "ms")),
-        ("cuda", Target("Table 1: five methods, ten classes, 50 epochs, AnoGAN's search", 25.0, "min")),
+        ("cuda", Target("Table 1: five methods, ten classes, 50 epochs, AnoGAN's search, scored once", 25.0, "min")),
         ("cuda", Target("CCB, 32 px: images scored in a second", 200_000.0, "images/s", at_most=False)),
         ("cuda", Target("bfloat16: its mean AUC from float32's, in what another seed changes", 1.0, "spreads")),
         ("cpu", Target("The plain path's time over the fast one's, at the worst", 1.0, "times", at_most=False)),
@@ -144,8 +143,8 @@ def _bfloat16(device: str, epochs: int) -> Measured:
             adversarial.FastSteps = kept  # type: ignore[misc]
         aucs[str(precision)] = [round(float(roc_auc_score(split.test_labels, found)), 4) for found in scores]
     whole, half = (np.array(column) for column in aucs.values())
-    most = max(np.ptp(whole), np.ptp(half))
-    return round(float(abs(whole.mean() - half.mean()) / most), 3), aucs
+    between_seeds = max(np.ptp(whole), 0.01)  # float32's alone: bfloat16's own unrest must not excuse it
+    return round(float(abs(whole.mean() - half.mean()) / between_seeds), 3), aucs
 
 
 def _on_cpu(steps: int, repeats: int) -> Measured:

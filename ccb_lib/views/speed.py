@@ -86,7 +86,7 @@ def step_table(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     steps = _group(frame, kind, "method")
     if steps.empty:
         return missing(kind)
-    steps = steps.astype({"detectors": int})
+    steps = steps.astype({"detectors": int}).drop_duplicates(["method", "detectors", "path"], keep="last")
     steps = steps.assign(cell=[f"{m:g} [{low:g}, {high:g}]" for m, low, high in _triples(steps)])
     index = ["method", "detectors"]
     table = steps.pivot_table(index=index, columns="path", values="cell", aggfunc="first", sort=False)
@@ -136,7 +136,7 @@ def _line(ax: Axes, line: pd.DataFrame, name: str, path: str, marker: str) -> No
 
 
 def growth(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
-    """How many times the cheapest step each setting costs on the fast path, along each axis of `cost_figure`."""
+    """How many times the axis' first step each setting costs, on the fast path, along each axis of `cost_figure`."""
     rows = []
     for name, (column, label) in AXES.items():
         line = _group(frame[frame["path"] == "fast"], kind, name).sort_values(column)
@@ -197,7 +197,7 @@ def targets(folder: str | Path | None = None) -> pd.DataFrame:
         for row in content.get("targets", []):
             for key in rows:
                 if key[1] == row["name"] and row["measured"] is not None:
-                    reached = "yes" if row["reached"] else "**no**"
+                    reached = "yes" if row["reached"] else "no"
                     rows[key] |= {"measured": f"{row['measured']:g} {row['unit']}", "reached": reached}
                     rows[key]["on"] = content["machine"]["device"] + (" (quick)" if content.get("quick") else "")
     return pd.DataFrame(rows.values()).set_index("target")
