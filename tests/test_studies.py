@@ -130,7 +130,7 @@ class TestViews:
         assert [str(s) for s in planned("skips")] == ["CIFAR-10, 15 epochs, width 64", "HAM10000, 50 epochs, width 64"]
 
     def test_a_verdict_waits_for_every_class_and_seed(self, folder, tmp_path):
-        """Runs of the planned epochs and width, but one class and seed: the figure named beforehand is not there yet."""
+        """Runs of the planned epochs and width, but one class and seed: what was named beforehand is not there yet."""
         part = Store(store_path("skips", tmp_path))
         for result in read_results("skips", folder).values():
             facts = result.manifest
