@@ -9,6 +9,8 @@ from ccb_lib.commands.running import Lists, run_them, running_options, stored
 if TYPE_CHECKING:
     import pandas as pd
 
+_TESTS = {"released": "as the public code tests", "clean": "each image by itself"}
+
 
 @click.command(cls=Lists)
 @click.argument("number", type=click.IntRange(1, 7))
@@ -70,7 +72,7 @@ def _show(number: int, protocol: str, settings: dict[str, Any], given: dict[str,
     run = frame[columns[1:]].notna().any(axis=1)
     if run.any():
         shown = frame.loc[run, columns].map(lambda value: "–" if pd.isna(value) else f"{value:.3f}").astype(object)
-        legend = ["released: as the public code tests", "clean: each image by itself"]
+        legend = [f"{name}: {_TESTS[name]}" for name in columns[1:]]
         if (shown == "–").any(axis=None):
             legend.append("–: not printed or not run")
         if "released" in shown and (starred := frame["imposed"] & frame["released"].notna())[run].any():
