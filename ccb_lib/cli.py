@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ccb_lib import __version__
-from ccb_lib.commands import STOPPED, printable
+from ccb_lib.commands import STOPPED, in_shell, printable
 from ccb_lib.commands.bench import bench
 from ccb_lib.commands.data import data
 from ccb_lib.commands.score import score
@@ -32,7 +32,7 @@ class Group(click.Group):
             except (ValueError, OSError, ImportError, RuntimeError) as error:
                 if ctx.params.get("traceback"):
                     raise
-                raise click.ClickException(printable(str(error) or type(error).__name__)) from error
+                raise click.ClickException(printable(in_shell(str(error)) or type(error).__name__)) from error
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

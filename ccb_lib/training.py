@@ -74,8 +74,9 @@ def choose_device(device: str) -> torch.device:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device={device!r} cannot be used here ({reason}). Use 'auto' or 'cpu'.") from error
+        # What torch says of a GPU tells why; of other words it lists all the devices that it was ever built for.
+        why = f" ({str(error).splitlines()[0]})" if device.startswith("cuda") else ""
+        raise ValueError(f"device={device!r} cannot be used here{why}. Use auto, cpu, cuda or cuda:1.") from error
     return chosen
 
 

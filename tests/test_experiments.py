@@ -12,7 +12,7 @@ from ccb_lib.cli import main
 from ccb_lib.experiments import execute, limited, run_missing
 from ccb_lib.protocols import CLEAN, RELEASED, WALK
 from ccb_lib.results import CHOICES, PAPER, at_settings, compare, load_results, placebo, read_results, table
-from ccb_lib.runs import AUDIT, CHAINS, Run, feeding, grid, store_path
+from ccb_lib.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, store_path
 from ccb_lib.store import Store
 from ccb_lib.views.results import explorer_cells
 
@@ -256,9 +256,23 @@ class TestTable1:
         ]
         shown = CliRunner().invoke(main, ["table", "1", *common, "--method", "ccb", "egbad"])
         assert shown.exit_code == 0, shown.output
+        lines = shown.output.splitlines()
+        assert lines[1] == (
+            "released: as the public code tests; clean: each image by itself; –: not printed or not run; "
+            "*: imposed on a method that tests otherwise"
+        )
         assert "0.977" in shown.output
-        assert "–" in shown.output
-        assert shown.output.count("*") >= 2  # egbad's released cells are imposed, and the legend says so
+        assert shown.output.count("*") == 3  # egbad's two released cells, and the legend
+        assert len(lines) == 2 + 2 + 20 + 1  # both about, both headings, every printed cell, what was not run
+        unrun = ", ".join(name for name in CLASSES["cifar10"] if name not in ("airplane", "frog"))
+        assert lines[-1] == f"Not run: EGBAD ({unrun}); CCB ({unrun})"
+        clean = CliRunner().invoke(main, ["table", "1", *common, "--protocol", "clean", "--abnormal", "frog"]).output
+        assert "*" not in clean
+        assert clean.splitlines()[1] == "clean: each image by itself; –: not printed or not run"
+        assert "pca" in clean
+        assert clean.splitlines()[-1] == (
+            "Not run: AnoGAN, GANomaly, mean-intensity, png-bytes, nearest-neighbours (all classes)"
+        )
         ran = CliRunner().invoke(
             main, ["table", "1", *common, "--run", "--method", "ccb", "--abnormal", "cat", "--device", "cpu"]
         )

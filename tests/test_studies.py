@@ -154,9 +154,20 @@ class TestViews:
         assert "identity" in shown.output
         more = ["study", "lung-ct-98", "--results", str(folder)]
         assert "ccb study lung-ct-98 --run" in CliRunner().invoke(main, more).output
+        assert "All of it, 5 networks" in CliRunner().invoke(main, more).output  # trivial scores are none
         wrong = CliRunner().invoke(main, ["study", "skips", "--arm", "longest", "--results", str(folder)])
         assert wrong.exit_code == 2
         assert "no arm ['longest']; it has ccb, identity" in wrong.output
+
+
+def test_what_was_not_run_says_what_it_takes(tmp_path):
+    output = CliRunner().invoke(main, ["study", "skips", "--results", str(tmp_path)]).output
+    assert "- CIFAR-10, 15 epochs, width 64: not run. `ccb study skips --run --data cifar10" in output
+    assert "- HAM10000, 50 epochs, width 64: not run." in output
+    assert "All of it, 440 networks: ccb study skips --run --device cuda --fast\n" in output  # 5 arms, 11 sets, 8 seeds
+    small = "--run --width 8 --epochs 2 --limit 500 --seeds 1"
+    assert f"A try without a GPU, 55 networks, small ones: ccb study skips {small}\n" in output
+    assert "**" not in output
 
 
 def test_the_signal_is_read_from_the_history(tmp_path):

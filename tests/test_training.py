@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ccb_lib import CCB
-from ccb_lib.training import TrainingDiverged, seeded
+from ccb_lib.training import TrainingDiverged, choose_device, seeded
 
 SMALL = {"width": 4, "batch_size": 16, "device": "cpu"}
 
@@ -23,6 +23,15 @@ def same(a, b):
 
 def losses(detector):
     return [{k: v for k, v in line.items() if k != "seconds"} for line in detector.history_]
+
+
+def test_an_unknown_device_is_answered_with_those_of_use():
+    with pytest.raises(ValueError, match=r"^device='foo' cannot be used here. Use auto, cpu, cuda or cuda:1.$"):
+        choose_device("foo")
+    with pytest.raises(
+        ValueError, match=r"^device='cuda:99' cannot be used here \(.+\). Use auto, cpu, cuda or cuda:1.$"
+    ):
+        choose_device("cuda:99")
 
 
 def test_every_parameter_moves_in_one_step(noise):

@@ -54,7 +54,12 @@ def check(ctx: click.Context, name: str, root: Path | None) -> None:
     for line in lines:
         click.echo(f"  missing: {printable(line)}", err=True)
     if lines:
-        click.echo(f"Incomplete. `ccb data fetch {name}` says how to get the rest.", err=True)
+        rest = (
+            "Put images into the folders named"
+            if name == "folder"
+            else f"`ccb data fetch {name}` says how to get the rest"
+        )
+        click.echo(f"Incomplete. {rest}.", err=True)
         ctx.exit(1)
     click.echo("Complete." if entry.known else "Its totals are not known here, so only what is found is shown.")
 

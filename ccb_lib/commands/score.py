@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import click
 
-from ccb_lib.commands import STOPPED
+from ccb_lib.commands import STOPPED, printable
 
 COLUMNS = ("path", "score", "p_value", "verdict")
 BRIGHTEST = 0.5  # of the range [-1, 1]: 64 of 255 grey levels
@@ -23,6 +23,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", " ", "'", '"')  # what spreads
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The table, as CSV.")
 @click.option("--heatmaps", type=click.Path(file_okay=False, path_type=Path), help="Folder for error maps as PNG.")
+@click.option("--force", is_flag=True, help="Write over the table and heatmaps that are there.")
 @click.option("--window", nargs=2, type=float, help="Values that become black and white; as in training.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.pass_context
@@ -32,6 +33,7 @@ def score(
     images: tuple[Path, ...],
     out: Path,
     heatmaps: Path | None,
+    force: bool,
     window: tuple[float, float] | None,
     device: str,
 ) -> None:
@@ -49,19 +51,26 @@ def score(
     from ccb_lib.detectors import load_detector
     from ccb_lib.image_files import check_window, listing
 
+    out = out.expanduser()
+    heatmaps = heatmaps and heatmaps.expanduser()
+    if not force:
+        _keep(out, heatmaps)
     detector = load_detector(model, device=device)
     window = check_window(window) if window else None
     paths = _find(images)
-    if heatmaps is not None:
-        heatmaps.mkdir(parents=True, exist_ok=True)
+    for folder in (out.parent, heatmaps):
+        if folder is not None:
+            _make(folder)
     if detector.calibration_terms_ is None:
         click.echo("The detector was saved without calibration images: no p-values and no verdicts.", err=True)
     counts = {"normal": 0, "abnormal": 0, "": 0}
     broken: dict[Path, str] = {}
+    greyed: list[Path] = []
     stopped = False
     with _table(out) as table:
         try:
-            for line, (path, row, error_map) in enumerate(_score(detector, paths, window, heatmaps, broken), start=1):
+            scored = _score(detector, paths, window, heatmaps, broken, greyed)
+            for line, (path, row, error_map) in enumerate(scored, start=1):
                 if heatmaps is not None and error_map is not None:
                     _write_heatmap(heatmaps / f"{line:06d}_{_safe(path.stem)}.png", error_map)
                 table.writerow([_inert(str(path)), *row])
@@ -70,17 +79,35 @@ def score(
             stopped = True
     done = sum(counts.values())
     click.echo(f"{out}: {done} of {len(paths)} images, {counts['normal']} normal, {counts['abnormal']} abnormal.")
+    if greyed:
+        what = "1 colour image was" if len(greyed) == 1 else f"{len(greyed)} colour images were"
+        click.echo(f"{what} made grey: this detector learnt from grey images.", err=True)
     if broken:
-        from ccb_lib.commands import printable
-
-        click.echo(
-            printable(listing(broken, f"{len(broken)} images cannot be read", "Their verdict is unreadable.")), err=True
-        )
+        what, whose = ("1 image", "Its") if len(broken) == 1 else (f"{len(broken)} images", "Their")
+        click.echo(printable(listing(broken, f"{what} cannot be read", f"{whose} verdict is unreadable.")), err=True)
     if stopped:
         click.echo(f"Stopped. {out} holds the {done} images that were done.", err=True)
         ctx.exit(STOPPED)
     if broken:
         ctx.exit(1)
+
+
+def _keep(out: Path, heatmaps: Path | None) -> None:
+    """Refuse to write over what is there, before anything is done."""
+    if out.exists():
+        raise click.UsageError(f"{out} is there already. Give another name, or --force to write over it.")
+    if heatmaps is not None and heatmaps.is_dir() and any(heatmaps.iterdir()):
+        raise click.UsageError(f"{heatmaps} is not empty. Give another folder, or --force to write into it.")
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, but not those above it: a name that was mistyped makes no tree of folders."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise click.UsageError(
+            f"There is no folder {folder.parent} to put {folder.name} in. Make it, or give another place."
+        ) from error
 
 
 def _find(images: tuple[Path, ...]) -> list[Path]:
@@ -97,12 +124,17 @@ def _find(images: tuple[Path, ...]) -> list[Path]:
 
 
 def _score(
-    detector: Any, paths: list[Path], window: tuple[float, float] | None, maps: Any, broken: dict[Path, str]
+    detector: Any,
+    paths: list[Path],
+    window: tuple[float, float] | None,
+    maps: Any,
+    broken: dict[Path, str],
+    greyed: list[Path],
 ) -> Iterator[tuple[Path, list[Any], Any]]:
-    """Yield path, the rest of its line and its error map, in the order of the paths."""
+    """Yield path, the rest of its line and its error map, in the order of the paths; note what was not as it should."""
     from tqdm import tqdm
 
-    from ccb_lib.image_files import read_each
+    from ccb_lib.image_files import is_grey, read_each
     from ccb_lib.thresholds import conformal_p_values
 
     calibrated = detector.calibration_terms_ is not None
@@ -115,6 +147,8 @@ def _score(
             )
             broken.update(wrong)
             rows = [row for row, path in enumerate(chunk) if path not in wrong]
+            if detector.channels_ == 1:
+                greyed += [chunk[row] for row in rows if not is_grey(chunk[row])]
             lines: dict[Path, tuple[list[Any], Any]] = {path: (["", "", "unreadable"], None) for path in wrong}
             if rows:
                 scores = detector.decision_function(pixels[rows])

@@ -1,10 +1,13 @@
 """``ccb study``: arms that differ in one thing, from stored scores, or run what is missing."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ccb_lib.commands.running import Lists, run_them, running_options, stored
+
+if TYPE_CHECKING:
+    from ccb_lib.runs import Run
 
 
 @click.command(cls=Lists)
@@ -44,4 +47,23 @@ def _show(name: str, given: dict[str, Any]) -> None:
         click.echo(f"{name}, AUC under clean ({settings}): mean over seeds, and how many")
         click.echo(frame.to_string())
     if not tables:
-        click.echo(f"{name}: not run yet; `ccb study {name} --run --device cuda` runs it.")
+        _say_how(name, given)
+
+
+def _say_how(name: str, given: dict[str, Any]) -> None:
+    """Nothing was run: say what is missing, what it takes, and what can be tried where there is no GPU."""
+    from ccb_lib.studies import runs_of
+    from ccb_lib.views.studies import planned, primary
+
+    if name == "skips":
+        click.echo(primary(given["results"]).data.replace("**", ""))
+    else:
+        click.echo("\n".join(f"- {setting}: not run." for setting in planned(name)))
+    whole, once = ([run for run in runs_of(name, seeds=n) if "epochs" in run.settings] for n in (None, 1))
+    click.echo(f"All of it, {_networks(whole)}: ccb study {name} --run --device cuda --fast")
+    small = f"ccb study {name} --run --width 8 --epochs 2 --limit 500 --seeds 1"
+    click.echo(f"A try without a GPU, {_networks(once)}, small ones: {small}")
+
+
+def _networks(runs: "list[Run]") -> str:
+    return "1 network" if len(runs) == 1 else f"{len(runs)} networks"

@@ -1,10 +1,15 @@
 """``ccb table``: show a table from stored scores, or run what is missing."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ccb_lib.commands.running import Lists, run_them, running_options, stored
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TESTS = {"released": "as the public code tests", "clean": "each image by itself"}
 
 
 @click.command(cls=Lists)
@@ -63,12 +68,32 @@ def _show(number: int, protocol: str, settings: dict[str, Any], given: dict[str,
         frame = frame[frame.index.get_level_values("abnormal").isin(given["abnormal"])]
     columns = ["printed", "released", "clean"] if protocol == "all" else ["printed", protocol]
     about = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
-    click.echo(
-        f"Table {number}, {METRICS[number]} ({about}); – is not run, * is imposed on a method that tests otherwise"
-    )
-    shown = frame[columns].astype(object)
-    for column in columns:
-        cells = frame[column].map(lambda value: "–" if pd.isna(value) else f"{value:.3f}")
-        star = "*" if column == "released" else ""
-        shown[column] = cells.where(~frame["imposed"] | (cells == "–"), cells + star)
-    click.echo(shown.to_string())
+    click.echo(f"Table {number}, {METRICS[number]} ({about})")
+    run = frame[columns[1:]].notna().any(axis=1)
+    listed = run | frame["printed"].notna()  # what is printed is always listed, run or not
+    if listed.any():
+        shown = frame.loc[listed, columns].map(lambda value: "–" if pd.isna(value) else f"{value:.3f}").astype(object)
+        legend = [f"{name}: {_TESTS[name]}" for name in columns[1:]]
+        if (shown == "–").any(axis=None):
+            legend.append("–: not printed or not run")
+        if "released" in shown and (starred := frame["imposed"] & frame["released"].notna())[listed].any():
+            shown.loc[starred[listed], "released"] += "*"
+            legend.append("*: imposed on a method that tests otherwise")
+        click.echo("; ".join(legend))
+        click.echo(shown.to_string())
+    if not run.all():
+        click.echo(f"Not run: {_unrun(run)}")
+
+
+def _unrun(run: "pd.Series[bool]") -> str:
+    """Name what was not run: methods or chains wholly unrun, then those of which classes are missing."""
+    from ccb_lib.results import PRINTED_NAMES
+
+    whole, parts = [], []
+    for name, cells in run.groupby(level=0, sort=False):
+        spoken = PRINTED_NAMES.get(name, name)
+        if not cells.any():
+            whole.append(spoken)
+        elif not cells.all():
+            parts.append(f"{spoken} ({', '.join(cells[~cells].index.get_level_values('abnormal'))})")
+    return "; ".join([f"{', '.join(whole)} (all classes)"] * bool(whole) + parts)

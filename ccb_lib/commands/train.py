@@ -8,13 +8,34 @@ from typing import Any
 
 import click
 
-from ccb_lib.commands import STOPPED
+from ccb_lib.commands import STOPPED, in_shell
 from ccb_lib.commands.data import ROOT
 
 
+def _known(ctx: click.Context, _: click.Parameter, dataset: str) -> str:
+    from ccb_lib.datasets import check_name
+
+    if not ctx.resilient_parsing:
+        check_name(dataset)
+    return dataset
+
+
+def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str | None:
+    """Where no class was chosen, list the data set's; options that were given are read before those that were not."""
+    from ccb_lib.datasets import load_dataset
+
+    if abnormal is None and not ctx.resilient_parsing:
+        given = {name: ctx.params[name] for name in ("normal", "source") if ctx.params.get(name) is not None}
+        try:
+            load_dataset(ctx.params["dataset"], abnormal=None, root=ctx.params.get("root"), **given)
+        except (ValueError, OSError) as error:
+            raise click.UsageError(f"Missing option '--abnormal'. {in_shell(str(error))}") from error
+    return abnormal
+
+
 @click.command()
-@click.argument("dataset")
-@click.option("--abnormal", required=True, help="The abnormal class; several joined by +.")
+@click.argument("dataset", callback=_known)
+@click.option("--abnormal", callback=_chosen, help="The abnormal class; several joined by +.  [required]")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The detector's file.")
 @click.option("--method", default="ccb", show_default=True, help="ccb or one of its baselines.")
 @ROOT

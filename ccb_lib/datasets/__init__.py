@@ -8,7 +8,22 @@ from ccb_lib.datasets.base import AnomalySplit
 
 DATASETS = ("digits", "cifar10", "ham10000", "ild", "folder")
 
-__all__ = ["DATASETS", "AnomalySplit", "load_dataset"]
+__all__ = ["DATASETS", "AnomalySplit", "check_name", "load_dataset"]
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no data set.
+
+    Raises:
+        ValueError: `load_dataset` knows no such data set; the message lists them.
+    """
+    if name == "lung_ct_98":
+        raise ValueError(
+            "'lung_ct_98' is a source of the data set 'ild': load_dataset('ild', source='lung_ct_98', …), or in a "
+            "shell `ccb train ild --source lung_ct_98 …`."
+        )
+    if name not in DATASETS:
+        raise ValueError(f"Unknown data set {name!r}. There are: {', '.join(DATASETS)}.")
 
 
 def load_dataset(name: str, *, abnormal: Any, root: str | Path | None = None, **options: Any) -> AnomalySplit:
@@ -16,7 +31,7 @@ def load_dataset(name: str, *, abnormal: Any, root: str | Path | None = None, **
 
     Args:
         name: ``"digits"``, ``"cifar10"``, ``"ham10000"``, ``"ild"`` or ``"folder"``.
-        abnormal: The abnormal class.
+        abnormal: The abnormal class; ``None`` is refused with the list of those there are.
         root: The folder of the files; by default ``$CCB_DATA``, else the nearest ``data/raw`` upwards.
         **options: Those of the data set's own ``load``, such as ``seed``, ``image_size`` and ``test``.
 
@@ -27,8 +42,7 @@ def load_dataset(name: str, *, abnormal: Any, root: str | Path | None = None, **
         ValueError: Unknown data set, class or option; the message lists those there are.
         FileNotFoundError: The files are not there; the message says how to get them.
     """
-    if name not in DATASETS:
-        raise ValueError(f"Unknown data set {name!r}. There are: {', '.join(DATASETS)}.")
+    check_name(name)
     load = import_module(f"ccb_lib.datasets.{name}").load
     allowed = set(load.__kwdefaults__ or {}) - {"root"}
     if unknown := set(options) - allowed:

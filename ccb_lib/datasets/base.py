@@ -153,7 +153,7 @@ def data_root(root: str | Path | None = None) -> Path:
             return folder / "data" / "raw"
     raise FileNotFoundError(
         f"No data/raw in {here} or above it, and CCB_DATA is not set. Give root=, set CCB_DATA, or run "
-        "`ccb data list` to see how to get each data set."
+        "`ccb data fetch NAME` to see how to get a data set."
     )
 
 
@@ -161,8 +161,10 @@ def choose_class(abnormal: object, classes: tuple[str, ...], name: str) -> str:
     """Return ``abnormal`` as one of ``classes``; a number is taken for its text.
 
     Raises:
-        ValueError: It is none of them; the message lists them.
+        ValueError: It is none of them, or ``None``; the message lists them.
     """
+    if abnormal is None:
+        raise ValueError(f"Which class of {name!r} is abnormal? Choose one of: {', '.join(classes)}.")
     wanted = str(abnormal)
     if isinstance(abnormal, bool) or wanted not in classes:
         raise ValueError(f"abnormal={abnormal!r} is no class of {name!r}. Choose one of: {', '.join(classes)}.")

@@ -57,6 +57,7 @@ ENTRIES = {
             "CC BY 4.0",
             "Alpaydin and Kaynak: Optical Recognition of Handwritten Digits. UCI Machine Learning Repository, 1998.",
             ("Nothing to do: it comes with scikit-learn.",),
+            dict(zip("0123456789", (178, 182, 177, 183, 181, 182, 181, 179, 174, 180), strict=True)),
         ),
         Entry(
             "cifar10",
@@ -95,7 +96,8 @@ ENTRIES = {
         ),
         Entry(
             "lung_ct_98",
-            "98 lung CT slices of COVID patients with ground glass and consolidation marked; a stand-in for ild",
+            "98 lung CT slices of COVID patients with ground glass and consolidation marked; a stand-in for ild, "
+            'loaded as ild with source="lung_ct_98"',
             "non-commercial",
             "MedSeg: COVID-19 CT segmentation dataset, 2020; slices from the Italian Society of Medical and "
             "Interventional Radiology.",
@@ -243,7 +245,7 @@ def _look_folder(root: str | Path | None) -> Found:
     for part in ("train/normal", "test/normal", "test/abnormal"):
         counts[part] = len(images_below(place / part)) if (place / part).is_dir() else 0
         if not counts[part]:
-            absent.append(f"images in {part}")
+            absent.append(f"images in {place / part}")
     return Found(place, counts, tuple(absent), ("Files were counted, not decoded; loading names broken ones.",))
 
 

@@ -26,7 +26,7 @@ def choose_classes(chosen: object, classes: Sequence[str], name: str) -> tuple[s
         ValueError: One is no class of the data set; the message lists them.
     """
     wanted = chosen if isinstance(chosen, list | tuple | set | frozenset) else str(chosen).split("+")
-    found = {choose_class(str(item).strip(), tuple(classes), name) for item in wanted}
+    found = {choose_class(None if chosen is None else str(item).strip(), tuple(classes), name) for item in wanted}
     if not found:
         raise ValueError(f"No class of {name!r} was given. Choose some of: {', '.join(classes)}.")
     return tuple(item for item in classes if item in found)

@@ -59,6 +59,9 @@ def load_detector(path: str | Path, device: str = "auto") -> Detector:
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: The file is truncated, foreign, of a newer format, or does not fit together.
+
+    Warns:
+        CollapsedWarning: `Detector.fit` warned that its scores mean nothing, and they still do.
     """
     tensors, header = load_tensors(path)
     if header.get("kind") != "detector":
@@ -88,6 +91,10 @@ def load_detector(path: str | Path, device: str = "auto") -> Detector:
         if not all(isinstance(value, int | str) for value in header.get("origin", {}).values()):
             raise ValueError("an origin of other than words and whole numbers")
         detector.origin_ = header.get("origin", {})
+        collapsed = header.get("collapsed", [])  # older files do not say
+        if not isinstance(collapsed, list) or not all(isinstance(sign, str) for sign in collapsed):
+            raise ValueError("signs of collapse that are no words")
+        detector.collapsed_ = collapsed
         detector.false_alarms_ = header["false_alarms"]
         if header["calibration"] is not None:
             columns = (np.asarray(header["calibration"][key], dtype=np.float32) for key in ("image", "latent"))
@@ -97,4 +104,5 @@ def load_detector(path: str | Path, device: str = "auto") -> Detector:
             detector.threshold_ = header["threshold"]
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{path} does not fit together ({error}). It was changed or damaged; save it anew.") from error
+    detector._warn_of_collapse(stacklevel=3)  # whoever called this
     return detector

@@ -44,6 +44,8 @@ class Detector(ABC):
         history_: After `fit`: one dict an epoch with the mean of each loss; ready for ``pandas.DataFrame``.
         origin_: After `fit`: what made it; `save` writes it along: ``images`` (a hash of those trained on),
             ``trained on`` (their number), ``device``, ``torch`` and ``ccb_lib`` (versions).
+        collapsed_: After `fit`: what shows that its training led nowhere, in words; empty where all is well. Saved
+            along, and `load_detector` warns of it again.
         calibration_terms_: After `calibrate`: the score terms of the calibration images.
         false_alarms_: After `calibrate`: the share of false alarms that ``threshold_`` allows.
         show_progress: Show a bar where scoring takes long; `fit` sets it to its own ``progress``.
@@ -78,6 +80,7 @@ class Detector(ABC):
         self.channels_: int | None = None
         self.history_: list[dict[str, float]] = []
         self.origin_: dict[str, str | int] = {}
+        self.collapsed_: list[str] = []
         self.calibration_terms_: ScoreTerms | None = None
         self.false_alarms_ = 0.05
         self.show_progress = True
@@ -173,14 +176,19 @@ class Detector(ABC):
         self.origin_ = {"images": digest(images), "trained on": len(images), **self._made_with()}
         if calibration is not None:
             self.calibrate(calibration, false_alarms)
-        if signs := list(self._signs_of_collapse(images)):
-            warnings.warn(
-                f"{type(self).__name__} treats images alike: {'; '.join(signs)}. Its training collapsed or has hardly "
-                "begun, and its scores mean nothing. Train longer, lower learning_rate, or try another seed.",
-                CollapsedWarning,
-                stacklevel=4,  # whoever called fit
-            )
+        self.collapsed_ = list(self._signs_of_collapse(images))
+        self._warn_of_collapse(stacklevel=5)  # whoever called fit
         return self
+
+    def _warn_of_collapse(self, stacklevel: int) -> None:
+        if self.collapsed_:
+            warnings.warn(
+                f"{type(self).__name__} treats images alike: {'; '.join(self.collapsed_)}. Its training collapsed or "
+                "has hardly begun, and its scores mean nothing. Train longer, lower learning_rate, or try another "
+                "seed.",
+                CollapsedWarning,
+                stacklevel=stacklevel,
+            )
 
     def _made_with(self) -> dict[str, str]:
         from ccb_lib import __version__
@@ -313,6 +321,7 @@ class Detector(ABC):
             "channels": self.channels_,
             "history": self.history_,
             "origin": self.origin_,
+            "collapsed": self.collapsed_,
             "calibration": terms and {"image": terms.image.tolist(), "latent": terms.latent.tolist()},
             "false_alarms": self.false_alarms_,
             "threshold": self._threshold,

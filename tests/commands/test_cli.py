@@ -2,16 +2,17 @@
 
 import csv
 import tarfile
+import warnings
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from ccb_lib import load_detector
+from ccb_lib import load_dataset, load_detector
 from ccb_lib.cli import main
-from ccb_lib.commands import printable
-from ccb_lib.detectors import METHODS
+from ccb_lib.commands import in_shell, printable
+from ccb_lib.detectors import METHODS, CollapsedWarning
 
 SMALL = ["--epochs", "2", "--width", "2", "--device", "cpu"]
 
@@ -102,10 +103,40 @@ def test_check_explains_what_is_not_there(tmp_path):
 def test_check_digits_and_own_folder(own):
     result = ccb("data", "check", "digits")
     assert result.exit_code == 0
-    assert "1,797" in result.output
+    assert "8      174 of 174" in result.output
+    assert "all    1,797" in result.output
+    assert "Complete." in result.output
     result = ccb("data", "check", "folder", "--root", own)
     assert result.exit_code == 0
     assert "train/normal        24" in result.output
+
+
+def test_check_of_an_own_folder_says_where_images_belong(tmp_path):
+    make_images(tmp_path / "train/normal", 1, seed=0)
+    result = ccb("data", "check", "folder", "--root", tmp_path)
+    assert result.exit_code == 1
+    assert f"missing: images in {tmp_path / 'test/normal'}\n" in result.output
+    assert "Put images into the folders named." in result.output
+    assert "fetch" not in result.output
+
+
+def test_what_python_calls_root_is_an_option_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = ccb("data", "check", "cifar10")
+    assert result.exit_code == 1
+    assert "Give --root, set CCB_DATA" in result.output
+    assert in_shell("Give its folder as root=. See /a/root=/b, root=x and root= (here).") == (
+        "Give its folder as --root. See /a/root=/b, root=x and --root (here)."
+    )
+    with pytest.raises(FileNotFoundError, match="Give root=, set CCB_DATA"):
+        load_dataset("cifar10", abnormal="cat")
+
+
+def test_lung_ct_98_is_loaded_as_another_set():
+    with pytest.raises(ValueError, match=r"load_dataset\('ild', source='lung_ct_98', …\)"):
+        load_dataset("lung_ct_98", abnormal="ground_glass")
+    assert "`ccb train ild --source lung_ct_98 …`" in ccb("train", "lung_ct_98").output
+    assert 'loaded as ild with source="lung_ct_98"' in ccb("data", "list").output
 
 
 def test_fetch_prints_the_steps_and_unpacks_what_lies_there(tmp_path):
@@ -199,7 +230,7 @@ def test_ctrl_c_before_the_first_epoch_says_so(own, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["folder", "--abnormal", "abnormal"], "root= is needed"),
+        (["folder", "--abnormal", "abnormal"], "--root is needed"),
         (["folder", "--root", "{own}", "--abnormal", "crack"], "Choose one of: abnormal"),
         (["folder", "--root", "{own}/none", "--abnormal", "abnormal"], "No folder or CSV file"),
         (["nose", "--abnormal", "1"], "There are: digits, cifar10"),
@@ -207,15 +238,27 @@ def test_ctrl_c_before_the_first_epoch_says_so(own, tmp_path, monkeypatch):
         (["digits", "--abnormal", "8", "--method", "magic"], "Choose one of: ccb"),
         (["digits", "--abnormal", "8", "--epochs", "0"], "epochs=0 given"),
         (["digits", "--abnormal", "8", "--device", "tpu9"], "cannot be used here"),
-        (["digits"], "Missing option '--abnormal'"),
+        (["digits"], "Missing option '--abnormal'. Which class of 'digits' is abnormal? Choose one of: 0, 1, 2"),
+        (["folder", "--root", "{own}"], "Missing option '--abnormal'. Which class of '{own.name}/test' is abnormal?"),
+        (["folder"], "Missing option '--abnormal'. folder: --root is needed"),
+        (["ild", "--source", "lung_ct_98"], "Which class of 'ild' is abnormal? Choose one of: ground_glass, cons"),
+        (["ham10000"], "Which class of 'ham10000' is abnormal? Choose one of: akiec, bcc"),
     ],
 )
 def test_mistakes_get_one_message_and_no_traceback(own, tmp_path, words, message):
     result = ccb("train", *[word.replace("{own}", str(own)) for word in words], "--out", tmp_path / "m.safetensors")
     assert result.exit_code in (1, 2)
-    assert message in result.output
+    assert message.replace("{own.name}", own.name) in result.output
     assert "Traceback" not in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistyped_data_set_is_named_before_missing_options():
+    for words in (["digitz"], ["digitz", "--abnormal", "8"]):
+        result = ccb("train", *words)
+        assert "Unknown data set 'digitz'. There are: digits" in result.output
+        assert "Missing" not in result.output
+    assert "Missing option '--out'" in ccb("train", "digits", "--abnormal", "8").output
 
 
 def test_traceback_shows_where():
@@ -269,7 +312,8 @@ def test_unreadable_images_get_a_line_and_the_others_their_scores(model, own, tm
     good = own / "test/normal/00.png"
     result = ccb("score", model, tmp_path / "broken.png", good, good, "--out", tmp_path / "s.csv")
     assert result.exit_code == 1
-    assert "1 images cannot be read" in result.output
+    assert "1 image cannot be read" in result.output
+    assert "Its verdict is unreadable." in result.output
     table = rows(tmp_path / "s.csv")
     assert [(row["verdict"], bool(row["score"])) for row in table] == [
         ("unreadable", False),
@@ -302,8 +346,67 @@ def test_an_error_leaves_the_old_table(model, own, tmp_path, monkeypatch):
         raise ValueError("no")
 
     monkeypatch.setattr(METHODS["ccb"], "decision_function", broken)
-    assert ccb("score", model, own / "test", "--out", tmp_path / "s.csv").exit_code == 1
+    assert ccb("score", model, own / "test", "--out", tmp_path / "s.csv", "--force").exit_code == 1
     assert (tmp_path / "s.csv").read_text() == "old"
+
+
+def test_what_is_there_is_written_over_only_by_force(model, own, tmp_path):
+    command = ["score", model, own / "test/normal", "--out", tmp_path / "s.csv", "--heatmaps", tmp_path / "maps"]
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "s.csv").write_text("old")
+    refused = ccb(*command)
+    assert refused.exit_code == 2
+    assert "s.csv is there already" in refused.output
+    assert (tmp_path / "s.csv").read_text() == "old"
+    (tmp_path / "s.csv").unlink()
+    (tmp_path / "maps/mine.png").write_text("old")
+    refused = ccb(*command)
+    assert "maps is not empty" in refused.output
+    assert [path.name for path in tmp_path.iterdir()] == ["maps"]
+    for _ in range(2):
+        assert ccb(*command, "--force").exit_code == 0
+    assert len(rows(tmp_path / "s.csv")) == 4
+    assert len(list((tmp_path / "maps").iterdir())) == 5
+
+
+def test_a_mistyped_folder_is_named_and_not_made(model, own, tmp_path):
+    image = own / "test/normal/00.png"
+    result = ccb("score", model, image, "--out", tmp_path / "no/such/s.csv")
+    assert result.exit_code == 2
+    assert f"There is no folder {tmp_path / 'no'}" in result.output
+    assert (
+        "There is no folder"
+        in ccb("score", model, image, "--out", tmp_path / "s", "--heatmaps", tmp_path / "a/b").output
+    )
+    assert list(tmp_path.iterdir()) == []
+    assert (
+        ccb("score", model, image, "--out", tmp_path / "new/s.csv", "--heatmaps", tmp_path / "new/maps").exit_code == 0
+    )
+
+
+def test_colour_made_grey_is_counted(model, own, tmp_path, monkeypatch):
+    monkeypatch.setattr("ccb_lib.commands.score._BATCH", 2)
+    for k in range(3):
+        Image.open(own / f"test/normal/0{k}.png").convert("RGB").save(tmp_path / f"{k}.png")
+    (tmp_path / "broken.png").write_bytes(b"x")
+    folder = [own / "test/normal", tmp_path]
+    result = ccb("score", model, *folder, "--out", tmp_path / "s.csv")
+    assert "3 colour images were made grey: this detector learnt from grey images.\n" in result.stderr
+    result = ccb("score", model, tmp_path / "0.png", "--out", tmp_path / "t.csv")
+    assert result.stderr == "1 colour image was made grey: this detector learnt from grey images.\n"
+    assert ccb("score", model, folder[0], "--out", tmp_path / "u.csv").stderr == ""
+
+
+def test_a_collapsed_detector_says_so_again(model, own, tmp_path):
+    detector = load_detector(model, device="cpu")
+    detector.collapsed_ = ["all is one"]
+    detector.save(tmp_path / "m.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", CollapsedWarning)  # as outside of these tests
+        result = ccb("score", tmp_path / "m.safetensors", own / "test", "--out", tmp_path / "s.csv")
+    assert result.exit_code == 0, result.output
+    assert "Warning: CCB treats images alike: all is one." in result.stderr
+    assert "its scores mean nothing" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["=1+1.png", "-2.png", "+3.png", "@4.png", " =5.png"])

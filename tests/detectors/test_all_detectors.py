@@ -98,7 +98,7 @@ def last_convolution(detector):
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
-def test_a_generator_that_makes_but_one_image_is_reported(method, digits, calibrated, monkeypatch):
+def test_a_generator_that_makes_but_one_image_is_reported(method, digits, calibrated, monkeypatch, tmp_path):
     cls = METHODS[method]
     step = cls.training_step
 
@@ -110,8 +110,16 @@ def test_a_generator_that_makes_but_one_image_is_reported(method, digits, calibr
 
     monkeypatch.setattr(cls, "training_step", collapsing_step)
     calibration = digits.calibration[:8] if calibrated else None
-    with pytest.warns(CollapsedWarning, match="images it makes differ by 0 where"):
-        small(method).fit(digits.train[:32], calibration=calibration, progress=False)
+    detector, words = small(method), "images it makes differ by 0 where"
+    with pytest.warns(CollapsedWarning, match=words) as caught:
+        detector.fit(digits.train[:32], calibration=calibration, progress=False)
+    assert caught[0].filename == __file__
+    # a file keeps what was said of it
+    detector.save(tmp_path / "m.safetensors")
+    with pytest.warns(CollapsedWarning, match=words) as caught:
+        loaded = load_detector(tmp_path / "m.safetensors")
+    assert caught[0].filename == __file__
+    assert loaded.collapsed_ == detector.collapsed_ != []
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
@@ -123,11 +131,17 @@ def test_scores_that_do_not_vary_are_reported(method, digits, calibrated, monkey
         small(method).fit(digits.train[:32], calibration=calibration, progress=False)
 
 
-def test_a_run_that_learns_is_not_reported(method, digits):
+def test_a_run_that_learns_is_not_reported(method, digits, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", CollapsedWarning)
         detector = small(method, epochs=12, learning_rate=2e-3)
         detector.fit(digits.train[:96], calibration=digits.calibration[:16], progress=False)
+        detector.save(tmp_path / "m.safetensors")
+        assert load_detector(tmp_path / "m.safetensors").collapsed_ == []
+    tensors, header = load_tensors(tmp_path / "m.safetensors")
+    del header["collapsed"]  # as older versions wrote it
+    save_tensors(tmp_path / "old.safetensors", tensors, header)
+    assert load_detector(tmp_path / "old.safetensors").collapsed_ == []
 
 
 # ── scoring ───────────────────────────────────────────────────────────────────────────────────────────────────────

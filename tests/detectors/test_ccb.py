@@ -171,7 +171,7 @@ def test_every_choice_changes_the_scores(setting, digits):
         ({"image_size": 48}, "32, 64, 128"),
         ({"channels": 2}, "1, 3"),
         ({"seed": -1}, "seed"),
-        ({"device": "abacus"}, "Use 'auto' or 'cpu'"),
+        ({"device": "abacus"}, "Use auto, cpu, cuda or cuda:1"),
         ({"image_distance": "cosine"}, "'l2' or 'l1'"),
     ],
 )
@@ -242,6 +242,8 @@ class TestForeignFiles:
             ({"settings": None}, "does not fit together"),
             ({"image_size": None}, "does not fit together"),
             ({"channels": 5}, "does not fit together"),
+            ({"collapsed": "yes"}, "does not fit together"),
+            ({"collapsed": [1]}, "does not fit together"),
             ({"calibration": {"image": ["x"], "latent": []}}, "does not fit together"),
         ],
     )
