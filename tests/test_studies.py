@@ -16,10 +16,11 @@ from ccb_lib.runs import Run, feeding, grid, store_path
 from ccb_lib.scores import ScoreTerms, anomaly_score
 from ccb_lib.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.studies import STUDIES, arm_of, arms, runs_of, wide_as_chains
-from ccb_lib.views.chains import chain_summary, skip_signal
+from ccb_lib.views.chains import chain_summary, skip_signal, what_length_does
 from ccb_lib.views.studies import (
     Setting,
     arm_table,
+    at_other_sizes,
     differences,
     planned,
     primary,
@@ -129,6 +130,12 @@ class TestViews:
         assert "ccb study skips --run --data ham10000 --device cuda" in text
         assert [str(s) for s in planned("skips")] == ["CIFAR-10, 15 epochs, width 64", "HAM10000, 50 epochs, width 64"]
 
+    def test_other_sizes_are_said_apart(self, folder):
+        text = at_other_sizes(folder).data
+        assert text.startswith("- CIFAR-10, 1 epochs, width 2, at most 48 images of each part: ccb is **")
+        assert "2 seeds" in text
+        assert "Nothing" in at_other_sizes("/nowhere").data
+
     def test_a_verdict_waits_for_every_class_and_seed(self, folder, tmp_path):
         """Runs of the planned epochs and width, but of two classes and seeds: the figure is not there yet."""
         part = Store(store_path("skips", tmp_path))
@@ -186,6 +193,19 @@ def test_the_signal_is_read_from_the_history(tmp_path):
     assert summary.loc["4-3-2-1", "at skip"] == 3
     assert summary.loc["8-6-4-2", "AUC"] == "1.000"
     assert skip_signal(6, "/nowhere").empty
+
+
+@pytest.mark.parametrize(
+    ("losses", "aucs", "said"),
+    [((0.01, 0.02), (0.6, 0.5), "not as overfitting"), ((0.02, 0.01), (0.6, 0.5), "; as overfitting would show"),
+     ((0.02, 0.01), (0.5, 0.6), "ranks no worse")],
+)  # fmt: skip
+def test_overfitting_is_told_from_its_opposite(losses, aucs, said):
+    index = pd.MultiIndex.from_tuples([("he", "4-3-2-1"), ("he", "32-24-16-8"), ("dcgan", "4-3-2-1")])
+    columns = {"training loss": [*losses, 0.5], "AUC": [*aucs, 0.5]}
+    text = what_length_does(pd.DataFrame(columns, index=index).map("{:.4f}".format))
+    assert said in text
+    assert "dcgan" not in text  # one chain tells nothing of length
 
 
 def chain_result(chain, signal, spread, limit=None, dataset="ham10000"):

@@ -72,3 +72,29 @@ def chain_summary(signals: pd.DataFrame, number: int = 6, folder: str | Path | N
     chains = sorted(last["chain"].unique(), key=lambda chain: int(chain.split("-")[0]))
     order = [(start, chain) for start in ("he", "dcgan") for chain in chains if (start, chain) in shown.index]
     return shown.reindex(order).rename_axis(["chains from", "blocks"])
+
+
+def what_length_does(summary: pd.DataFrame) -> str:
+    """Say in computed sentences how training loss and AUC go from the shortest chain to the longest.
+
+    Args:
+        summary: Of `chain_summary`.
+
+    Returns:
+        Markdown, a line for each start of which two chains or more were run.
+    """
+    lines = []
+    for start, rows in summary.groupby(level=0, sort=False):
+        if len(rows) < 2:
+            continue
+        (short, long), losses, aucs = rows.index.get_level_values(1)[[0, -1]], rows["training loss"], rows["AUC"]
+        rises, falls = float(losses.iloc[-1]) > float(losses.iloc[0]), float(aucs.iloc[-1]) < float(aucs.iloc[0])
+        reading = {
+            (False, True): "as overfitting would show",
+            (True, True): "not as overfitting would show, since the training images are rebuilt less well too",
+        }.get((rises, falls), "longer ranks no worse here")
+        lines.append(
+            f"- Chains from {start}, {short} to {long}: training loss {losses.iloc[0]} to {losses.iloc[-1]}, AUC "
+            f"{aucs.iloc[0]} to {aucs.iloc[-1]}; {reading}."
+        )
+    return "\n".join(lines)

@@ -217,6 +217,18 @@ def primary(folder: str | Path | None = None) -> "Markdown":
     return Markdown("\n".join(lines))
 
 
+def at_other_sizes(folder: str | Path | None = None) -> "Markdown":
+    """Say what CCB against plain skips came to where it was run at other sizes than those planned."""
+    from IPython.display import Markdown
+
+    lines = []
+    for setting in settings_run("skips", folder):
+        found = differences("skips", setting, folder=folder) if setting not in planned("skips") else pd.DataFrame()
+        rows = found[(found["arm"] == "ccb") & (found["abnormal"] == "macro")] if len(found) else found
+        lines += [f"- {setting}: {in_words(row)}" for _, row in rows.iterrows()]
+    return Markdown("\n".join(lines) or "*Nothing was run at another size.*")
+
+
 def in_words(row: Any) -> str:
     """Say one row of `differences` as a sentence."""
     if row["seeds"] == 1:
