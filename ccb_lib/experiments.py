@@ -207,6 +207,8 @@ def run_missing(
         def take(run: Run, get: Callable[[], Result]) -> None:
             try:
                 store.add(get())
+                for checkpoint in Path(work).glob(f"{run.key}*.safetensors") if work else ():
+                    checkpoint.unlink()  # of the size of the networks, three times over
             except Exception as error:  # one run that diverges must not cost the others
                 failed[str(run)] = "".join(traceback.format_exception_only(error)).strip()
             bar.update()

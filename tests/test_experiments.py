@@ -135,10 +135,12 @@ def test_a_run_killed_between_epochs_ends_as_an_unbroken_one(tmp_path, monkeypat
 def test_only_what_is_missing_is_run_and_one_failure_spares_the_others(tmp_path):
     store = Store(tmp_path / "t.safetensors")
     runs = [digits_run(0), digits_run(1, settings={"epochs": 40, "learning_rate": 1e30, "width": 2}), digits_run(2)]
-    failed = run_missing(runs, store, device="cpu", progress=False)
+    failed = run_missing(runs, store, device="cpu", work=str(tmp_path / "work"), progress=False)
     assert list(failed) == [str(runs[1])]
     assert "TrainingDiverged" in failed[str(runs[1])]
     assert set(Store.read(store.path).results) == {runs[0].key, runs[2].key}
+    left = {path.name.split("-")[0].removesuffix(".safetensors") for path in (tmp_path / "work").iterdir()}
+    assert left <= {runs[1].key}  # what is stored needs no checkpoint
     stamp = store.path.stat().st_mtime_ns
     assert not run_missing(runs[::2], Store.read(store.path), device="cpu", progress=False)
     assert store.path.stat().st_mtime_ns == stamp
