@@ -1,6 +1,7 @@
 """How stored results are shown to readers: tables with gaps named, long frames for figures, explorers, sentences."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from ccb_lib.results import (
     read_results,
     scores_of,
 )
-from ccb_lib.runs import DATASETS, PAPER_METHODS, TRIVIAL_METHODS
+from ccb_lib.runs import CLASSES, DATASETS, PAPER_METHODS, TRIVIAL_METHODS
 from ccb_lib.scores import anomaly_score
 from ccb_lib.thresholds import normal_quantile, oracle_f1
 
@@ -53,14 +54,14 @@ def settings_run(number: int, *, folder: str | Path | None = None) -> list[dict[
 
 
 def _of_images(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: settings[name] for name in ("limit", "image_size", "normal")}
+    return {name: settings.get(name) for name in ("limit", "image_size", "normal")}
 
 
 def described(settings: Mapping[str, Any]) -> str:
-    """Say settings in words: what differs from the paper's."""
+    """Say settings in words: what differs from the paper's, after the epochs where networks have them."""
     words = {"limit": "at most {} images of each part", "width": "width {}", "similarity": "Ls as {}",
              "chain_init": "chains from {}", "image_size": "{} px", "normal": "normal: {}", "other": "{}"}  # fmt: skip
-    parts = [f"{settings['epochs']:g} epochs"]
+    parts = [f"{settings['epochs']:g} epochs"] if "epochs" in settings else []
     for name, text in words.items():
         if settings.get(name) is not None:
             value = settings[name]
@@ -71,28 +72,38 @@ def described(settings: Mapping[str, Any]) -> str:
 def side_by_side(
     number: int, *, settings: Mapping[str, Any] = PAPER, missing: bool = True, folder: str | Path | None = None
 ) -> "Styler":
-    """Show printed, released and clean beside each other; * marks a protocol imposed on a method.
+    """Show printed, released and clean beneath each other, a column a class; * marks a protocol imposed on a method.
 
     Args:
         number: Table 1 to 7.
         settings: Of the runs.
-        missing: Show rows of which nothing was run, too.
+        missing: Show the print of methods of which nothing was run, too, and name them in the caption.
         folder: Of the results.
+
+    Returns:
+        Rows (method or chain, source). A method of which nothing was run has its printed row alone, or none where
+        nothing is printed either. Trivial scores stand at the paper's settings and where settings change the images.
     """
-    frame = compare(number, settings=settings, folder=folder)
-    if not missing:
-        frame = frame[frame[["released", "clean"]].notna().any(axis=1)]
-    imposed = frame.pop("imposed")
-    shown = frame.map(lambda v: NOT_RUN if pd.isna(v) else f"{v:.3f}").astype(object)
-    shown.loc[imposed & frame["released"].notna(), "released"] += "*"
-    trivial = ~frame.index.get_level_values(0).isin([*PRINTED_NAMES, *frame.index[frame["printed"].notna()].unique(0)])
-    shown.loc[trivial, "printed"] = "–"
-    for gap in ("released − printed", "clean − printed"):
-        shown[gap] = frame[gap].map(lambda v: "" if pd.isna(v) else f"{v:+.3f}")
-        if frame[gap].isna().all():
-            del shown[gap]
-    shown = shown.rename(index=PRINTED_NAMES, level=0)
-    return shown.style.set_table_attributes('class="dataframe"')
+    frame = compare(number, settings=settings, folder=folder).rename(index=PRINTED_NAMES, level=0)
+    if _of_images(settings) == _of_images(PAPER) and {**PAPER, **settings} != PAPER:
+        frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
+    classes = list(frame.index.unique("abnormal"))
+    rows, not_run = {}, []
+    for name in frame.index.unique(0):
+        part = frame.loc[name].reindex(classes)
+        run = part[["released", "clean"]].notna().any(axis=None)
+        if not run:
+            not_run.append(f"{name} blocks" if number >= 6 else name)
+        if part["printed"].notna().any() and (run or missing):
+            rows[name, "printed"] = part["printed"]
+        if run:
+            rows[name, "released*" if part["imposed"].any() else "released"] = part["released"]
+            rows[name, "clean"] = part["clean"]
+    index = pd.MultiIndex.from_tuples(list(rows), names=[None, None])  # names would take a line of their own
+    shown = pd.DataFrame(list(rows.values()), index=index, columns=pd.Index(classes, name="abnormal"))
+    shown = shown.map(lambda v: NOT_RUN if pd.isna(v) else f"{v:.3f}").rename(columns=spoken)
+    style = shown.style.set_table_attributes('class="dataframe"')
+    return style.set_caption(f"Not run: {', '.join(not_run)}.") if missing and not_run else style
 
 
 def long_form(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | Path | None = None) -> pd.DataFrame:
@@ -134,11 +145,20 @@ def results_explorer(
     number: int,
     *,
     protocol: Protocol = CLEAN,
-    settings: Mapping[str, Any] = PAPER,
+    settings: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     folder: str | Path | None = None,
     **options: Any,
 ) -> "ThresholdExplorer | Markdown":
-    """Return an explorer that chooses method and class and moves φ, or a line that says how to run the table."""
+    """Return an explorer that chooses method and class and moves φ, or a line that says how to run the table.
+
+    Args:
+        number: Table 1 to 7.
+        protocol: Under which.
+        settings: As for `explorer_cells`; by default all of `settings_run`.
+        folder: Of the results.
+        options: For `ThresholdExplorer.from_table`.
+    """
+    settings = settings_run(number, folder=folder) if settings is None else settings
     cells = explorer_cells(number, protocol=protocol, settings=settings, folder=folder)
     if not cells:
         return note(number)
@@ -151,35 +171,60 @@ def explorer_cells(
     number: int,
     *,
     protocol: Protocol = CLEAN,
-    settings: Mapping[str, Any] = PAPER,
+    settings: Mapping[str, Any] | Sequence[Mapping[str, Any]] = PAPER,
     methods: Iterable[str] | None = None,
     folder: str | Path | None = None,
 ) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[str, float]]]:
     """Gather scores, labels and named thresholds for `ThresholdExplorer.from_table`.
 
-    By (method, class), in Tables 6–7 by (chain, class). The lowest seed of each cell is taken; cells that were not
-    run are left out.
+    Args:
+        number: Table 1 to 7.
+        protocol: Under which.
+        settings: Of the runs. Given several, the paper's keep a method's name as it is; others are named with it, such
+            as "CCB, 50 epochs, width 8".
+        methods: Those wanted; all by default.
+        folder: Of the results.
+
+    Returns:
+        By (method, class), in Tables 6–7 by (chain, class): networks first, those of most classes before
+        others, classes in the paper's order. The lowest seed of each cell is taken; cells that were not run are left
+        out.
     """
-    frame = at_settings(load_results(number, protocols=(protocol,), folder=folder), settings).sort_values("seed")
-    row = "chain" if number >= 6 else "method"
-    keys = frame.drop_duplicates([row, "abnormal"])
+    several = [settings] if isinstance(settings, Mapping) else list(settings)
+    wanted = [*PAPER_METHODS, *TRIVIAL_METHODS] if methods is None else list(methods)
+    classes = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
     results = read_results(number, folder)
-    cells = {}
-    for line in keys.itertuples():
-        if methods is not None and line.method not in methods:
-            continue
-        found = scores_of(results[line.key], line.abnormal, protocol)
-        if found is None:
-            continue
-        scored, tests = found
-        scores = anomaly_score(scored.test, line.alpha)
-        thresholds = {"oracle F1": oracle_f1(scores, tests.labels)}
-        if scored.calibration is not None:
-            phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
-            thresholds = {"normal 95 %": phi, **thresholds}
-        name = f"{line.chain} blocks" if number >= 6 else PRINTED_NAMES.get(line.method, line.method)
-        cells[name, line.abnormal] = (scores, tests.labels, thresholds)
-    return cells
+    stored = load_results(number, protocols=(protocol,), folder=folder).sort_values("seed", kind="stable")
+    cells, trivial = {}, {}
+    for chosen in several:
+        frame = at_settings(stored, chosen).drop_duplicates(["chain" if number >= 6 else "method", "abnormal"])
+        frame = frame[frame["method"].isin(wanted) & frame["abnormal"].isin(classes)]
+        order = {"method": wanted.index, "abnormal": classes.index, "chain": _length}
+        frame = frame.sort_values(list(order), key=lambda of: of.map(order[of.name]), kind="stable")
+        for line in frame.itertuples():
+            found = scores_of(results[line.key], line.abnormal, protocol)
+            if found is None:
+                continue
+            scored, tests = found
+            scores = anomaly_score(scored.test, line.alpha)
+            thresholds = {"oracle F1": oracle_f1(scores, tests.labels)}
+            if scored.calibration is not None:
+                phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
+                thresholds = {"normal 95 %": phi, **thresholds}
+            name = f"{line.chain} blocks" if number >= 6 else PRINTED_NAMES.get(line.method, line.method)
+            without_network = line.method in TRIVIAL_METHODS
+            if len(several) > 1 and (_of_images(chosen) != _of_images(PAPER) if without_network else chosen != PAPER):
+                name += f", {described(_of_images(chosen) if without_network else chosen)}"
+            (trivial if without_network else cells)[name, line.abnormal] = (scores, tests.labels, thresholds)
+    # Those of most classes first, so that a chooser of classes lists them in the paper's order, too.
+    counts = Counter(name for name, _ in cells)
+    return dict(sorted(cells.items(), key=lambda item: -counts[item[0][0]])) | trivial
+
+
+def _length(chain: str | None) -> int:
+    """Blocks in the first of four chains, to list short ones first; 0 without chains."""
+    first = (chain or "").split("-")[0]
+    return int(first) if first.isdigit() else 0
 
 
 def note(number: int) -> "Markdown":
