@@ -1,11 +1,9 @@
-"""How stored results are shown to readers: tables with gaps named, long frames for figures, explorers, sentences."""
+"""How stored results are shown to readers: tables with gaps named, long frames for figures, sentences."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from ccb_lib.intervals import bootstrap_interval
@@ -13,7 +11,6 @@ from ccb_lib.plots.style import spoken
 from ccb_lib.protocols import CLEAN, RELEASED, Protocol
 from ccb_lib.results import (
     CHOICES,
-    FALSE_ALARMS,
     METRICS,
     PAPER,
     PRINTED_NAMES,
@@ -23,15 +20,12 @@ from ccb_lib.results import (
     read_results,
     scores_of,
 )
-from ccb_lib.runs import CLASSES, DATASETS, PAPER_METHODS, TRIVIAL_METHODS
+from ccb_lib.runs import DATASETS, PAPER_METHODS, TRIVIAL_METHODS
 from ccb_lib.scores import anomaly_score
-from ccb_lib.thresholds import normal_quantile, oracle_f1
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
     from pandas.io.formats.style import Styler
-
-    from ccb_lib.widgets import ThresholdExplorer
 
 NOT_RUN = "not run"
 
@@ -48,12 +42,13 @@ def settings_run(number: int, *, folder: str | Path | None = None) -> list[dict[
         {name: None if pd.isna(value) else value for name, value in line.items()} for line in frame.to_dict("records")
     ]
     networks = [settings for settings in found if settings["epochs"] is not None]
-    seen = [_of_images(settings) for settings in (PAPER, *networks)]
-    alone = [{**PAPER, **_of_images(s)} for s in found if s["epochs"] is None and _of_images(s) not in seen]
+    seen = [of_images(settings) for settings in (PAPER, *networks)]
+    alone = [{**PAPER, **of_images(s)} for s in found if s["epochs"] is None and of_images(s) not in seen]
     return [PAPER, *sorted((s for s in networks if s != PAPER), key=str), *sorted(alone, key=str)]
 
 
-def _of_images(settings: Mapping[str, Any]) -> dict[str, Any]:
+def of_images(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings that choose images, which is all that scores without a network have."""
     return {name: settings.get(name) for name in ("limit", "image_size", "normal")}
 
 
@@ -85,7 +80,7 @@ def side_by_side(
         nothing is printed either. Trivial scores stand at the paper's settings and where settings change the images.
     """
     frame = compare(number, settings=settings, folder=folder).rename(index=PRINTED_NAMES, level=0)
-    if _of_images(settings) == _of_images(PAPER) and {**PAPER, **settings} != PAPER:
+    if of_images(settings) == of_images(PAPER) and {**PAPER, **settings} != PAPER:
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
     classes = list(frame.index.unique("abnormal"))
     rows, not_run = {}, []
@@ -139,92 +134,6 @@ def with_intervals(
         rows.append({"method": line.method, "chain": line.chain, "abnormal": line.abnormal, "seed": line.seed,
                      "auc": interval.estimate, "low": interval.low, "high": interval.high})  # fmt: skip
     return pd.DataFrame(rows, columns=["method", "chain", "abnormal", "seed", "auc", "low", "high"])
-
-
-def results_explorer(
-    number: int,
-    *,
-    protocol: Protocol = CLEAN,
-    settings: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    folder: str | Path | None = None,
-    **options: Any,
-) -> "ThresholdExplorer | Markdown":
-    """Return an explorer that chooses method and class and moves φ, or a line that says how to run the table.
-
-    Args:
-        number: Table 1 to 7.
-        protocol: Under which.
-        settings: As for `explorer_cells`; by default all of `settings_run`.
-        folder: Of the results.
-        options: For `ThresholdExplorer.from_table`.
-    """
-    settings = settings_run(number, folder=folder) if settings is None else settings
-    cells = explorer_cells(number, protocol=protocol, settings=settings, folder=folder)
-    if not cells:
-        return note(number)
-    from ccb_lib.widgets import ThresholdExplorer
-
-    return ThresholdExplorer.from_table(cells, axes=("Chain" if number >= 6 else "Method", "Class"), **options)
-
-
-def explorer_cells(
-    number: int,
-    *,
-    protocol: Protocol = CLEAN,
-    settings: Mapping[str, Any] | Sequence[Mapping[str, Any]] = PAPER,
-    methods: Iterable[str] | None = None,
-    folder: str | Path | None = None,
-) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[str, float]]]:
-    """Gather scores, labels and named thresholds for `ThresholdExplorer.from_table`.
-
-    Args:
-        number: Table 1 to 7.
-        protocol: Under which.
-        settings: Of the runs. Given several, the paper's keep a method's name as it is; others are named with it, such
-            as "CCB, 50 epochs, width 8".
-        methods: Those wanted; all by default.
-        folder: Of the results.
-
-    Returns:
-        By (method, class), in Tables 6–7 by (chain, class): networks first, those of most classes before
-        others, classes in the paper's order. The lowest seed of each cell is taken; cells that were not run are left
-        out.
-    """
-    several = [settings] if isinstance(settings, Mapping) else list(settings)
-    wanted = [*PAPER_METHODS, *TRIVIAL_METHODS] if methods is None else list(methods)
-    classes = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
-    results = read_results(number, folder)
-    stored = load_results(number, protocols=(protocol,), folder=folder).sort_values("seed", kind="stable")
-    cells, trivial = {}, {}
-    for chosen in several:
-        frame = at_settings(stored, chosen).drop_duplicates(["chain" if number >= 6 else "method", "abnormal"])
-        frame = frame[frame["method"].isin(wanted) & frame["abnormal"].isin(classes)]
-        order = {"method": wanted.index, "abnormal": classes.index, "chain": _length}
-        frame = frame.sort_values(list(order), key=lambda of: of.map(order[of.name]), kind="stable")
-        for line in frame.itertuples():
-            found = scores_of(results[line.key], line.abnormal, protocol)
-            if found is None:
-                continue
-            scored, tests = found
-            scores = anomaly_score(scored.test, line.alpha)
-            thresholds = {"oracle F1": oracle_f1(scores, tests.labels)}
-            if scored.calibration is not None:
-                phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
-                thresholds = {"normal 95 %": phi, **thresholds}
-            name = f"{line.chain} blocks" if number >= 6 else PRINTED_NAMES.get(line.method, line.method)
-            without_network = line.method in TRIVIAL_METHODS
-            if len(several) > 1 and (_of_images(chosen) != _of_images(PAPER) if without_network else chosen != PAPER):
-                name += f", {described(_of_images(chosen) if without_network else chosen)}"
-            (trivial if without_network else cells)[name, line.abnormal] = (scores, tests.labels, thresholds)
-    # Those of most classes first, so that a chooser of classes lists them in the paper's order, too.
-    counts = Counter(name for name, _ in cells)
-    return dict(sorted(cells.items(), key=lambda item: -counts[item[0][0]])) | trivial
-
-
-def _length(chain: str | None) -> int:
-    """Blocks in the first of four chains, to list short ones first; 0 without chains."""
-    first = (chain or "").split("-")[0]
-    return int(first) if first.isdigit() else 0
 
 
 def note(number: int) -> "Markdown":

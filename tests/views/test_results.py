@@ -15,15 +15,14 @@ from ccb_lib.results import PAPER, PRINTED_NAMES, at_settings, compare, load_res
 from ccb_lib.runs import CLASSES, TRIVIAL_METHODS
 from ccb_lib.scores import anomaly_score
 from ccb_lib.store import Store
+from ccb_lib.views.explorers import explorer_cells, results_explorer
 from ccb_lib.views.results import (
     described,
-    explorer_cells,
     in_short,
     long_form,
     note,
     overview,
     reading,
-    results_explorer,
     settings_run,
     side_by_side,
     with_intervals,
