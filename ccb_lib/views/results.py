@@ -52,6 +52,11 @@ def of_images(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: settings.get(name) for name in ("limit", "image_size", "normal")}
 
 
+def _only_networks_differ(settings: Mapping[str, Any]) -> bool:
+    """Tell whether settings differ from the paper's in what trivial scores do not have, which would only repeat."""
+    return {**PAPER, **settings} != PAPER and of_images(settings) == of_images(PAPER)
+
+
 def described(settings: Mapping[str, Any]) -> str:
     """Say settings in words: what differs from the paper's, after the epochs where networks have them."""
     words = {"limit": "at most {} images of each part", "width": "width {}", "similarity": "Ls as {}",
@@ -80,7 +85,7 @@ def side_by_side(
         nothing is printed either. Trivial scores stand at the paper's settings and where settings change the images.
     """
     frame = compare(number, settings=settings, folder=folder).rename(index=PRINTED_NAMES, level=0)
-    if of_images(settings) == of_images(PAPER) and {**PAPER, **settings} != PAPER:
+    if _only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
     classes = list(frame.index.unique("abnormal"))
     rows, not_run = {}, []
@@ -161,7 +166,7 @@ def reading(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | P
             f"{run[name].mean():.3f} where {run['printed'].mean():.3f} is printed."
         )
     trivial = frame[frame["printed"].isna() & frame["clean"].notna()]
-    if len(trivial):
+    if len(trivial) and not _only_networks_differ(settings):
         best = trivial["clean"].groupby("abnormal").max()
         lines.append(
             f"The best of the trivial scores, chosen per class afterwards and so an oracle's choice, reaches "

@@ -71,6 +71,8 @@ def test_at_other_settings_trivial_rows_stand_only_where_they_change():
     small = {**PAPER, "width": 8}
     shown, frame = side_by_side(4, settings=small, missing=False, folder=RESULTS).data, compare(4, settings=small)
     assert not set(shown.index.unique(0)) & set(TRIVIAL_METHODS)
+    assert "trivial" in reading(4, folder=RESULTS).data
+    assert "trivial" not in reading(4, settings=small, folder=RESULTS).data
     assert shown.loc[("CCB", "clean"), "df"] == f"{frame.loc[('ccb', 'df'), 'clean']:.3f}"
 
 
