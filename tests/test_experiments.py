@@ -14,7 +14,7 @@ from ccb_lib.protocols import CLEAN, RELEASED, WALK
 from ccb_lib.results import CHOICES, PAPER, at_settings, compare, load_results, placebo, read_results, table
 from ccb_lib.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, store_path
 from ccb_lib.store import Store
-from ccb_lib.views.results import explorer_cells
+from ccb_lib.views.explorers import explorer_cells
 
 TINY = {"epochs": 2, "limit": 48, "width": 2}
 

@@ -53,10 +53,11 @@ class AnomalySplit:
 
     def __repr__(self) -> str:
         abnormal = int(self.test_labels.sum())
+        size = f"{self.channels}×{self.image_size}×{self.image_size}"
         return (
-            f"AnomalySplit({self.name!r}, abnormal={self.abnormal!r}: train {len(self.train)}, "
-            f"calibration {len(self.calibration)}, test {len(self.test) - abnormal} normal + {abnormal} "
-            f"abnormal, {self.channels}×{self.image_size}×{self.image_size})"
+            f"AnomalySplit({self.name!r}, abnormal={self.abnormal!r}, {size}:\n"
+            f"  train {len(self.train)} normal, calibration {len(self.calibration)} normal,\n"
+            f"  test {len(self.test) - abnormal} normal + {abnormal} abnormal)"
         )
 
 

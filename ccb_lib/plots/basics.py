@@ -1,16 +1,19 @@
 """Pictures of images, networks and training. Each returns its figure and needs no display."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from ccb_lib.images import as_images
 from ccb_lib.networks import LEVELS, Generator, count_parameters
-from ccb_lib.plots.style import CLASS_COLOURS, GREY, PALETTE, STYLE
+from ccb_lib.plots.style import CLASS_COLOURS, GREY, PALETTE, STYLE, WIDTH
 
 _TEAL = PALETTE[2]
 NORMAL, ABNORMAL, NEUTRAL = CLASS_COLOURS["normal"], CLASS_COLOURS["abnormal"], GREY
@@ -27,29 +30,61 @@ def image_grid(rows: Mapping[str, Any], *, titles: Sequence[str] = (), maximum: 
     Args:
         rows: A label and its images for each row: anything that `as_images` takes, or float (N, H, W) maps, which are
             drawn in false colours on one scale.
-        titles: One above each column.
+        titles: One for each column; what neighbours share is written once, above all of them.
         maximum: Top of the maps' scale; their largest value by default.
+
+    Returns:
+        The figure, at most `WIDTH` inches wide. Labels keep their size however many columns there are: some ten have
+        room.
     """
     columns = max(len(images) for images in rows.values())
-    figure, axes = plt.subplots(
-        len(rows), columns, squeeze=False, figsize=(0.85 * columns + 0.9, 0.85 * len(rows) + 0.3), layout="constrained"
-    )
+    labels = [_wrapped(label, 12) for label in rows]
+    left = _LETTER * max(len(line) for label in labels for line in label.split("\n")) + 0.12
+    right = 0.1
+    side = min(0.85, (WIDTH - left - right) / columns)
+    groups = [(title, len(list(same))) for title, same in groupby(titles[:columns])]
+    headings = [_wrapped(title, max(1, int(side * span / _LETTER))) for title, span in groups]
+    top = 0.17 * max((heading.count("\n") + 1 for heading in headings), default=0) + 0.06
+    width, height = round(left + side * columns + right, 6), top + side * len(rows)
+    figure = plt.figure(figsize=(width, height))
     plt.close(figure)  # a notebook shows it once, as the value of its cell
+    axes = figure.subplots(
+        len(rows),
+        columns,
+        squeeze=False,
+        gridspec_kw={"left": left / width, "right": 1 - right / width, "bottom": 0, "top": 1 - top / height,
+                     "wspace": 0.06, "hspace": 0.06},
+    )  # fmt: skip
     maps = [np.asarray(images) for images in rows.values() if _is_map(images)]
-    top = maximum or max((float(m.max()) for m in maps), default=1.0)
-    for line, (label, images) in zip(axes, rows.items(), strict=True):
+    largest = maximum or max((float(m.max()) for m in maps), default=1.0)
+    for line, label, images in zip(axes, labels, rows.values(), strict=True):
         for axis in line:
             axis.set_axis_off()
         if _is_map(images):
             for axis, image in zip(line, np.asarray(images), strict=False):
-                axis.imshow(image, cmap="magma", vmin=0, vmax=top)
+                axis.imshow(image, cmap="magma", vmin=0, vmax=largest)
         else:
             for axis, image in zip(line, as_images(images).cpu().permute(0, 2, 3, 1).numpy(), strict=False):
                 axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-        line[0].text(-0.12, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=9)
-    for axis, title in zip(axes[0], titles, strict=False):
-        axis.set_title(title, fontsize=8, loc="center")
+        at = line[0].get_position()
+        figure.text((left - 0.07) / width, (at.y0 + at.y1) / 2, label, ha="right", va="center", fontsize=9)
+    first = 0
+    for heading, (_, span) in zip(headings, groups, strict=True):
+        middle = (left + side * (first + span / 2)) / width
+        figure.text(middle, 1 - (top - 0.04) / height, heading, ha="center", va="bottom", fontsize=9)
+        if span > 1:
+            ends = [(left + side * (first + at)) / width for at in (0.1, span - 0.1)]
+            figure.add_artist(Line2D(ends, [1 - (top - 0.02) / height] * 2, color=GREY, linewidth=0.8))
+        first += span
     return figure
+
+
+_LETTER = 0.078  # inches that a letter takes at 9 points, on average
+
+
+def _wrapped(text: str, letters: int) -> str:
+    """Break a label between its words; a word too long for a line stays whole."""
+    return textwrap.fill(text, letters, break_long_words=False, break_on_hyphens=False)
 
 
 def _is_map(images: Any) -> bool:

@@ -36,7 +36,8 @@ def grouped_bars(
         chance: Height of a dashed line for a detector that knows nothing; ``None`` for none.
 
     Returns:
-        The figure; groups and bars in the frame's order. Ten classes of five methods take two rows.
+        The figure; groups and bars in the frame's order. Ten classes of five methods take two rows. A panel of which
+        nothing was run is left out and named below, unless nothing was run at all.
 
     Raises:
         ValueError: Columns are missing, values lie outside 0…1, a cell occurs twice, or ``compare`` or a
@@ -46,6 +47,9 @@ def grouped_bars(
         raise ValueError(f"compare={compare!r} given; 'method' or 'source' is needed.")
     cells, (methods, sources, classes) = _cells(frame, ("method", "source", "abnormal"))
     bars, rows = (methods, sources) if compare == "method" else (sources, methods)
+    seen = {key[1 if compare == "method" else 0] for key in cells}
+    absent = [row for row in rows if seen and row not in seen]
+    rows = [row for row in rows if row not in absent]
     # More than some 30 bars in a row are too thin for a phone.
     per_row = len(classes) if len(classes) * len(bars) <= 32 else max(1, 25 // len(bars))
     parts = [classes[i : i + per_row] for i in range(0, len(classes), per_row)]
@@ -59,13 +63,15 @@ def grouped_bars(
         slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(part) > 5 else {}
         ax.set_xticks(range(len(part)), [spoken(name) for name in part], **slanted)
         ax.set(ylim=(0, 1), yticks=np.arange(0, 1.1, 0.2), ylabel=metric)
-        ax.set_title(row if len(rows) > 1 and part is parts[0] else "")
+        ax.set_title(row if len(rows) + len(absent) > 1 and part is parts[0] else "")
         if chance is not None:
             ax.axhline(chance, color=GREY, linestyle="--", linewidth=1)
     handles: list[Any] = [Patch(color=colour[bar], label=bar) for bar in bars]
     if chance is not None:
         handles.append(Line2D([], [], color=GREY, linestyle="--", linewidth=1, label="chance"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3 if len(handles) > 4 else 4)
+    if absent:
+        figure.supxlabel(f"N{NOT_RUN[1:]}: {', '.join(absent)}", fontsize=9, color=GREY, x=0.02, ha="left")
     return figure
 
 

@@ -1,10 +1,9 @@
-"""How stored results are shown to readers: tables with gaps named, long frames for figures, explorers, sentences."""
+"""How stored results are shown to readers: tables with gaps named, long frames for figures, sentences."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from ccb_lib.intervals import bootstrap_interval
@@ -12,7 +11,6 @@ from ccb_lib.plots.style import spoken
 from ccb_lib.protocols import CLEAN, RELEASED, Protocol
 from ccb_lib.results import (
     CHOICES,
-    FALSE_ALARMS,
     METRICS,
     PAPER,
     PRINTED_NAMES,
@@ -24,13 +22,10 @@ from ccb_lib.results import (
 )
 from ccb_lib.runs import DATASETS, PAPER_METHODS, TRIVIAL_METHODS
 from ccb_lib.scores import anomaly_score
-from ccb_lib.thresholds import normal_quantile, oracle_f1
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
     from pandas.io.formats.style import Styler
-
-    from ccb_lib.widgets import ThresholdExplorer
 
 NOT_RUN = "not run"
 
@@ -47,20 +42,26 @@ def settings_run(number: int, *, folder: str | Path | None = None) -> list[dict[
         {name: None if pd.isna(value) else value for name, value in line.items()} for line in frame.to_dict("records")
     ]
     networks = [settings for settings in found if settings["epochs"] is not None]
-    seen = [_of_images(settings) for settings in (PAPER, *networks)]
-    alone = [{**PAPER, **_of_images(s)} for s in found if s["epochs"] is None and _of_images(s) not in seen]
+    seen = [of_images(settings) for settings in (PAPER, *networks)]
+    alone = [{**PAPER, **of_images(s)} for s in found if s["epochs"] is None and of_images(s) not in seen]
     return [PAPER, *sorted((s for s in networks if s != PAPER), key=str), *sorted(alone, key=str)]
 
 
-def _of_images(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: settings[name] for name in ("limit", "image_size", "normal")}
+def of_images(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings that choose images, which is all that scores without a network have."""
+    return {name: settings.get(name) for name in ("limit", "image_size", "normal")}
+
+
+def _only_networks_differ(settings: Mapping[str, Any]) -> bool:
+    """Tell whether settings differ from the paper's in what trivial scores do not have, which would only repeat."""
+    return {**PAPER, **settings} != PAPER and of_images(settings) == of_images(PAPER)
 
 
 def described(settings: Mapping[str, Any]) -> str:
-    """Say settings in words: what differs from the paper's."""
+    """Say settings in words: what differs from the paper's, after the epochs where networks have them."""
     words = {"limit": "at most {} images of each part", "width": "width {}", "similarity": "Ls as {}",
              "chain_init": "chains from {}", "image_size": "{} px", "normal": "normal: {}", "other": "{}"}  # fmt: skip
-    parts = [f"{settings['epochs']:g} epochs"]
+    parts = [f"{settings['epochs']:g} epochs"] if "epochs" in settings else []
     for name, text in words.items():
         if settings.get(name) is not None:
             value = settings[name]
@@ -71,28 +72,38 @@ def described(settings: Mapping[str, Any]) -> str:
 def side_by_side(
     number: int, *, settings: Mapping[str, Any] = PAPER, missing: bool = True, folder: str | Path | None = None
 ) -> "Styler":
-    """Show printed, released and clean beside each other; * marks a protocol imposed on a method.
+    """Show printed, released and clean beneath each other, a column a class; * marks a protocol imposed on a method.
 
     Args:
         number: Table 1 to 7.
         settings: Of the runs.
-        missing: Show rows of which nothing was run, too.
+        missing: Show the print of methods of which nothing was run, too, and name them in the caption.
         folder: Of the results.
+
+    Returns:
+        Rows (method or chain, source). A method of which nothing was run has its printed row alone, or none where
+        nothing is printed either. Trivial scores stand at the paper's settings and where settings change the images.
     """
-    frame = compare(number, settings=settings, folder=folder)
-    if not missing:
-        frame = frame[frame[["released", "clean"]].notna().any(axis=1)]
-    imposed = frame.pop("imposed")
-    shown = frame.map(lambda v: NOT_RUN if pd.isna(v) else f"{v:.3f}").astype(object)
-    shown.loc[imposed & frame["released"].notna(), "released"] += "*"
-    trivial = ~frame.index.get_level_values(0).isin([*PRINTED_NAMES, *frame.index[frame["printed"].notna()].unique(0)])
-    shown.loc[trivial, "printed"] = "–"
-    for gap in ("released − printed", "clean − printed"):
-        shown[gap] = frame[gap].map(lambda v: "" if pd.isna(v) else f"{v:+.3f}")
-        if frame[gap].isna().all():
-            del shown[gap]
-    shown = shown.rename(index=PRINTED_NAMES, level=0)
-    return shown.style.set_table_attributes('class="dataframe"')
+    frame = compare(number, settings=settings, folder=folder).rename(index=PRINTED_NAMES, level=0)
+    if _only_networks_differ(settings):
+        frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
+    classes = list(frame.index.unique("abnormal"))
+    rows, not_run = {}, []
+    for name in frame.index.unique(0):
+        part = frame.loc[name].reindex(classes)
+        run = part[["released", "clean"]].notna().any(axis=None)
+        if not run:
+            not_run.append(f"{name} blocks" if number >= 6 else name)
+        if part["printed"].notna().any() and (run or missing):
+            rows[name, "printed"] = part["printed"]
+        if run:
+            rows[name, "released*" if part["imposed"].any() else "released"] = part["released"]
+            rows[name, "clean"] = part["clean"]
+    index = pd.MultiIndex.from_tuples(list(rows), names=[None, None])  # names would take a line of their own
+    shown = pd.DataFrame(list(rows.values()), index=index, columns=pd.Index(classes, name="abnormal"))
+    shown = shown.map(lambda v: NOT_RUN if pd.isna(v) else f"{v:.3f}").rename(columns=spoken)
+    style = shown.style.set_table_attributes('class="dataframe"')
+    return style.set_caption(f"Not run: {', '.join(not_run)}.") if missing and not_run else style
 
 
 def long_form(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | Path | None = None) -> pd.DataFrame:
@@ -130,58 +141,6 @@ def with_intervals(
     return pd.DataFrame(rows, columns=["method", "chain", "abnormal", "seed", "auc", "low", "high"])
 
 
-def results_explorer(
-    number: int,
-    *,
-    protocol: Protocol = CLEAN,
-    settings: Mapping[str, Any] = PAPER,
-    folder: str | Path | None = None,
-    **options: Any,
-) -> "ThresholdExplorer | Markdown":
-    """Return an explorer that chooses method and class and moves φ, or a line that says how to run the table."""
-    cells = explorer_cells(number, protocol=protocol, settings=settings, folder=folder)
-    if not cells:
-        return note(number)
-    from ccb_lib.widgets import ThresholdExplorer
-
-    return ThresholdExplorer.from_table(cells, axes=("Chain" if number >= 6 else "Method", "Class"), **options)
-
-
-def explorer_cells(
-    number: int,
-    *,
-    protocol: Protocol = CLEAN,
-    settings: Mapping[str, Any] = PAPER,
-    methods: Iterable[str] | None = None,
-    folder: str | Path | None = None,
-) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[str, float]]]:
-    """Gather scores, labels and named thresholds for `ThresholdExplorer.from_table`.
-
-    By (method, class), in Tables 6–7 by (chain, class). The lowest seed of each cell is taken; cells that were not
-    run are left out.
-    """
-    frame = at_settings(load_results(number, protocols=(protocol,), folder=folder), settings).sort_values("seed")
-    row = "chain" if number >= 6 else "method"
-    keys = frame.drop_duplicates([row, "abnormal"])
-    results = read_results(number, folder)
-    cells = {}
-    for line in keys.itertuples():
-        if methods is not None and line.method not in methods:
-            continue
-        found = scores_of(results[line.key], line.abnormal, protocol)
-        if found is None:
-            continue
-        scored, tests = found
-        scores = anomaly_score(scored.test, line.alpha)
-        thresholds = {"oracle F1": oracle_f1(scores, tests.labels)}
-        if scored.calibration is not None:
-            phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
-            thresholds = {"normal 95 %": phi, **thresholds}
-        name = f"{line.chain} blocks" if number >= 6 else PRINTED_NAMES.get(line.method, line.method)
-        cells[name, line.abnormal] = (scores, tests.labels, thresholds)
-    return cells
-
-
 def note(number: int) -> "Markdown":
     """Say that nothing was run yet, and how to run it."""
     from IPython.display import Markdown
@@ -207,7 +166,7 @@ def reading(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | P
             f"{run[name].mean():.3f} where {run['printed'].mean():.3f} is printed."
         )
     trivial = frame[frame["printed"].isna() & frame["clean"].notna()]
-    if len(trivial):
+    if len(trivial) and not _only_networks_differ(settings):
         best = trivial["clean"].groupby("abnormal").max()
         lines.append(
             f"The best of the trivial scores, chosen per class afterwards and so an oracle's choice, reaches "

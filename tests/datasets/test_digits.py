@@ -64,6 +64,8 @@ def test_wrong_calls_are_named(call, says):
 
 
 def test_it_says_what_it_is(digits):
-    assert repr(digits) == (
-        "AnomalySplit('digits', abnormal='8': train 1130, calibration 164, test 329 normal + 174 abnormal, 1×32×32)"
-    )
+    assert repr(digits).splitlines() == [
+        "AnomalySplit('digits', abnormal='8', 1×32×32:",
+        "  train 1130 normal, calibration 164 normal,",
+        "  test 329 normal + 174 abnormal)",
+    ]

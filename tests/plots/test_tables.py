@@ -65,14 +65,16 @@ def test_a_missing_cell_leaves_a_marked_slot_and_no_bar(how, legible):
     assert not_run(ax) == pytest.approx([slot])
 
 
-def test_a_missing_class_is_marked_once_and_a_missing_panel_once():
+def test_a_missing_class_is_marked_once_and_a_missing_panel_is_named_below(legible):
     frame = two_by_two()
     assert not_run(grouped_bars(frame.assign(value=[0.4, 0.8, np.nan, np.nan])).axes[0]) == [1]
     both = pd.concat([frame.assign(source="printed"), frame.assign(source="clean", value=np.nan)])
-    top, bottom = grouped_bars(both).axes
-    assert len(top.patches) == 4
-    assert len(bottom.patches) == 0
-    assert [text.get_text() for text in bottom.texts] == ["not run"]
+    figure = legible(grouped_bars(both))
+    (only,) = figure.axes
+    assert len(only.patches) == 4
+    assert only.get_title(loc="left") == "printed"
+    assert figure.get_supxlabel() == "Not run: clean"
+    assert grouped_bars(frame).get_supxlabel() == ""
 
 
 def test_a_measured_zero_is_a_bar_of_no_height_and_not_missing():
@@ -137,7 +139,8 @@ def test_a_chain_not_run_leaves_a_gap_and_a_cross(legible):
 
 def test_nothing_run_at_all_is_still_a_figure(legible):
     legible(chain_lines(printed(6, long=True).assign(value=np.nan)))
-    legible(grouped_bars(printed(1, long=True).assign(value=np.nan)))
+    figure = legible(grouped_bars(printed(1, long=True).assign(value=np.nan)))
+    assert {text.get_text() for ax in figure.axes for text in ax.texts} == {"not run"}
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ccb_lib import CLEAN
-from ccb_lib.results import PAPER, at_settings, compare, load_results, read_results, scores_of
+from ccb_lib.paper import printed
+from ccb_lib.results import PAPER, PRINTED_NAMES, at_settings, compare, load_results, read_results, scores_of
+from ccb_lib.runs import CLASSES, TRIVIAL_METHODS
 from ccb_lib.scores import anomaly_score
 from ccb_lib.store import Store
+from ccb_lib.views.explorers import explorer_cells, results_explorer
 from ccb_lib.views.results import (
     described,
     in_short,
@@ -20,7 +23,6 @@ from ccb_lib.views.results import (
     note,
     overview,
     reading,
-    results_explorer,
     settings_run,
     side_by_side,
     with_intervals,
@@ -30,17 +32,48 @@ RESULTS = Path(__file__).parents[2] / "data" / "results"
 
 
 def test_missing_cells_are_named_and_printed_ones_are_the_papers():
-    shown = side_by_side(4, folder="/nowhere").data
-    assert shown.loc[("CCB", "bcc")].tolist() == ["0.973", "not run", "not run"]
-    assert (shown["clean"] == "not run").all()
-    assert not shown.astype(str).isin(["nan", "NaN"]).any(axis=None)
+    style = side_by_side(4, folder="/nowhere")
+    assert style.data.index.tolist() == [(name, "printed") for name in PRINTED_NAMES.values()]
+    assert style.data.loc[("CCB", "printed"), "bcc"] == "0.973"
+    assert style.caption == f"Not run: {', '.join([*PRINTED_NAMES.values(), *TRIVIAL_METHODS])}."
+    assert side_by_side(6, folder="/nowhere").caption.startswith("Not run: 4-3-2-1 blocks, ")
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_every_table_is_laid_out_as_printed(number):
+    shown, paper = side_by_side(number, folder="/nowhere").data, printed(number)
+    assert shown.index.tolist() == [(name, "printed") for name in paper.index]
+    wanted = [[f"{value:.3f}" for value in row] for row in paper.select_dtypes("number").to_numpy()]
+    assert shown.to_numpy().tolist() == wanted
+    assert shown.columns.tolist() == [name.replace("_", " ") for name in paper.select_dtypes("number")]
+    assert side_by_side(number, folder="/nowhere", missing=False).data.empty
+
+
+def test_a_hole_in_a_method_that_was_run_is_named(tmp_path):
+    kept = next(r for r in read_results(4, RESULTS).values() if r.manifest["method"] == "pca")
+    scored = {name: value for name, value in kept.scored.items() if name.startswith("df|")}
+    Store(tmp_path / "tables4-5.safetensors").add(replace(kept, scored=scored))
+    style = side_by_side(4, folder=tmp_path)
+    assert (style.data.loc[("pca", "clean")] == "not run").tolist() == [True, True, False, True]
+    assert "pca" not in style.caption
 
 
 def test_trivial_rows_have_no_print_and_real_numbers():
     shown, frame = side_by_side(4, folder=RESULTS).data, compare(4, folder=RESULTS)
-    assert shown.loc[("pca", "akiec"), "printed"] == "–"
-    assert shown.loc[("pca", "akiec"), "clean"] == f"{frame.loc[('pca', 'akiec'), 'clean']:.3f}"
-    assert len(side_by_side(4, folder=RESULTS, missing=False).data) < len(shown)
+    assert shown.loc["pca"].index.tolist() == ["released", "clean"]
+    assert shown.loc[("pca", "clean"), "akiec"] == f"{frame.loc[('pca', 'akiec'), 'clean']:.3f}"
+    whole = side_by_side(4, folder=RESULTS, missing=False)
+    assert len(whole.data) < len(shown)
+    assert whole.caption is None
+
+
+def test_at_other_settings_trivial_rows_stand_only_where_they_change():
+    small = {**PAPER, "width": 8}
+    shown, frame = side_by_side(4, settings=small, missing=False, folder=RESULTS).data, compare(4, settings=small)
+    assert not set(shown.index.unique(0)) & set(TRIVIAL_METHODS)
+    assert "trivial" in reading(4, folder=RESULTS).data
+    assert "trivial" not in reading(4, settings=small, folder=RESULTS).data
+    assert shown.loc[("CCB", "clean"), "df"] == f"{frame.loc[('ccb', 'df'), 'clean']:.3f}"
 
 
 def test_intervals_hold_scikit_learns_auc():
@@ -86,6 +119,22 @@ def test_an_explorer_where_there_are_scores_and_a_way_to_get_them_where_not():
     assert "akiec" in html
 
 
+def test_an_explorer_of_all_settings_opens_on_a_network_and_keeps_the_papers_order():
+    cells = explorer_cells(4, settings=settings_run(4, folder=RESULTS), folder=RESULTS)
+    names = list(dict.fromkeys(name for name, _ in cells))
+    assert names[:2] == ["SkipGANomaly, 50 epochs, width 8", "CCB, 50 epochs, width 8"]
+    assert names[2:] == list(TRIVIAL_METHODS)
+    assert list(dict.fromkeys(name for _, name in cells)) == list(CLASSES["ham10000"])
+    line = load_results(4, protocols=(CLEAN,), folder=RESULTS).query("method == 'ccb' and abnormal == 'df'").iloc[0]
+    scores, labels, _ = cells["CCB, 50 epochs, width 8", "df"]
+    assert roc_auc_score(labels, scores) == pytest.approx(line["auc"])
+    assert "CCB, 50 epochs, width 8" in results_explorer(4, folder=RESULTS).to_html()
+    # one setting alone needs no name
+    assert {name for name, _ in explorer_cells(4, settings={**PAPER, "width": 8}, folder=RESULTS, methods=["ccb"])} == {
+        "CCB"
+    }
+
+
 def test_settings_are_said_in_words_and_the_papers_come_first():
     assert described(PAPER) == "50 epochs"
     assert described({**PAPER, "epochs": 3.0, "width": 16.0, "limit": 200}) == (
@@ -123,4 +172,6 @@ def test_trivial_scores_on_other_images_have_settings_of_their_own(tmp_path):
     assert settings_run(4, folder=tmp_path) == [PAPER, {**PAPER, "normal": "nv"}]
     shown = side_by_side(4, settings={**PAPER, "normal": "nv"}, missing=False, folder=tmp_path).data
     assert shown.index.unique(0).tolist() == ["pca"]
+    names = {name for name, _ in explorer_cells(4, settings=settings_run(4, folder=tmp_path), folder=tmp_path)}
+    assert names == {"pca, normal: nv"}
     assert described({**PAPER, "normal": "nv"}) == "50 epochs, normal: nv"
