@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 NOT_RUN = "not run"
+SPOKEN = {"auc": "AUC", "accuracy": "accuracy", "f1": "F1"}
 
 
 def settings_run(number: int, *, folder: str | Path | None = None) -> list[dict[str, Any]]:
@@ -161,8 +162,9 @@ def reading(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | P
             lines.append(f"None of them was run under *{name}* at these settings.")
             continue
         near = int(((run[name] - run["printed"]).abs() <= 0.05).sum())
+        measure = SPOKEN[METRICS[number]]
         lines.append(
-            f"Under *{name}* {len(run)} were run; {near} come within .05 of the print; the mean {METRICS[number]} is "
+            f"Under *{name}*, of {len(run)} run, {near} within .05 of the print; their mean {measure} is "
             f"{run[name].mean():.3f} where {run['printed'].mean():.3f} is printed."
         )
     trivial = frame[frame["printed"].isna() & frame["clean"].notna()]
@@ -188,7 +190,7 @@ def overview(folder: str | Path | None = None) -> pd.DataFrame:
         networks = frame[frame["printed"].notna()]
         rows[f"Table {number}"] = {
             "data": " and ".join(spoken(dataset) for dataset in DATASETS[number]),
-            "measure": {"auc": "AUC", "accuracy": "accuracy", "f1": "F1"}[measure],
+            "measure": SPOKEN[measure],
             "printed cells": len(networks),
             "released": int(networks["released"].notna().sum()),
             "clean": int(networks["clean"].notna().sum()),
@@ -211,17 +213,19 @@ def in_short(folder: str | Path | None = None) -> "Markdown":
             macro = trivial.groupby("method")["auc"].agg(["mean", "size"])
             whole = macro[macro["size"] == macro["size"].max()]["mean"].sort_values()
             lines.append(
-                f"**{data}, scores that need no network.** The macro AUC under *clean* goes from {whole.iloc[0]:.3f} "
-                f"({whole.index[0]}) to {whole.iloc[-1]:.3f} ({whole.index[-1]})."
+                f"**{data}, {len(whole)} scores that need no network.** The macro AUC under *clean* goes from "
+                f"{whole.iloc[0]:.3f} ({whole.index[0]}) to {whole.iloc[-1]:.3f} ({whole.index[-1]})."
             )
         for settings in settings_run(number, folder=folder):
             part = at_settings(frame, settings)
             for method, rows in part[part["method"].isin(PAPER_METHODS)].groupby("method"):
                 means = rows.pivot_table(index=["abnormal", "seed"], columns="protocol", values="auc").dropna().mean()
                 if len(means) == 2:
+                    classes = ", ".join(map(spoken, rows["abnormal"].unique()))
+                    imposed = ", a test imposed on it," if rows["imposed"].any() else ""
                     lines.append(
-                        f"**{data}, {PRINTED_NAMES[method]}, {described(settings)}.** The same networks have a mean "
-                        f"AUC of {means['released']:.3f} under *released* and {means['clean']:.3f} under *clean* "
-                        f"({rows['abnormal'].nunique()} classes, {rows['seed'].nunique()} seed(s))."
+                        f"**{data}, {PRINTED_NAMES[method]}, {described(settings)}.** One training, tested twice: a "
+                        f"mean AUC of {means['released']:.3f} under *released*{imposed} and {means['clean']:.3f} under "
+                        f"*clean* ({classes}; seeds: {rows['seed'].nunique()})."
                     )
     return Markdown("\n".join(f"- {line}" for line in lines) or "*Nothing was run.*")

@@ -49,8 +49,15 @@ def test_every_table_is_laid_out_as_printed(number):
     assert side_by_side(number, folder="/nowhere", missing=False).data.empty
 
 
+def the_papers(method):
+    """The stored run of a trivial score at the paper's settings."""
+    found = (result.manifest for result in read_results(4, RESULTS).values())
+    keys = [facts["key"] for facts in found if facts["method"] == method and facts["options"] == {"seed": 0}]
+    return read_results(4, RESULTS)[keys[0]]
+
+
 def test_a_hole_in_a_method_that_was_run_is_named(tmp_path):
-    kept = next(r for r in read_results(4, RESULTS).values() if r.manifest["method"] == "pca")
+    kept = the_papers("pca")
     scored = {name: value for name, value in kept.scored.items() if name.startswith("df|")}
     Store(tmp_path / "tables4-5.safetensors").add(replace(kept, scored=scored))
     style = side_by_side(4, folder=tmp_path)
@@ -81,7 +88,8 @@ def test_intervals_hold_scikit_learns_auc():
     frame = frame[frame["method"].isin(["pca", "mean-intensity"])]
     assert len(frame) == 8
     assert ((frame["low"] < frame["auc"]) & (frame["auc"] < frame["high"])).all()
-    line = load_results(4, protocols=(CLEAN,), folder=RESULTS).query("method == 'pca' and abnormal == 'df'").iloc[0]
+    lines = at_settings(load_results(4, protocols=(CLEAN,), folder=RESULTS), PAPER)
+    line = lines.query("method == 'pca' and abnormal == 'df'").iloc[0]
     scored, tests = scores_of(read_results(4, RESULTS)[line["key"]], "df", CLEAN)
     expected = roc_auc_score(tests.labels, anomaly_score(scored.test, line["alpha"]))
     assert frame.query("method == 'pca' and abnormal == 'df'")["auc"].item() == pytest.approx(expected)
@@ -122,8 +130,10 @@ def test_an_explorer_where_there_are_scores_and_a_way_to_get_them_where_not():
 def test_an_explorer_of_all_settings_opens_on_a_network_and_keeps_the_papers_order():
     cells = explorer_cells(4, settings=settings_run(4, folder=RESULTS), folder=RESULTS)
     names = list(dict.fromkeys(name for name, _ in cells))
-    assert names[:2] == ["SkipGANomaly, 50 epochs, width 8", "CCB, 50 epochs, width 8"]
-    assert names[2:] == list(TRIVIAL_METHODS)
+    networks = [name for name in names if "epochs" in name]
+    assert names[: len(networks)] == networks
+    assert {"SkipGANomaly, 50 epochs, width 8", "CCB, 50 epochs, width 8"} <= set(networks)
+    assert names[len(networks) :][: len(TRIVIAL_METHODS)] == list(TRIVIAL_METHODS)
     assert list(dict.fromkeys(name for _, name in cells)) == list(CLASSES["ham10000"])
     line = load_results(4, protocols=(CLEAN,), folder=RESULTS).query("method == 'ccb' and abnormal == 'df'").iloc[0]
     scores, labels, _ = cells["CCB, 50 epochs, width 8", "df"]
@@ -157,7 +167,7 @@ def test_the_overview_counts_every_printed_cell():
 def test_in_short_says_what_lies_there():
     text, frame = in_short(RESULTS).data, at_settings(load_results(4, folder=RESULTS), PAPER)
     clean = frame[(frame["protocol"] == "clean") & (frame["method"] == "mean-intensity")]["auc"].mean()
-    line = next(line for line in text.splitlines() if line.startswith("- **HAM10000, scores that need no network"))
+    line = next(line for line in text.splitlines() if line.startswith("- **HAM10000, 4 scores that need no network"))
     assert f"{clean:.3f} (mean-intensity)" in line
     assert re.search(r"HAM10000, SkipGANomaly, 50 epochs, width 8.* 0\.\d{3} under \*released\*", text)
     assert in_short("/nowhere").data == "*Nothing was run.*"
