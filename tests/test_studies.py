@@ -103,6 +103,12 @@ class TestViews:
         assert set(study_frame("skips", folder)["arm"]) == {"ccb", "identity"}
         assert set(study_frame("ablation", folder)["arm"]) == {"ccb", "no dropout"}
 
+    def test_an_arm_by_itself_compares_nothing(self, folder, tmp_path):
+        store = Store(store_path("skips", tmp_path))
+        store.add(*[r for r in read_results("skips", folder).values() if arm_of("ablation", r.manifest) == "ccb"])
+        assert settings_run("ablation", tmp_path) == settings_run("skips", tmp_path) == []
+        assert arm_table("ablation", tmp_path) == {}
+
     def test_the_table_has_means_and_counts(self, folder):
         shown = arm_table("skips", folder)[self.here]
         frame = study_frame("skips", folder).query("arm == 'identity'")

@@ -52,16 +52,17 @@ def planned(study: str) -> list[Setting]:
 
 
 def settings_run(study: str, folder: str | Path | None = None) -> list[Setting]:
-    """List the settings under which a study was run, those planned first."""
+    """List the settings under which a study was run, with two arms or more to compare, those planned first."""
     frame = study_frame(study, folder)
     found = {
         Setting(line.dataset, int(line.epochs), *(None if pd.isna(v) else int(v) for v in (line.width, line.limit)))
         for line in frame[frame["epochs"].notna()].itertuples()
     }
+    found = {setting for setting in found if _at(frame, setting)["arm"].nunique() > 1}
     first = [setting for setting in planned(study) if setting in found]
-    if found or frame.empty:
-        return first + sorted(found - set(first), key=str)
-    return planned(study)  # scores that know no epochs are of any setting
+    if len(frame) and frame["epochs"].isna().all():
+        return planned(study)  # scores that know no epochs are of any setting
+    return first + sorted(found - set(first), key=str)
 
 
 def study_frame(study: str, folder: str | Path | None = None) -> pd.DataFrame:
