@@ -31,6 +31,7 @@ AXES = {
     "detectors": ("detectors", "detectors"),
 }
 _COLOURS = {"eager": PALETTE[1], "fast": PALETTE[0], "compiled": PALETTE[2]}
+_LOAD = "load before (1, 5, 15 minutes)"  # differs from file to file on one machine
 _DEPTH = 10  # of CCB's own chains
 
 
@@ -62,8 +63,17 @@ def kind_of(content: dict[str, Any]) -> str:
 
 
 def machines(folder: str | Path | None = None) -> pd.DataFrame:
-    """Describe what measured: a column for each file, facts as rows."""
-    return pd.DataFrame({name: content["machine"] for name, content in stored(_folder(folder))}).fillna("–")
+    """Describe what measured: a column for each machine, facts as rows; files of one machine share a column."""
+    found: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {}
+    for name, content in stored(_folder(folder)):
+        facts = dict(content["machine"])
+        load = facts.pop(_LOAD, "–")
+        found.setdefault(str(sorted(facts.items())), (facts, []))[1].append((name, load))
+    columns = {}
+    for facts, files in found.values():
+        loads = [load if len(files) == 1 else f"{name}: {load}" for name, load in files]
+        columns[", ".join(name for name, _ in files)] = {**facts, _LOAD: "; ".join(loads)}
+    return pd.DataFrame(columns).fillna("–")
 
 
 def missing(what: str) -> "Markdown":

@@ -113,3 +113,14 @@ def test_targets_show_what_was_reached_and_what_was_not_run(folder):
     assert table["measured"].tolist() == ["not run"] * 5 + ["1.02 times"]
     assert table["reached"].iloc[-1] == "yes"
     assert table["on"].iloc[-1] == "CPU"
+
+
+def test_files_of_one_machine_share_a_column(tmp_path):
+    facts = {"device": "CPU", "processor": "P", "load before (1, 5, 15 minutes)": "0.1, 0.1, 0.1"}
+    busy = facts | {"load before (1, 5, 15 minutes)": "9, 9, 9"}
+    for name, machine in (("a", facts), ("b", busy), ("c", facts | {"processor": "Q"})):
+        write(tmp_path / f"bench-{name}.json", [], machine)
+    shown = machines(tmp_path)
+    assert shown.columns.tolist() == ["bench-a, bench-b", "bench-c"]
+    assert shown["bench-a, bench-b"].iloc[-1] == "bench-a: 0.1, 0.1, 0.1; bench-b: 9, 9, 9"
+    assert shown.loc["processor"].tolist() == ["P", "Q"]
