@@ -1,7 +1,7 @@
 """How studies are shown: arms beside each other, differences with intervals, verdicts, and what was not run."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -112,6 +112,7 @@ def differences(
     setting: Setting,
     *,
     reference: str = "identity",
+    chosen: Sequence[str] | None = None,
     replicates: int = 1000,
     folder: str | Path | None = None,
 ) -> pd.DataFrame:
@@ -121,6 +122,7 @@ def differences(
         study: Of `STUDIES`.
         setting: Of all arms.
         reference: The arm to hold others against.
+        chosen: Some of the other arms; all by default.
         replicates: See `paired_differences`.
         folder: Of the results.
 
@@ -137,7 +139,7 @@ def differences(
     frame = _at(study_frame(study, folder), setting)
     results = read_results(study, folder)
     for arm in arms(study, setting.width):
-        if arm == reference:
+        if arm == reference or (chosen is not None and arm not in chosen):
             continue
         pairs = list(_pairs(frame, results, arm, reference))
         if not pairs:
@@ -207,8 +209,8 @@ def primary(folder: str | Path | None = None) -> "Markdown":
         there = {seed: set(zip(part["arm"], part["abnormal"], strict=True)) for seed, part in frame.groupby("seed")}
         whole = [seed for seed, wanted in runs.items() if wanted <= there.get(seed, set())]
         if len(whole) == len(runs):
-            found = differences("skips", setting, folder=folder)
-            row = found[(found["arm"] == "ccb") & (found["abnormal"] == "macro")].iloc[0]
+            found = differences("skips", setting, chosen=["ccb"], folder=folder)
+            row = found[found["abnormal"] == "macro"].iloc[0]
             lines.append(f"- **{setting}:** {in_words(row)}")
             continue
         lines.append(
@@ -224,9 +226,10 @@ def at_other_sizes(folder: str | Path | None = None) -> "Markdown":
 
     lines = []
     for setting in settings_run("skips", folder):
-        found = differences("skips", setting, folder=folder) if setting not in planned("skips") else pd.DataFrame()
-        rows = found[(found["arm"] == "ccb") & (found["abnormal"] == "macro")] if len(found) else found
-        lines += [f"- {setting}: {in_words(row)}" for _, row in rows.iterrows()]
+        if setting in planned("skips"):
+            continue
+        found = differences("skips", setting, chosen=["ccb"], folder=folder)
+        lines += [f"- {setting}: {in_words(row)}" for _, row in found[found["abnormal"] == "macro"].iterrows()]
     return Markdown("\n".join(lines) or "*Nothing was run at another size.*")
 
 
