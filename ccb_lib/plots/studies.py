@@ -2,7 +2,7 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ccb_lib.plots.style import GREY, MARKERS, PALETTE, colours, panels, spoken, styled
 from ccb_lib.studies import MARGIN
@@ -41,6 +41,7 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
     ends = [abs(value) for name in ("low", "high") for value in frame[name]]
     for ax in axes:
         ax.set_xlim(-1.05 * max(*ends, margin), 1.05 * max(*ends, margin))
+        ax.xaxis.set_major_locator(MaxNLocator(5))
     axes[-1].set_xlabel("difference in AUC; grey: the margin")
     return figure
 
@@ -75,7 +76,9 @@ def signal_lines(frame: pd.DataFrame, value: str = "spread") -> Figure:
             name, at = f"skip {skip}", range(len(chains))
             ax.plot(at, means.where(means > least), marker=MARKERS[skip - 1], color=colour[name], label=name)
             dead = [k for k in at if means.iloc[k] <= least]
-            ax.plot(dead, [foot] * len(dead), "x", color=colour[name])
+            ax.plot(
+                [k + 0.08 * (skip - 2.5) for k in dead], [foot] * len(dead), "x", color=colour[name]
+            )  # side by side
         ax.set_yscale("log")
         ax.yaxis.set_minor_locator(NullLocator())
         ax.set_xticks(range(len(chains)), chains)
