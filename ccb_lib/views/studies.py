@@ -84,8 +84,8 @@ def arm_table(study: str, folder: str | Path | None = None) -> dict[Setting, pd.
     """Lay a study's arms out, a table for each setting that was run.
 
     Returns:
-        Rows are arms, columns classes, then their mean ``macro``: the AUC's mean over seeds ± their standard deviation,
-        as text; ``seeds`` says how many of them have every class.
+        Rows are arms, columns ``macro``, the mean over classes, and the classes: the AUC's mean over seeds ± their
+        standard deviation, as text; ``seeds`` says how many of them have every class.
     """
     frame = study_frame(study, folder)
     return {setting: _laid_out(study, _at(frame, setting)) for setting in settings_run(study, folder)}
@@ -94,7 +94,7 @@ def arm_table(study: str, folder: str | Path | None = None) -> dict[Setting, pd.
 def _laid_out(study: str, frame: pd.DataFrame) -> pd.DataFrame:
     wide = frame.pivot_table(index=["arm", "seed"], columns="abnormal", values="auc")
     if len(wide.columns) > 1:
-        wide["macro"] = wide.mean(axis=1, skipna=False)
+        wide.insert(0, "macro", wide.mean(axis=1, skipna=False))  # first, where a phone shows it
     grouped = wide.groupby("arm")
     mean, spread, seeds = grouped.mean(), grouped.std(), wide.notna().all(axis=1).groupby("arm").sum()
     shown = mean.map("{:.3f}".format) + spread.map(lambda s: "" if pd.isna(s) else f" ± {s:.3f}")
