@@ -29,7 +29,7 @@ def plain(metric, scores, labels, prevalence=None):
 @pytest.mark.parametrize("prevalence", [None, 0.03])
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_replicate_is_the_measure_of_the_images_drawn(metric, prevalence):
-    measure = intervals._measure(metric, SCORES, LABELS, 0.4, 0.9, prevalence)
+    measure = intervals.measure_of(metric, SCORES, LABELS, 0.4, 0.9, prevalence)
     weights = np.concatenate(list(intervals._resampled(np.arange(120) // 3, 20, seed=1)))
     drawn = measure(weights)
     for row, value in zip(weights, drawn, strict=True):
@@ -44,7 +44,7 @@ def test_every_replicate_is_the_measure_of_the_images_drawn(metric, prevalence):
 
 def test_weighted_replicates_agree_with_scikit_learns_weights():
     weights = next(intervals._resampled(np.arange(120), 1, seed=3))[0]
-    value = intervals._measure("auc", SCORES, LABELS, None, 0.95, None)(weights[None])[0]
+    value = intervals.measure_of("auc", SCORES, LABELS, None, 0.95, None)(weights[None])[0]
     assert value == pytest.approx(sk.roc_auc_score(LABELS, SCORES, sample_weight=weights), abs=1e-12)
 
 
