@@ -64,8 +64,8 @@ class Run:
             "method": self.method,
             "abnormal": list(self.abnormal),
             "seed": self.seed,
-            "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in sorted(self.settings.items())},
-            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in sorted(self.options.items())},
+            "settings": as_json(self.settings),
+            "options": as_json(self.options),
             "limit": self.limit,
         }
 
@@ -170,6 +170,11 @@ def grid(
                         for test in tests
                     ]  # fmt: skip
     return runs
+
+
+def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by name as a stored run has them: sorted, tuples as lists."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in sorted(settings.items())}
 
 
 def default_of(method: str, choice: str) -> Any:

@@ -11,13 +11,13 @@ import torch
 
 from ccb_lib.networks import LEVELS, Generator, count_parameters
 from ccb_lib.protocols import CLEAN
-from ccb_lib.runs import CLASSES, PAPER_METHODS, TRIVIAL_METHODS, Run, options_of, unsaid
+from ccb_lib.runs import CLASSES, PAPER_METHODS, TRIVIAL_METHODS, Run, as_json, default_of, options_of, unsaid
 
 STUDIES = ("skips", "ablation", "lung-ct-98")
 EPOCHS = {"cifar10": 15, "ham10000": 50, "ild": 50}
 MARGIN = 0.02  # of macro AUC: within it, two arms are called equal
 SEEDS = {"skips": 8, "ablation": 1, "lung-ct-98": 1}
-_WIDTH = 64
+_WIDTH = default_of("ccb", "width")
 _CLASSES = {
     "skips": {"cifar10": CLASSES["cifar10"], "ham10000": CLASSES["ham10000"]},
     "ablation": {"cifar10": ("bird", "truck"), "ham10000": CLASSES["ham10000"]},
@@ -135,6 +135,6 @@ def arm_of(study: str, manifest: Mapping[str, Any]) -> str | None:
         return manifest["method"]
     own = {name: value for name, value in manifest["settings"].items() if name not in ("epochs", "width")}
     for arm, settings in arms(study, manifest["settings"].get("width")).items():
-        if own == {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}:
+        if own == as_json(settings):
             return arm
     return None

@@ -15,6 +15,7 @@ from ccb_lib.files import replacing
 from ccb_lib.training import choose_device
 
 FORMAT = 1
+LOAD = "load before (1, 5, 15 minutes)"  # the fact that differs from file to file on one machine
 
 Row = dict[str, Any]
 
@@ -33,7 +34,7 @@ def about(device: str = "auto") -> dict[str, str]:
         facts |= {"compute capability": f"{major}.{minor}"}
     facts["waiting threads"] = os.environ.get("OMP_WAIT_POLICY", "spin, then sleep (the default)")
     busy = ", ".join(f"{load:.1f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
-    return {**facts, "load before (1, 5, 15 minutes)": busy}
+    return {**facts, LOAD: busy}
 
 
 def _processor() -> str:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ccb_lib.bench.files import stored
+from ccb_lib.bench.files import LOAD, stored
 from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, PALETTE, panels, styled
 from ccb_lib.runs import PAPER_METHODS, results_folder
 
@@ -31,7 +31,6 @@ AXES = {
     "detectors": ("detectors", "detectors"),
 }
 _COLOURS = {"eager": PALETTE[1], "fast": PALETTE[0], "compiled": PALETTE[2]}
-_LOAD = "load before (1, 5, 15 minutes)"  # differs from file to file on one machine
 _DEPTH = 10  # of CCB's own chains
 
 
@@ -67,12 +66,12 @@ def machines(folder: str | Path | None = None) -> pd.DataFrame:
     found: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {}
     for name, content in stored(_folder(folder)):
         facts = dict(content["machine"])
-        load = facts.pop(_LOAD, "–")
+        load = facts.pop(LOAD, "–")
         found.setdefault(str(sorted(facts.items())), (facts, []))[1].append((name, load))
     columns = {}
     for facts, files in found.values():
         loads = [load if len(files) == 1 else f"{name}: {load}" for name, load in files]
-        columns[", ".join(name for name, _ in files)] = {**facts, _LOAD: "; ".join(loads)}
+        columns[", ".join(name for name, _ in files)] = {**facts, LOAD: "; ".join(loads)}
     return pd.DataFrame(columns).fillna("–")
 
 
