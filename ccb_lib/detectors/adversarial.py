@@ -46,7 +46,8 @@ class AdversarialDetector(Detector):
         fast: ``True`` takes the fast path: on CUDA a step recorded as one graph, in bfloat16 where that is safe, see
             `ccb_lib.training.fast_steps`; everywhere Adam in one piece and, but for the narrowest networks, the
             channels of images and weights last in memory. ``"compiled"`` compiles the networks as well, which
-            takes minutes at the start. ``False`` is PyTorch's plain way. A run may be resumed the other way. ``None`` takes it on a CPU alone:
+            takes minutes at the start. ``False`` is PyTorch's plain way. A run may be resumed the other way. ``None``
+            takes it on a CPU alone:
             **the recorded graph has not been checked on a GPU yet**, so there it must be asked for.
         networks_: After `fit`: the networks by name.
     """
