@@ -74,9 +74,7 @@ def rooms_figure() -> "Figure":
     arrows = imports_between_packages()
     level = floors(arrows)
     rows = [sorted(room for room in arrows if level[room] == n) for n in range(max(level.values()) + 1)]
-    place = {
-        room: ((i + 1) / (len(row) + 1), n) for n, row in enumerate(rows) for i, room in enumerate(row)
-    }
+    place = {room: ((i + 1) / (len(row) + 1), n) for n, row in enumerate(rows) for i, room in enumerate(row)}
     figure = Figure(figsize=(8, 1.0 + 0.8 * len(rows)))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
