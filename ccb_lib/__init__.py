@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ccb_lib.explorer.widget import ThresholdExplorer
     from ccb_lib.reproduction.arithmetic import printed
     from ccb_lib.scores import ScoreTerms
-    from ccb_lib.training.fast_steps import train_together
+    from ccb_lib.training.concurrent import train_together
 
 __version__ = "0.1.0"
 
@@ -44,7 +44,7 @@ _HOME_OF = {
     "PNGBytes": "ccb_lib.detectors.simple_baselines",
     "ScoreTerms": "ccb_lib.scores",
     "printed": "ccb_lib.reproduction.arithmetic",
-    "train_together": "ccb_lib.training.fast_steps",
+    "train_together": "ccb_lib.training.concurrent",
     "ThresholdExplorer": "ccb_lib.explorer.widget",
     "EpochScores": "ccb_lib.evaluation.epochs",
     "CLEAN": "ccb_lib.evaluation.protocols",

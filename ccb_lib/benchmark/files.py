@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from ccb_lib.chapters.helpers import machine
+from ccb_lib.environment import choose_device, machine
 from ccb_lib.io.tensors import replacing
-from ccb_lib.training.loop import choose_device
 
 FORMAT = 1
 LOAD = "load before (1, 5, 15 minutes)"  # the fact that differs from file to file on one machine

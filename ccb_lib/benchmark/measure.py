@@ -17,9 +17,12 @@ from torch import Tensor
 
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.adversarial import AdversarialDetector
+from ccb_lib.environment import choose_device, seeded
 from ccb_lib.reproduction.runs import PAPER_METHODS
-from ccb_lib.training.fast_steps import FastSteps, side_by_side
-from ccb_lib.training.loop import Turns, choose_device, eager_steps, seeded
+from ccb_lib.training.concurrent import side_by_side
+from ccb_lib.training.fast_steps import FastSteps
+from ccb_lib.training.loop import eager_steps
+from ccb_lib.training.types import Turns
 
 PATHS = ("eager", "fast", "compiled")
 _IMAGES = 1024  # random images to train on; what they show costs nothing more or less

@@ -10,9 +10,9 @@ import torch
 
 from ccb_lib.benchmark.measure import Cell, Row, measure_scores, measure_steps
 from ccb_lib.detectors import METHODS, adversarial
+from ccb_lib.environment import choose_device
 from ccb_lib.reproduction.runs import PAPER_METHODS
 from ccb_lib.training.fast_steps import FastSteps
-from ccb_lib.training.loop import choose_device
 
 PUBLIC_CODE_MS = 19.5  # a step of the public Skip-GANomaly code on one H100, measured before this code was written
 TABLE_1 = {"classes": 10, "epochs": 50, "train": 42_750, "calibration": 2_250, "test": 15_000}

@@ -3,15 +3,11 @@
 import hashlib
 import json
 import os
-import platform
 import shlex
 import shutil
 from contextlib import chdir
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
-
-import torch
 
 from ccb_lib.datasets import AnomalySplit
 from ccb_lib.datasets.base import data_root
@@ -94,28 +90,3 @@ def ccb(words: str, folder: Path) -> None:
     print(f"$ ccb {words}\n{result.output}".rstrip())
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise RuntimeError(f"ccb {words} failed") from result.exception
-
-
-def machine() -> dict[str, str]:
-    """Describe what runs this: processor, threads, GPU, versions; ready for a table."""
-    packages = (
-        "ccb-lib",
-        "torch",
-        "torchvision",
-        "numpy",
-        "scikit-learn",
-        "matplotlib",
-        "ipywidgets",
-        "jupyter-book",
-    )
-    facts = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors, torch uses {torch.get_num_threads()} threads",
-        "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "Python": platform.python_version(),
-    }
-    for package in packages:
-        try:
-            facts[package] = version(package)
-        except PackageNotFoundError:
-            facts[package] = "not installed"
-    return facts

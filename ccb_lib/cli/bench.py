@@ -62,7 +62,7 @@ def _measure(device: str, given: dict[str, Any]) -> Any:
     """Yield rows as they come, and print them."""
     from ccb_lib.benchmark import measure, parts
     from ccb_lib.datasets.base import data_root
-    from ccb_lib.training.loop import choose_device
+    from ccb_lib.environment import choose_device
 
     cpu, quick = choose_device(device).type == "cpu", given["quick"]
     steps, repeats = (1, 2) if quick else (2, 9) if cpu else (50, 7)
@@ -129,7 +129,7 @@ def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _profile(device: str, given: dict[str, Any]) -> dict[str, Any]:
     from ccb_lib.benchmark.measure import Cell
     from ccb_lib.benchmark.parts import profile
-    from ccb_lib.training.loop import choose_device
+    from ccb_lib.environment import choose_device
 
     width = given["width"] or (8 if choose_device(device).type == "cpu" else None)
     cells = {count: Cell(width=width, detectors=count) for count in given["detectors"] or (1,)}

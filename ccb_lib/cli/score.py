@@ -49,7 +49,8 @@ def score(
     Exit status 1 if images could not be read, 130 after Ctrl-C; the table holds all that was done.
     """
     from ccb_lib.detectors import load_detector
-    from ccb_lib.io.image_files import check_window, listing
+    from ccb_lib.io.image_files import listing
+    from ccb_lib.io.windows import check_window
 
     out = out.expanduser()
     heatmaps = heatmaps and heatmaps.expanduser()

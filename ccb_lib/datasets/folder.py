@@ -14,7 +14,8 @@ from ccb_lib.datasets.cache import cached, fingerprint
 from ccb_lib.datasets.csv_table import TABLE_ENDINGS, read_table
 from ccb_lib.datasets.paths import images_below
 from ccb_lib.datasets.splits import NormalParts, choose_classes, normal_parts, rows_of
-from ccb_lib.io.image_files import Window, is_grey, read_images
+from ccb_lib.io.image_files import is_grey, read_images
+from ccb_lib.io.windows import Window
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from ccb_lib.datasets.ild_rois import LABELS
 from ccb_lib.datasets.patches import cut, find_patches
 from ccb_lib.datasets.paths import files_below, set_folder
 from ccb_lib.datasets.splits import choose_classes, normal_parts, rows_of
-from ccb_lib.io.dicom import LUNG_WINDOW, read_hounsfield
-from ccb_lib.io.image_files import Window, check_window, to_window
+from ccb_lib.io.dicom import read_hounsfield
+from ccb_lib.io.windows import LUNG_WINDOW, Window, check_window, to_window
 
 PAPER_CLASSES = ("fibrosis", "micronodules", "emphysema", "ground_glass")  # abnormal in the paper, one at a time
 SOURCES = ("text", "masks", "lung_ct_98")

@@ -11,10 +11,10 @@ from ccb_lib.detectors.egbad import EGBAD
 from ccb_lib.detectors.ganomaly import GANomaly
 from ccb_lib.detectors.simple_baselines import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
 from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
+from ccb_lib.environment import choose_device
 from ccb_lib.io.images import SIZES
 from ccb_lib.io.tensors import load_tensors
 from ccb_lib.scores import ScoreTerms
-from ccb_lib.training.loop import choose_device
 
 METHODS: dict[str, type[Detector]] = {
     cls.method: cls

@@ -15,7 +15,7 @@ from ccb_lib.losses import adversarial_loss, discriminator_loss
 from ccb_lib.models.baselines import Decoder, Encoder
 from ccb_lib.scores import distance
 from ccb_lib.training.cuda_graphs import Replayed, untouched
-from ccb_lib.training.loop import Losses
+from ccb_lib.training.types import Losses
 
 _KEPT = 256  # batches whose search results are remembered; each is 100 kB
 _BAR_AFTER = 2.0  # seconds of search before a bar is shown

@@ -12,7 +12,7 @@ from ccb_lib.losses import adversarial_loss, discriminator_loss, latent_loss, si
 from ccb_lib.models.ccb import LEVELS, Discriminator, Generator
 from ccb_lib.models.diagnostics import rms, watching_skips
 from ccb_lib.scores import distance
-from ccb_lib.training.loop import Losses
+from ccb_lib.training.types import Losses
 
 
 @dataclass(kw_only=True, eq=False)

@@ -10,7 +10,7 @@ from ccb_lib.losses import discriminator_loss, latent_loss, similarity_loss, tot
 from ccb_lib.models.baselines import Encoder, EncoderDecoderEncoder
 from ccb_lib.models.ccb import counted_twice, renew_where
 from ccb_lib.scores import distance
-from ccb_lib.training.loop import Losses
+from ccb_lib.training.types import Losses
 
 
 @dataclass(kw_only=True, eq=False)

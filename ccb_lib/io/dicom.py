@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ccb_lib.io.image_files import Window, to_window
 from ccb_lib.io.tensors import replacing
+from ccb_lib.io.windows import LUNG_WINDOW, Window, to_window
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
-LUNG_WINDOW: Window = (-1000.0, 400.0)  # Hounsfield units: air to above soft tissue
 PADDING = -2000  # raw value outside the scanner's round field of view
 
 

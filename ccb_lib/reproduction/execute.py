@@ -17,12 +17,13 @@ from tqdm.auto import tqdm
 from ccb_lib.datasets import AnomalySplit, load_dataset
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
+from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.epochs import EpochScores
 from ccb_lib.evaluation.protocols import feed
 from ccb_lib.reproduction.runs import Run, feeding, kind
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
-from ccb_lib.training.fast_steps import side_by_side
-from ccb_lib.training.loop import Turns, choose_device, finish
+from ccb_lib.training.concurrent import side_by_side
+from ccb_lib.training.types import Turns, finish
 
 
 def execute(
@@ -56,7 +57,7 @@ def executing(
     fast: bool | str | None = None,
     progress: bool = False,
 ) -> Turns[Result]:
-    """Do as `execute`, handing over after each training step; for `ccb_lib.training.fast_steps.side_by_side`."""
+    """Do as `execute`, handing over after each training step; for `ccb_lib.training.concurrent.side_by_side`."""
     begun = time.perf_counter()
     splits = {(c, k): _split(run, c, k, root) for c in run.abnormal for k in {kind(p) for p in run.protocols}}
     first = next(iter(splits.values()))

@@ -2,44 +2,22 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 from tqdm.auto import tqdm
 
+from ccb_lib.environment import seeded
 from ccb_lib.io.images import to_unit
-from ccb_lib.io.tensors import digest, load_tensors, save_tensors
+from ccb_lib.io.tensors import digest
+from ccb_lib.training.checkpoints import load_checkpoint, save_checkpoint
+from ccb_lib.training.types import EpochCallback, Losses, Steps, Trainable, TrainingDiverged, Turns
 
-_VERSION = 1
 _LOOK_EVERY = 0.25  # seconds between looks at the losses; each look waits for the device
-
-Losses = dict[str, Tensor]
-EpochCallback = Callable[[int], dict[str, float] | None]
-Result = TypeVar("Result")
-Turns = Generator[bool, None, Result]  # work that hands over between its steps; see `training`
-
-
-class Trainable(Protocol):
-    """What the loop drives: networks, their optimisers, and one step."""
-
-    networks_: dict[str, nn.Module]
-    optimizers_: dict[str, Optimizer]
-
-    def training_step(self, x: Tensor) -> Losses:
-        """Take one step on x, (B, C, H, W) float32 in [-1, 1]; return detached scalar losses by name."""
-        ...
-
-
-Steps = Callable[[Trainable, Tensor, Tensor, int], Iterator[Losses]]
-
-
-class TrainingDiverged(RuntimeError):  # noqa: N818  (it says what happened)
-    """A loss is no longer finite."""
 
 
 def eager_steps(trainable: Trainable, images: Tensor, order: Tensor, seed: int) -> Iterator[Losses]:
@@ -60,42 +38,6 @@ def eager_steps(trainable: Trainable, images: Tensor, order: Tensor, seed: int) 
             losses = trainable.training_step(to_unit(images[rows]))
             sums = {name: sums[name] + loss if sums else loss.clone() for name, loss in losses.items()}
             yield sums
-
-
-def choose_device(device: str) -> torch.device:
-    """Turn ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` into a device.
-
-    Raises:
-        ValueError: No such device, or it is not on this machine.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        # What torch says of a GPU tells why; of other words it lists all the devices that it was ever built for.
-        why = f" ({str(error).splitlines()[0]})" if device.startswith("cuda") else ""
-        raise ValueError(f"device={device!r} cannot be used here{why}. Use auto, cpu, cuda or cuda:1.") from error
-    return chosen
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from ``seed`` inside the block and leave the global generators as they were."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
-def finish(turns: Turns[Result]) -> Result:
-    """Take all turns of a piece of work, one after the other, and return its result."""
-    while True:
-        try:
-            next(turns)
-        except StopIteration as end:
-            return end.value
 
 
 def training(
@@ -145,7 +87,7 @@ def training(
         TrainingDiverged: A loss is no longer finite.
     """
     settings = {**settings, "images": digest(images)}
-    history = _take_up(trainable, resume, settings, epochs) if resume is not None else []
+    history = load_checkpoint(trainable, resume, settings, epochs) if resume is not None else []
     images = images.to(device)
     batch_size = min(batch_size, len(images))
     per_epoch = len(images) // batch_size
@@ -177,7 +119,7 @@ def training(
             line |= (on_epoch_end(epoch) or {}) if on_epoch_end else {}
             history.append(line)
             if resume is not None:
-                _put_down(trainable, resume, settings, history)
+                save_checkpoint(trainable, resume, settings, history)
     return history
 
 
@@ -211,61 +153,3 @@ class _Look:
                 "whole epoch is kept."
             )
         return means
-
-
-def _put_down(
-    trainable: Trainable, path: str | Path, settings: dict[str, Any], history: list[dict[str, float]]
-) -> None:
-    tensors = {
-        f"network.{name}.{key}": value
-        for name, network in trainable.networks_.items()
-        for key, value in network.state_dict().items()
-    }
-    for name, optimizer in trainable.optimizers_.items():
-        for index, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{name}.{index}.{key}": value for key, value in state.items()}
-    header = {"kind": "checkpoint", "version": _VERSION, "settings": settings, "history": history}
-    save_tensors(path, tensors, header)
-
-
-def _take_up(trainable: Trainable, path: str | Path, settings: dict[str, Any], epochs: int) -> list[dict[str, float]]:
-    path = Path(path).expanduser()
-    if not path.exists():
-        return []
-    tensors, header = load_tensors(path)
-    if header.get("kind") != "checkpoint" or header.get("version") != _VERSION:
-        raise ValueError(
-            f"{path} is no checkpoint of this version of ccb_lib (kind {header.get('kind')!r}, version "
-            f"{header.get('version')!r}). Give another path to resume=, or delete the file to start anew."
-        )
-    was = header.get("settings", {})
-    changed = [f"{k}: {was.get(k)!r} → {v!r}" for k, v in settings.items() if was.get(k) != v]
-    history = header.get("history", [])
-    if len(history) > epochs:
-        changed.append(f"epochs: {len(history)} already trained → {epochs}")
-    if changed:
-        raise ValueError(
-            f"The checkpoint {path} was made with other settings ({'; '.join(changed)}). Use those settings again, "
-            "give another path to resume=, or delete the file to start anew."
-        )
-    try:
-        for name, network in trainable.networks_.items():
-            network.load_state_dict(_under(f"network.{name}.", tensors))
-        for name, optimizer in trainable.optimizers_.items():
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in _under(f"optimizer.{name}.", tensors).items():
-                index, what = key.split(".", 1)
-                if value.ndim:  # a fused optimiser walks parameter and state side by side in memory
-                    value = torch.empty_like(parameters[int(index)], device="cpu").copy_(value)
-                state.setdefault(int(index), {})[what] = value
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    except (RuntimeError, ValueError, LookupError) as error:
-        raise ValueError(
-            f"The checkpoint {path} does not fit these networks ({error}). Delete it to start anew."
-        ) from error
-    return history
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

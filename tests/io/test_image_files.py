@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ccb_lib.io.image_files import is_grey, read_each, read_images, square, to_window
+from ccb_lib.io.image_files import is_grey, read_each, read_images, square
+from ccb_lib.io.windows import to_window
 
 
 def read(path, channels=1, **options):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ccb_lib import CCB
-from ccb_lib.training.loop import TrainingDiverged, choose_device, seeded
+from ccb_lib.environment import choose_device, seeded
+from ccb_lib.training.types import TrainingDiverged
 
 SMALL = {"width": 4, "batch_size": 16, "device": "cpu"}
 
