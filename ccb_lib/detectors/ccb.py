@@ -9,7 +9,7 @@ from torch import Tensor
 from ccb_lib.detectors.adversarial import frozen
 from ccb_lib.detectors.unet import UNetDetector
 from ccb_lib.losses import discriminator_loss
-from ccb_lib.training import Losses
+from ccb_lib.training.types import Losses
 
 
 @dataclass(kw_only=True, eq=False)

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ccb_lib.baseline_networks import (
+from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
+from ccb_lib.losses import adversarial_loss, discriminator_loss
+from ccb_lib.models.baselines import (
     Decoder,
     Encoder,
     JointDiscriminator,
@@ -15,10 +17,8 @@ from ccb_lib.baseline_networks import (
     set_batch_norms,
     uncounted,
 )
-from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
-from ccb_lib.losses import adversarial_loss, discriminator_loss
 from ccb_lib.scores import distance
-from ccb_lib.training import Losses
+from ccb_lib.training.types import Losses
 
 _NETWORKS = ("encoder", "generator", "discriminator")
 _EPS = 1e-3  # of batch norms, TensorFlow's

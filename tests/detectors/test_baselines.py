@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from ccb_lib import CCB, EGBAD, AnoGAN, CCBFork, GANomaly, SkipGANomaly
-from ccb_lib.baseline_networks import Decoder, Encoder, MovingAverage, uncounted
 from ccb_lib.detectors import adversarial
-from ccb_lib.images import to_unit
-from ccb_lib.networks import count_parameters, renew_where
+from ccb_lib.io.images import to_unit
+from ccb_lib.models.baselines import Decoder, Encoder, MovingAverage, uncounted
+from ccb_lib.models.ccb import count_parameters, renew_where
 
 LN3 = math.log(3)  # as a logit: three to one, σ = 3/4
 
@@ -412,9 +412,7 @@ def test_searches_on_disk_spare_all_batches_but_the_one_that_was_stopped(
     assert all(np.array_equal(a, b) for a, b in zip(resumed, again, strict=True))
 
 
-def test_searches_on_disk_of_other_weights_images_or_settings_are_never_taken(
-    anogan, digits, tmp_path, monkeypatch
-):
+def test_searches_on_disk_of_other_weights_images_or_settings_are_never_taken(anogan, digits, tmp_path, monkeypatch):
     monkeypatch.setattr(anogan, "search_steps", 2)
     monkeypatch.setattr(anogan, "scoring_folder", tmp_path)
     x = to_unit(digits.test[80:83])
