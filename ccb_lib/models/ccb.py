@@ -58,18 +58,24 @@ class ConvBlock(nn.Module):
         channels: C, of input and output.
         batch_norm: Put a batch norm between convolution and ReLU.
         residual: Add the input to the output: the other reading of the paper's "direct connections".
+        start: Of a residual block. ``"he"`` adds the branch as it is; ``"zero"`` multiplies it by a
+            learnt number that starts at 0 (weights of 0 would not do: no gradient passes a ReLU at 0).
     """
 
-    def __init__(self, channels: int, *, batch_norm: bool = False, residual: bool = False) -> None:
+    def __init__(self, channels: int, *, batch_norm: bool = False, residual: bool = False, start: str = "he") -> None:
         super().__init__()
         self.conv = Conv2d(channels, channels, 3, padding=1)
         self.norm = nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
         self.residual = residual
+        if residual and start == "zero":
+            self.gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""
         y = self.norm(self.conv(x)).relu()
-        return x + y if self.residual else y
+        if not self.residual:
+            return y
+        return x + self.gain * y if hasattr(self, "gain") else x + y
 
 
 class ChainOfConvBlocks(nn.Sequential):
@@ -78,8 +84,17 @@ class ChainOfConvBlocks(nn.Sequential):
     Length 0 is the identity, the plain skip of a U-Net.
     """
 
-    def __init__(self, channels: int, length: int, *, batch_norm: bool = False, residual: bool = False) -> None:
-        super().__init__(*(ConvBlock(channels, batch_norm=batch_norm, residual=residual) for _ in range(length)))
+    def __init__(
+        self,
+        channels: int,
+        length: int,
+        *,
+        batch_norm: bool = False,
+        residual: bool = False,
+        start: str = "he",
+    ) -> None:
+        settings = {"batch_norm": batch_norm, "residual": residual, "start": start}
+        super().__init__(*(ConvBlock(channels, **settings) for _ in range(length)))
 
 
 class Generator(nn.Module):
@@ -97,6 +112,7 @@ class Generator(nn.Module):
             as everywhere else.
         chain_batch_norm: Batch norm inside the chains.
         chain_residual: Residual sums inside the chains.
+        chain_residual_start: ``"he"`` or ``"zero"``, see `ConvBlock`.
         dropout: Rate in the two deepest decoder blocks, 0 to 1.
     """
 
@@ -109,6 +125,7 @@ class Generator(nn.Module):
         chain_init: str = "he",
         chain_batch_norm: bool = False,
         chain_residual: bool = False,
+        chain_residual_start: str = "he",
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
@@ -123,7 +140,13 @@ class Generator(nn.Module):
         self.skips = nn.ModuleList(
             nn.Module()
             if length is None
-            else ChainOfConvBlocks(w, length, batch_norm=chain_batch_norm, residual=chain_residual)
+            else ChainOfConvBlocks(
+                w,
+                length,
+                batch_norm=chain_batch_norm,
+                residual=chain_residual,
+                start=chain_residual_start,
+            )
             for w, length in zip(widths, chain, strict=False)
         )
         self.has_skip = [length is not None for length in chain]
