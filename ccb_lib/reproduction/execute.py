@@ -1,5 +1,6 @@
 """Executing runs: train, test under every protocol, keep what was measured, here or on a cluster."""
 
+import shutil
 import subprocess
 import time
 import traceback
@@ -73,6 +74,8 @@ def executing(
         settings["fast"] = fast
     detector = METHODS[run.method](**settings)
     checkpoint = Path(work) / f"{run.key}.safetensors" if work else None
+    if checkpoint is not None:
+        detector.scoring_folder = checkpoint.with_name(f"{run.key}-scoring")
     recorders = _recorders(run, splits, detector, checkpoint)
 
     def score_epoch(fitted: Detector, epoch: int) -> None:
@@ -240,6 +243,8 @@ def run_missing(
                 store.add(get())
                 for checkpoint in Path(work).glob(f"{run.key}*.safetensors") if work else ():
                     checkpoint.unlink()  # of the size of the networks, three times over
+                if work:
+                    shutil.rmtree(Path(work) / f"{run.key}-scoring", ignore_errors=True)
             except TimeUp:
                 return  # its checkpoint stays, and the next call goes on from there
             except Exception as error:  # one run that diverges must not cost the others

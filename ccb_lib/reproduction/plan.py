@@ -10,6 +10,7 @@ from typing import Any
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.io.images import SIZES
+from ccb_lib.io.project_data import project_data
 from ccb_lib.io.tensors import read_header
 from ccb_lib.reproduction.runs import (
     CLASSES,
@@ -78,9 +79,9 @@ class Entry:
 
 
 def plan_path(folder: str | Path | None = None) -> Path:
-    """Return the plan of a folder of results, or of ``data/results`` where that folder has none of its own."""
+    """Return the plan of a folder of results, or of the project where that folder has none of its own."""
     own = Path(folder or results_folder()) / PLAN
-    return own if own.is_file() else results_folder() / PLAN
+    return own if own.is_file() else project_data("results") / PLAN
 
 
 def read_plan(path: str | Path | None = None) -> list[Entry]:
