@@ -23,6 +23,8 @@ test: $(VENV)/.ready
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/python tests/size_budget.py
 
 # Works off data/results/plan.toml; stopped, it goes on where it was. HOURS=2 stops it after two hours.
 measure: $(VENV)/.ready
