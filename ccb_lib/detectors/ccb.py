@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
+from ccb_lib.detectors.estimator import setting
 from ccb_lib.losses import adversarial_loss, discriminator_loss, latent_loss, similarity_loss, total_loss
 from ccb_lib.models.ccb import LEVELS, Discriminator, Generator
 from ccb_lib.models.diagnostics import rms, watching_skips
@@ -21,6 +22,12 @@ class CCB(AdversarialDetector):
 
     No code of the authors is public. Defaults follow the paper where it speaks, and its ancestor Skip-GANomaly where
     it is silent; each such choice is an argument, and the chapter on training names them all.
+
+    >>> from ccb_lib import CCB, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> detector = CCB(epochs=1, width=4).fit(split.train[:64], progress=False)
+    >>> detector.decision_function(split.test[:3]).shape
+    (3,)
 
     Attributes:
         chain: Length of each skip's chain, from shallow to deep (the paper prints deep to shallow): 0 is a plain skip,
@@ -50,11 +57,11 @@ class CCB(AdversarialDetector):
     dropout: float = 0.5
     similarity: str = "l2"
     loss_weights: tuple[float, float, float] = (50.0, 1.0, 1.0)
-    image_distance: str = "l2"
-    latent_distance: str = "l2"
+    image_distance: str = setting("l2", training=False, terms=True)
+    latent_distance: str = setting("l2", training=False, terms=True)
     latent: int = 100
     generator_width: int | None = None
-    log_skips: bool = False
+    log_skips: bool = setting(False, training=False)
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""

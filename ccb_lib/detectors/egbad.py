@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
+from ccb_lib.detectors.estimator import setting
 from ccb_lib.losses import adversarial_loss, discriminator_loss
 from ccb_lib.models.baselines import Decoder, Encoder, JointDiscriminator, MovingAverage
 from ccb_lib.models.ccb import counted_twice
@@ -31,6 +32,12 @@ class EGBAD(AdversarialDetector):
     has for CIFAR-10, without its spectral norm, its biases and its dropout rate of 0.2, and they start from N(0, 0.02);
     learning rate and batch size are that repository's too.
 
+    >>> from ccb_lib import EGBAD, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> detector = EGBAD(epochs=1, width=4).fit(split.train[:64], progress=False)
+    >>> detector.decision_function(split.test[:3]).shape
+    (3,)
+
     Attributes:
         latent: Length of z.
         dropout: Rate in D's layers that see z, 0 to under 1.
@@ -47,7 +54,7 @@ class EGBAD(AdversarialDetector):
     latent: int = 100
     dropout: float = 0.5
     average_decay: float | None = 0.999
-    score_distance: str = "l1-norm"
+    score_distance: str = setting("l1-norm", training=False, terms=True)
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""
