@@ -39,6 +39,7 @@ def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
             a link or a device; a password; or too many or too large members for this disk or for any data set.
         OSError: The folder cannot be written to.
     """
+
     def extract(file: Path, part: Path) -> None:
         if zipfile.is_zipfile(file):
             _unzip(file, part)
@@ -84,9 +85,7 @@ def unpack_members(archive: str | Path, folder: str | Path, wanted: re.Pattern[s
     return _into_new_folder(archive, folder, extract)
 
 
-def _into_new_folder(
-    archive: str | Path, folder: str | Path, extract: Callable[[Path, Path], None]
-) -> list[Path]:
+def _into_new_folder(archive: str | Path, folder: str | Path, extract: Callable[[Path, Path], None]) -> list[Path]:
     """Extract into a temporary folder and rename it, so that the new folder is whole or not there."""
     archive, folder = Path(archive).expanduser(), Path(folder).expanduser()
     if not archive.is_file():

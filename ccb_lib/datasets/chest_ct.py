@@ -159,9 +159,7 @@ def slice_patches(volume: Volume, number: int, *, size: int = 32, share: float =
     return found + sorted(set(over) & set(in_lung))
 
 
-def deal(
-    images: Images, *, test_share: float, calibration: float, seed: int
-) -> tuple[NormalParts, tuple[str, ...]]:
+def deal(images: Images, *, test_share: float, calibration: float, seed: int) -> tuple[NormalParts, tuple[str, ...]]:
     """Split the healthy patches by blocks of six slices, with a gap of one slice between two parts.
 
     The two blocks with the mass are always tested on. Slices that touch a slice of another part are left out of the
