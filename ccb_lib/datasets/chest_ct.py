@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import Images
 from ccb_lib.datasets.cache import cached, fingerprint
-from ccb_lib.datasets.dicom import LUNG_WINDOW
 from ccb_lib.datasets.patches import Patch, cut, find_patches
 from ccb_lib.datasets.splits import NormalParts, normal_parts
 from ccb_lib.datasets.wheels import find
-from ccb_lib.image_files import Window, check_window, to_window
+from ccb_lib.io.windows import LUNG_WINDOW, Window, check_window, to_window
 
 LABELS = ("healthy", "mass")
 FILES = ("cxr.nii.gz", "mask.nii.gz")

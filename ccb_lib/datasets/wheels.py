@@ -10,9 +10,9 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from ccb_lib.datasets.archives import unpack_members
 from ccb_lib.datasets.base import data_root
-from ccb_lib.datasets.walk import set_folder
+from ccb_lib.datasets.paths import set_folder
+from ccb_lib.io.archives import unpack_members
 
 _TIMEOUT = 600  # seconds that one download may take
 
