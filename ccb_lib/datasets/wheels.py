@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,10 +125,8 @@ def find_or_none(name: str, root: str | Path | None = None) -> Path | None:
     """Like `find`, but ``None`` where the set is not there; a root must hold a folder of the set's name."""
     places = [_cache()] if root is None else [Path(root).expanduser()]
     if root is None:
-        try:
+        with suppress(FileNotFoundError):  # no folder of data sets is needed where the cache has the images
             places.insert(0, data_root())
-        except FileNotFoundError:
-            pass  # no folder of data sets is needed where the cache has the images
     return next((place / name for place in places if (place / name).is_dir()), None)
 
 
