@@ -62,7 +62,9 @@ def head(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return _between(inside) & _between(inside.T).T
 
 
-def re_encoded(paths: Sequence[Path], *, image_size: int, size: int = CODED_SIZE, quality: int = CODED_QUALITY) -> Tensor:
+def re_encoded(
+    paths: Sequence[Path], *, image_size: int, size: int = CODED_SIZE, quality: int = CODED_QUALITY
+) -> Tensor:
     """Read files as grey squares, each brought to one size and one JPEG quality before its final size.
 
     Args:
