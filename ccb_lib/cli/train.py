@@ -40,7 +40,7 @@ def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str
 @click.option(
     "--abnormal",
     callback=_chosen,
-    help="The abnormal class; several joined by +; required where there are several classes.",
+    help="The abnormal class; several joined by +. Required unless there is only one.",
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The detector's file.")
 @click.option("--method", default="ccb", show_default=True, help="ccb or one of its baselines.")
@@ -60,8 +60,8 @@ def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str
 def train(ctx: click.Context, dataset: str, abnormal: str | None, out: Path, method: str, **options: Any) -> None:
     """Train a detector on the normal images of DATASET and save it.
 
-    DATASET is digits, cifar10, ham10000, ild, brain-mri or folder. Training that was stopped goes on where it was when the same
-    command is given again.
+    DATASET is digits, cifar10, ham10000, ild, brain-mri or folder. Training that was stopped goes on where it was when
+    the same command is given again.
     """
     from ccb_lib.datasets import load_dataset
     from ccb_lib.detectors import METHODS

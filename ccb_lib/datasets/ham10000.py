@@ -210,6 +210,8 @@ def read_isic(truth: Path, lesions: Path) -> Table:
             raise ValueError(f"{file} cannot be read as a table ({error}). Download it again.") from error
         if missing := [name for name in columns if name not in table.columns]:
             raise ValueError(f"{file} has no column {', '.join(missing)}. Download it again.")
+        if table.empty:
+            raise ValueError(f"{file} has no rows. Download it again.")
         tables.append(table[list(columns)])
     lesion_of = tables[1].astype(str).drop_duplicates("image").set_index("image")["lesion_id"]
     hot = tables[0].drop(columns="image").eq(1)

@@ -1,7 +1,6 @@
 """Maps over whole slices from a detector of patches: overlapping patches, averaged where they overlap."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,12 @@ def map_of_slice(
     stride: int = 8,
     share: float = 0.75,
 ) -> NDArray[np.float32]:
-    """Tile a slice with overlapping patches, score each, and average what the patches say of each pixel.
+    """Tile a slice with overlapping patches, score each, and average at each pixel over the patches that cover it.
 
     Args:
-        score: Takes patches (N, 1, size, size) uint8; returns (N, size, size), or (N, 1, 1) for one value a patch.
+        score: Takes patches (N, 1, size, size) uint8 and returns (N,), one value a patch, or (N, size, size), one a
+            pixel. ``detector.decision_function`` shows where patches are abnormal; ``detector.anomaly_map`` which
+            pixels are not rebuilt; `brightness` what the mean intensity alone shows.
         grey: (H, W) uint8, the slice in the window that the detector was trained in.
         lung: (H, W) bool, True where the lung is.
         size: Height and width of the patches, in pixels.
@@ -34,7 +35,7 @@ def map_of_slice(
         (H, W) float32, NaN outside the lung and where no patch lies.
 
     Raises:
-        ValueError: ``grey`` and ``lung`` differ in shape, or no patch lies in the lung.
+        ValueError: ``grey`` and ``lung`` differ in shape, no patch lies in the lung, or the score has another shape.
 
     Example:
         >>> grey = np.full((64, 64), 51, dtype=np.uint8)
@@ -51,6 +52,11 @@ def map_of_slice(
             "smaller share."
         )
     values = np.asarray(score(cut(grey, patches, size)[:, None]))
+    if values.shape not in ((len(patches),), (len(patches), size, size)):
+        raise ValueError(
+            f"The score of {len(patches)} patches has shape {values.shape}; one value a patch, ({len(patches)},), or one "
+            f"a pixel, ({len(patches)}, {size}, {size}), is needed."
+        )
     total, count = np.zeros(grey.shape, dtype=np.float64), np.zeros(grey.shape, dtype=np.int64)
     for patch, value in zip(patches, values, strict=True):
         place = np.s_[patch.row : patch.row + size, patch.column : patch.column + size]
@@ -60,22 +66,6 @@ def map_of_slice(
     return np.where(seen, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
-def anomaly_map_of_slice(
-    detector: Any, grey: NDArray[np.uint8], lung: NDArray[np.bool_], *, stride: int = 8, share: float = 0.75
-) -> NDArray[np.float32]:
-    """Average a fitted detector's anomaly maps of overlapping patches: (H, W) float32, higher is more abnormal.
-
-    Args:
-        detector: A fitted detector of grey patches; its ``image_size_`` is the size of the patches.
-        grey, lung, stride, share: See `map_of_slice`.
-
-    Raises:
-        ValueError: See `map_of_slice`.
-    """
-    size = detector.image_size_
-    return map_of_slice(detector.anomaly_map, grey, lung, size=size, stride=stride, share=share)
-
-
-def brightness(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The mean intensity of each patch, 0…1, as (N, 1, 1) float32: what a detector must be compared with."""
-    return (patches.mean(axis=(1, 2, 3), dtype=np.float64) / 255).astype(np.float32)[:, None, None]
+def brightness(patches: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The mean intensity of each patch, 0…1, (N,): the map to show beside every detector's."""
+    return patches.mean(axis=(1, 2, 3)) / 255
