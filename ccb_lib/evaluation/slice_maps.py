@@ -54,9 +54,10 @@ def map_of_slice(
     values = np.asarray(score(cut(grey, patches, size)[:, None]))
     if values.shape not in ((len(patches),), (len(patches), size, size)):
         raise ValueError(
-            f"The score of {len(patches)} patches has shape {values.shape}; one value a patch, ({len(patches)},), or one "
-            f"a pixel, ({len(patches)}, {size}, {size}), is needed."
+            f"The score of {len(patches)} patches has shape {values.shape}; one value a patch, ({len(patches)},), or "
+            f"one a pixel, ({len(patches)}, {size}, {size}), is needed."
         )
+    values = values.reshape(len(patches), *(values.shape[1:] or (1, 1)))
     total, count = np.zeros(grey.shape, dtype=np.float64), np.zeros(grey.shape, dtype=np.int64)
     for patch, value in zip(patches, values, strict=True):
         place = np.s_[patch.row : patch.row + size, patch.column : patch.column + size]
