@@ -24,9 +24,9 @@ def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str
     """Where no class was chosen, list the data set's; options that were given are read before those that were not."""
     from ccb_lib.datasets import has_one_class, load_dataset
 
-    if has_one_class(ctx.params["dataset"], ctx.params.get("source")):
-        return abnormal
     if abnormal is None and not ctx.resilient_parsing:
+        if has_one_class(ctx.params["dataset"], ctx.params.get("source")):
+            return None
         given = {name: ctx.params[name] for name in ("normal", "source") if ctx.params.get(name) is not None}
         try:
             load_dataset(ctx.params["dataset"], abnormal=None, root=ctx.params.get("root"), **given)

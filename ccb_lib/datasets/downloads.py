@@ -58,19 +58,30 @@ def fetch_ham10000(root: Path, base: str = ISIC) -> str:
         ValueError: An archive is damaged; what came before it is kept.
     """
     folder = root / "ham10000"
-    folder.mkdir(parents=True, exist_ok=True)
-    advice = "get HAM10000 from the Harvard Dataverse"
+    if _is_whole(folder):
+        return f"HAM10000 is in {folder} already."
+    root.mkdir(parents=True, exist_ok=True)
     for name in ISIC_FILES:
         target = folder / name.removesuffix(".zip")
         if target.exists():
             continue
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".isic.") as part:
-            file = _download(base + name, Path(part), name, None, name, advice)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".ham10000.") as part:
+            file = _download(base + name, Path(part), name, None, name, "get HAM10000 from the Harvard Dataverse")
+            folder.mkdir(exist_ok=True)
             if name.endswith(".zip"):
                 unpack(file, target)
             else:
                 file.rename(target)
     return f"HAM10000 is in {folder}; `ccb data check ham10000` counts its images."
+
+
+def _is_whole(folder: Path) -> bool:
+    from ccb_lib.datasets import ham10000
+
+    try:
+        return not ham10000.find(folder)[2]
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def _download(url: str, folder: Path, name: str, md5: str | None, what: str, advice: str) -> Path:
