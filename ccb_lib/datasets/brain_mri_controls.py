@@ -26,8 +26,9 @@ CODED_QUALITY = 75  # of JPEG
 def background_only(images: Tensor) -> Tensor:
     """Black out the head of each image; what is left is background, labels and margins.
 
-    The head is what is brighter than half of Otsu's threshold, widened by a 32nd of the image, of that the largest
-    connected part, filled along rows and columns. Its outline still shows where the background is not black.
+    The head is what is brighter than half of Otsu's threshold, widened by a 32nd of the image; of that the largest
+    connected part, filled along rows and columns. Where the background is that bright too, all is blacked out. The
+    outline of the head still shows where the background is not black.
 
     Args:
         images: (N, 1, H, W) uint8.
@@ -54,10 +55,10 @@ def background_only(images: Tensor) -> Tensor:
 def head(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Find the head in one image by the rule of `background_only`: (H, W) uint8 to (H, W) bool."""
     wide = max(1, grey.shape[0] // 32)  # closes the dark skull, so that scalp and brain are one part
-    near = ndimage.binary_dilation(grey > otsu(grey) / 2, iterations=wide)
-    parts, count = ndimage.label(near)
-    if count == 0:
+    bright = grey[grey > otsu(grey)]
+    if not len(bright):
         return np.zeros(grey.shape, dtype=bool)
+    parts, _ = ndimage.label(ndimage.binary_dilation(grey > bright.min() / 2, iterations=wide))
     inside = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
     return _between(inside) & _between(inside.T).T
 

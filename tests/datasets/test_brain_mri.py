@@ -164,6 +164,7 @@ def test_the_real_images(tmp_path, brain_mri_folder):
     assert len(set(images.groups[normal])) == 404
     assert len(set(images.groups[~normal])) == 699
     assert not set(images.groups[normal]) & set(images.groups[~normal])
+    assert brain_mri.read(tmp_path, variant="background").pixels.float().mean((1, 2, 3)).max() < 15
     table = brain_mri.facts(tmp_path)
     assert table["mode"].value_counts().to_dict() == {"RGB": 2891, "L": 105, "RGBA": 3, "P": 1}
     assert (table[["width", "height"]].min().min(), table[["width", "height"]].max().max()) == (150, 1920)
