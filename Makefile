@@ -7,7 +7,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 # Threads that wait must sleep: spinning, they slow small networks many times over where processors are shared.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: book test lint serve clean
+.PHONY: book test lint measure serve clean
 
 book: $(VENV)/.ready
 	@# Executed chapters and trained models depend on the library and the data, which the book's cache does not know.
@@ -25,6 +25,10 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/python tests/size_budget.py
+
+# Works off data/results/plan.toml; stopped, it goes on where it was. HOURS=2 stops it after two hours.
+measure: $(VENV)/.ready
+	$(BIN)/ccb measure $(if $(HOURS),--hours $(HOURS))
 
 serve:
 	@test -f _build/html/index.html || { echo "No book yet. Run: make book"; exit 1; }
