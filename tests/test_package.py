@@ -32,8 +32,8 @@ def test_the_package_alone_loads_nothing_heavy():
 
 
 def test_detectors_load_no_more_than_torch_and_scikit_learn():
-    by_itself = set(loaded_after("import torch, sklearn.base", HEAVY))  # scikit-learn imports pandas where it finds it
-    assert set(loaded_after("from ccb_lib import CCB, load_detector", HEAVY)) <= by_itself
+    own = HEAVY - {"pandas"}  # scikit-learn itself imports pandas where it is installed
+    assert loaded_after("from ccb_lib import CCB, load_detector", own) == []
 
 
 def test_the_installed_version_is_the_one_it_says():

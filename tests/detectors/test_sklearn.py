@@ -76,7 +76,7 @@ def test_a_checkpoint_holds_the_settings_of_training(digits, tmp_path):
     assert not NOT_OF_TRAINING & held.keys()
     other = {"epochs": 2, "alpha": 0.7, "latent_distance": "l1", "fast": not detector.fast_}
     assert len(clone(detector).set_params(**other).fit(digits.train[:64], resume=path, progress=False).history_) == 2
-    with pytest.raises(ValueError, match=r"other settings \(width: 4 → 8\)"):
+    with pytest.raises(ValueError, match=r"other settings \(width: 4 → 8;"):
         clone(detector).set_params(width=8).fit(digits.train[:64], resume=path, progress=False)
 
 
@@ -175,9 +175,8 @@ def test_a_pipeline_fits_scores_and_predicts(method, digits):
     pipeline = make_pipeline(FunctionTransformer(lambda images: 255 - images), small(method))
     with pytest.raises(NotFittedError):
         check_is_fitted(pipeline)
-    pipeline.fit(
-        digits.train[:48], **{f"{step}__calibration": 255 - digits.calibration[:20], f"{step}__progress": False}
-    )
+    options = {"calibration": 255 - digits.calibration[:20], "progress": False}
+    pipeline.fit(digits.train[:48], **{f"{step}__{name}": value for name, value in options.items()})
     check_is_fitted(pipeline)
     alone = small(method).fit(255 - digits.train[:48], calibration=255 - digits.calibration[:20], progress=False)
     assert np.array_equal(pipeline.decision_function(digits.test), alone.decision_function(255 - digits.test))

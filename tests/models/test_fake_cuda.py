@@ -9,8 +9,8 @@ from ccb_lib import losses, scores
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.io.images import to_uint8, to_unit
-from ccb_lib.models.batch_norm import scoring_mode
 from ccb_lib.models.diagnostics import rms
+from ccb_lib.models.modes import scoring_mode
 
 CUDA = torch.device("cuda:0")
 DEEP = [name for name, cls in METHODS.items() if issubclass(cls, AdversarialDetector)]
