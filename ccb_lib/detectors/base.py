@@ -1,4 +1,4 @@
-"""What all detectors share: settings, the face that users call, calibration, saving and loading."""
+"""What all detectors share: common settings, fitting, signs of collapse, saving."""
 
 import warnings
 from abc import abstractmethod
@@ -75,11 +75,8 @@ class Detector(Scorer):
         Raises:
             ValueError: A setting lies outside its range.
         """
-        self._need(
-            self.image_size in (None, *SIZES),
-            "image_size",
-            f"one of {SIZES}, or None to take it from the data",
-        )
+        sizes = f"one of {SIZES}, or None to take it from the data"
+        self._need(self.image_size in (None, *SIZES), "image_size", sizes)
         self._need(self.channels in (None, 1, 3), "channels", "1, 3, or None to take it from the data")
         self._need(0 <= self.alpha <= 1, "alpha", "a number from 0 to 1")
         self._need(isinstance(self.seed, int) and 0 <= self.seed < 2**31, "seed", "a whole number from 0 to 2³¹ − 1")
