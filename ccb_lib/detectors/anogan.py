@@ -12,8 +12,8 @@ from tqdm.auto import tqdm
 from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
 from ccb_lib.io.tensors import digest
 from ccb_lib.losses import adversarial_loss, discriminator_loss
+from ccb_lib.metrics import distance
 from ccb_lib.models.baselines import Decoder, Encoder
-from ccb_lib.scores import distance
 from ccb_lib.training.cuda_graphs import Replayed, untouched
 from ccb_lib.training.types import Losses
 

@@ -15,8 +15,7 @@ from torch import Tensor
 from ccb_lib.environment import choose_device
 from ccb_lib.io.images import SIZES, as_images
 from ccb_lib.io.tensors import digest, save_tensors
-from ccb_lib.scores import ScoreTerms, all_equal, anomaly_score
-from ccb_lib.thresholds import conformal_p_values, normal_quantile
+from ccb_lib.metrics import ScoreTerms, all_equal, anomaly_score, conformal_p_values, normal_quantile
 from ccb_lib.training.types import Turns, finish
 
 FORMAT_VERSION = 1
@@ -282,7 +281,7 @@ class Detector(ABC):
     def p_values(self, images: Any) -> NDArray[np.float64]:
         """Split conformal p-values against the calibration images: (N,) in (0, 1], lower is more abnormal.
 
-        See `ccb_lib.thresholds.conformal_p_values` for the guarantee.
+        See `ccb_lib.metrics.thresholds.conformal_p_values` for the guarantee.
         """
         return conformal_p_values(self.decision_function(images), self.calibration_scores_)
 
