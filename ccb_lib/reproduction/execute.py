@@ -1,5 +1,6 @@
 """Executing runs: train, test under every protocol, keep what was measured, here or on a cluster."""
 
+import shutil
 import subprocess
 import time
 import traceback
@@ -15,11 +16,12 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ccb_lib.datasets import AnomalySplit, load_dataset
+from ccb_lib.datasets.splits import balanced_draw
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
 from ccb_lib.environment import choose_device
-from ccb_lib.evaluation.epochs import EpochScores
-from ccb_lib.evaluation.protocols import feed
+from ccb_lib.evaluation.epochs import EpochBest, EpochScores
+from ccb_lib.evaluation.protocols import RELEASED, Protocol, Shared, feed
 from ccb_lib.reproduction.runs import Run, feeding, kind
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.training.concurrent import side_by_side
@@ -59,18 +61,20 @@ def executing(
 ) -> Turns[Result]:
     """Do as `execute`, handing over after each training step; for `ccb_lib.training.concurrent.side_by_side`."""
     begun = time.perf_counter()
-    splits = {(c, k): _split(run, c, k, root) for c in run.abnormal for k in {kind(p) for p in run.protocols}}
+    splits = _splits(run, root)
     first = next(iter(splits.values()))
     settings = {**run.settings, "seed": run.seed, "device": device}
     if "fast" in METHODS[run.method].__dataclass_fields__:
         settings["fast"] = fast
     detector = METHODS[run.method](**settings)
     checkpoint = Path(work) / f"{run.key}.safetensors" if work else None
+    detector.scoring_folder = checkpoint and checkpoint.with_suffix(".scoring")
     recorders = _recorders(run, splits, detector, checkpoint)
 
     def score_epoch(fitted: Detector, epoch: int) -> None:
+        shared: Shared = {}
         for recorder in recorders.values():
-            recorder(fitted, epoch)
+            recorder(fitted, epoch, shared)
 
     fitting = detector.fit_turns(
         first.train,
@@ -80,6 +84,7 @@ def executing(
         progress=progress,
     )
     warned = yield from _collapses(fitting)
+    shared: Shared = {}
     scored: dict[str, Scored] = {}
     aucs: dict[str, list[float]] = {}
     for (abnormal, which), split in splits.items():
@@ -88,12 +93,12 @@ def executing(
             if name in scored:
                 continue
             if protocol.epoch == "last" or not detector.scores_each_epoch:
-                scored[name] = Scored(*feed(detector, split, protocol), epoch=len(detector.history_))
+                found = EpochBest(len(detector.history_), *feed(detector, split, protocol, shared))
             else:
-                recorder = recorders[abnormal, which]
-                best = recorder.best(protocol)
-                scored[name] = Scored(best.terms, best.calibration, best.epoch)
-                aucs[name] = recorder.aucs[protocol.name]
+                found = recorders[abnormal, which].best(protocol)
+                aucs[name] = recorders[abnormal, which].aucs[protocol.name]
+            # Further draws have an oracle's φ alone; without calibration their file is half as large.
+            scored[name] = Scored(found.terms, None if protocol.draw else found.calibration, found.epoch)
     manifest = {
         **run.identity,
         "key": run.key,
@@ -135,20 +140,28 @@ def _recorders(
 ) -> dict[tuple[str, str], EpochScores]:
     """One recorder for each test set that a protocol chooses an epoch on."""
     recorders = {}
-    for number, ((abnormal, which), split) in enumerate(splits.items()):
+    for (abnormal, which), split in splits.items():
         choosing = [p for p in run.protocols if kind(p) == which and p.epoch != "last"]
         if choosing and detector.scores_each_epoch:
-            path = checkpoint and checkpoint.with_name(f"{run.key}-{number}.safetensors")
+            path = checkpoint and checkpoint.with_name(f"{run.key}-{abnormal}, {which}.safetensors")
             recorders[abnormal, which] = EpochScores(split, choosing, path)
     return recorders
 
 
-def _split(run: Run, abnormal: str, which: str, root: str | None) -> AnomalySplit:
-    options = dict(run.options)
-    if run.dataset in ("ham10000", "ild"):
-        options["test"] = "natural" if which == "natural" else "balanced"
-    split = load_dataset(run.dataset, abnormal=abnormal, root=root, **options)
-    return split if run.limit is None else limited(split, run.limit)
+def _splits(run: Run, root: str | None) -> dict[tuple[str, str], AnomalySplit]:
+    """Load what the run is tested on, by class and kind of test set, in the order of the protocols."""
+    draws = {kind(protocol): protocol.draw for protocol in run.protocols}
+    splits = {}
+    for abnormal in run.abnormal:
+        loaded: dict[str, AnomalySplit] = {}  # draws share the pixels of the split that they are drawn from
+        for which, draw in draws.items():
+            test = "balanced" if which == kind(RELEASED) else "natural"
+            if test not in loaded:
+                own = {"test": test} if run.dataset in ("ham10000", "ild") else {}
+                loaded[test] = load_dataset(run.dataset, abnormal=abnormal, root=root, **{**run.options, **own})
+            split = balanced_draw(loaded[test], draw) if draw else loaded[test]
+            splits[abnormal, which] = split if run.limit is None else limited(split, run.limit)
+    return splits
 
 
 def limited(split: AnomalySplit, limit: int) -> AnomalySplit:
@@ -168,6 +181,28 @@ def _commit() -> str:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return found.stdout.strip() or "unknown"
+
+
+def missing_protocols(run: Run, result: Result) -> tuple[Protocol, ...]:
+    """List the protocols of a run that its stored result has no scores under, for one class or more.
+
+    `Run.key` says nothing of protocols, so a result that is stored may lack some that are wanted by now: those must be
+    scored by running it again.
+
+    Args:
+        run: With the protocols wanted.
+        result: Stored under the same key.
+
+    Raises:
+        ValueError: The result is of another run.
+    """
+    if result.key != run.key:
+        raise ValueError(f"A result of run {result.key} given for run {run.key} ({run}); give that run's own.")
+    return tuple(
+        protocol
+        for protocol in run.protocols
+        if any(scored_name(c, kind(protocol), feeding(protocol)) not in result.scored for c in run.abnormal)
+    )
 
 
 def run_missing(
@@ -208,8 +243,8 @@ def run_missing(
         def take(run: Run, get: Callable[[], Result]) -> None:
             try:
                 store.add(get())
-                for checkpoint in Path(work).glob(f"{run.key}*.safetensors") if work else ():
-                    checkpoint.unlink()  # of the size of the networks, three times over
+                if work:
+                    _clear(Path(work), run.key)
             except Exception as error:  # one run that diverges must not cost the others
                 failed[str(run)] = "".join(traceback.format_exception_only(error)).strip()
             bar.update()
@@ -230,6 +265,13 @@ def run_missing(
             if own:
                 chosen.shutdown(cancel_futures=True)
     return failed
+
+
+def _clear(work: Path, key: str) -> None:
+    """Delete what a run that is stored no longer needs; checkpoints are of three times the networks' size."""
+    for file in work.glob(f"{key}*.safetensors"):
+        file.unlink()
+    shutil.rmtree(work / f"{key}.scoring", ignore_errors=True)
 
 
 def _given(result: Result | Exception) -> Result:
