@@ -183,10 +183,10 @@ def test_a_line_a_minute_where_there_is_no_terminal(folder, ccb, monkeypatch):
 def test_a_failure_is_named_and_the_others_go_on(folder, ccb, monkeypatch):
     original = EpochScores.__call__
 
-    def fails_on_airplanes(self, detector, epoch):
+    def fails_on_airplanes(self, detector, epoch, shared):
         if "airplane" in self.split.test_classes[self.split.test_labels]:
             raise ValueError("no wings")
-        original(self, detector, epoch)
+        original(self, detector, epoch, shared)
 
     monkeypatch.setattr(EpochScores, "__call__", fails_on_airplanes)
     result = ccb(folder)

@@ -19,7 +19,7 @@ SIX = {
     "ccb-fork": {"chain": (1, 1, None, 0)},
     "skip-ganomaly": {},
     "ganomaly": {},
-    "egbad": {},
+    "egbad": {"average_decay": 0.9, "batch_norm_momentum": 0.1},  # its own need some thousand steps
     "anogan": {"search_steps": 4, "search_learning_rate": 0.1},
 }
 
