@@ -1,27 +1,40 @@
-"""How sure a measure is: bootstrap intervals that resample whole groups of images."""
+"""How sure a metric is: bootstrap intervals that resample whole groups of images, many replicates at once."""
 
 import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
-from ccb_lib.metrics.checks import both_kinds, checked_pair, checked_prevalence, checked_specificity, checked_threshold
-from ccb_lib.metrics.confusion import RATES, rates, ratio, shown
+from ccb_lib.metrics.checks import (
+    Scores,
+    both_kinds,
+    checked_pair,
+    checked_prevalence,
+    checked_specificity,
+    checked_threshold,
+)
+from ccb_lib.metrics.confusion import CONFUSION_METRICS, confusion_metrics, ratio, shown
 
-METRICS = ("auc", "average_precision", "sensitivity_at_specificity", *RATES)
+BOOTSTRAP_METRICS = ("auc", "average_precision", "sensitivity_at_specificity", *CONFUSION_METRICS)
 
-_CELLS = 2_000_000  # replicates × images worked on at once; bounds memory to some 300 MB
+# From (B, G), how often each replicate drew each group, to (B,) float64 values of a metric, NaN where undefined.
+ReplicateMetric = Callable[[Tensor], Tensor]
+
+_CELLS = 500_000  # replicates × groups worked on at once: 2 MB of counts, which a core's cache holds
+_EXACT_IN_SINGLE = 2**20  # images whose drawn counts sum to less than 2^24 for certain enough: 16 times as many
 
 
-class Interval(NamedTuple):
-    """An estimate with its bootstrap percentile interval.
+class Estimate(NamedTuple):
+    """A metric with its bootstrap percentile interval.
 
     Attributes:
-        estimate: The measure on the set as it is.
+        estimate: The metric on the set as it is.
         low: Lower end.
-        high: Upper end; both NaN where no replicate defines the measure.
+        high: Upper end; both NaN where no replicate defines the metric.
     """
 
     estimate: float
@@ -33,8 +46,8 @@ class Interval(NamedTuple):
 
 
 def bootstrap_interval(
-    scores: ArrayLike,
-    labels: ArrayLike,
+    scores: Scores,
+    labels: Scores,
     metric: str = "auc",
     *,
     groups: ArrayLike | None = None,
@@ -44,37 +57,43 @@ def bootstrap_interval(
     level: float = 0.95,
     replicates: int = 1000,
     seed: int = 0,
-) -> Interval:
-    """Estimate a measure with an interval, resampling whole **groups** of images with replacement.
+) -> Estimate:
+    """Estimate a metric with an interval, resampling whole **groups** of images with replacement.
 
     Images of one lesion or patient resemble each other; to resample them one by one would pretend to more evidence than
     there is. The threshold, where one is given, stays fixed: the interval is that of a verdict already settled on.
 
     Args:
-        scores: (N,) scores, higher is more abnormal.
+        scores: (N,) scores, higher is more abnormal; the work is done on their device.
         labels: (N,) bool or 0/1, true is abnormal.
-        metric: One of `METRICS`: auc, average_precision, sensitivity_at_specificity; or, at ``threshold``, accuracy,
-            precision, recall, specificity, f1.
-        groups: (N,) what belongs together, of any type that sorts; ``None`` takes each image for itself.
-        threshold: φ, for the measures of a verdict.
+        metric: One of `BOOTSTRAP_METRICS`: auc, average_precision, sensitivity_at_specificity; or, at ``threshold``,
+            accuracy, precision, recall, specificity, f1.
+        groups: (N,) what belongs together, of any type that hashes; ``None`` takes each image for itself.
+        threshold: φ, for the metrics of a verdict.
         specificity: For sensitivity_at_specificity, 0 to 1.
         prevalence: Weigh average_precision, accuracy, precision and f1 to this share of abnormal images.
         level: Coverage aimed at, between 0 and 1.
-        replicates: How many times to resample. Replicates that leave the measure undefined are left out.
-        seed: Of the resampling.
+        replicates: How many times to resample. Replicates that leave the metric undefined are left out.
+        seed: Of the resampling; one seed draws the same replicates on every device.
 
     Raises:
         ValueError: Unknown metric; a threshold missing; all images of one kind in one group, whose spread nothing then
             tells; or as `auc` and `metrics_at`.
+
+    Example:
+        >>> print(bootstrap_interval([0.1, 0.4, 0.3, 0.8], [0, 0, 1, 1], replicates=200))
+        0.750 (0.000 to 1.000)
     """
-    measure = measure_of(metric, scores, labels, threshold, specificity, prevalence)
-    return _interval(measure, groups, np.asarray(labels), level, replicates, seed)
+    scores, labels = checked_pair(scores, labels)
+    members, count = _members(groups, labels)
+    value = replicate_metric(scores, labels, members, metric, threshold, specificity, prevalence)
+    return _estimate(value, count, scores.device, level, replicates, seed)
 
 
 def paired_difference(
-    scores_a: ArrayLike,
-    scores_b: ArrayLike,
-    labels: ArrayLike,
+    scores_a: Scores,
+    scores_b: Scores,
+    labels: Scores,
     metric: str = "auc",
     *,
     groups: ArrayLike | None = None,
@@ -84,8 +103,8 @@ def paired_difference(
     level: float = 0.95,
     replicates: int = 1000,
     seed: int = 0,
-) -> Interval:
-    """Estimate the measure of detector A less that of B **on the same images**, with an interval.
+) -> Estimate:
+    """Estimate the metric of detector A less that of B **on the same images**, with an interval.
 
     Each replicate resamples the same groups for both, so what makes images hard for both cancels. An interval that
     excludes 0 says that they differ.
@@ -96,7 +115,7 @@ def paired_difference(
         labels: (N,) bool or 0/1, true is abnormal.
         metric: As for `bootstrap_interval`.
         groups: As for `bootstrap_interval`.
-        thresholds: φ of A and φ of B, for the measures of a verdict.
+        thresholds: φ of A and φ of B, for the metrics of a verdict.
         specificity: As for `bootstrap_interval`.
         prevalence: As for `bootstrap_interval`.
         level: As for `bootstrap_interval`.
@@ -108,138 +127,221 @@ def paired_difference(
 
     Raises:
         ValueError: As `bootstrap_interval`.
+
+    Example:
+        >>> paired_difference([1, 2, 3, 4], [1, 3, 2, 4], [0, 0, 1, 1], replicates=200).estimate
+        0.25
     """
-    of_a, of_b = (None, None) if thresholds is None else thresholds
-    a = measure_of(metric, scores_a, labels, of_a, specificity, prevalence)
-    b = measure_of(metric, scores_b, labels, of_b, specificity, prevalence)
-    return _interval(lambda weights: a(weights) - b(weights), groups, np.asarray(labels), level, replicates, seed)
+    scores_a, labels = checked_pair(scores_a, labels)
+    scores_b, _ = checked_pair(scores_b, labels)
+    members, count = _members(groups, labels)
+    a, b = (
+        replicate_metric(scores.to(labels.device), labels, members, metric, threshold, specificity, prevalence)
+        for scores, threshold in zip((scores_a, scores_b), thresholds or (None, None), strict=True)
+    )
+    return _estimate(lambda counts: a(counts) - b(counts), count, labels.device, level, replicates, seed)
 
 
-# ── measures of many weighted copies of a set at once ─────────────────────────────────────────────────────────
-
-Measure = Callable[[NDArray[np.int64]], NDArray[np.float64]]  # (B, N) how often each image was drawn → (B,)
+# ── metrics of many replicates at once ────────────────────────────────────────────────────────────────────────
 
 
-def measure_of(
-    metric: str,
-    scores: ArrayLike,
-    labels: ArrayLike,
+def replicate_metric(
+    scores: Tensor,
+    labels: Tensor,
+    members: Tensor,
+    metric: str = "auc",
     threshold: float | None = None,
     specificity: float = 0.95,
     prevalence: float | None = None,
-) -> Measure:
-    """Prepare a measure of one scored set, to be taken of many resampled copies at once.
+) -> ReplicateMetric:
+    """Prepare a metric of one scored set, to be computed of many resampled copies at once.
 
     Args:
+        scores, labels: (N,) as `checked_pair` returns them.
+        members: (N,) int64, the number of each image's group, from 0.
         metric: As for `bootstrap_interval`.
-        scores, labels: (N,) as there.
         threshold, specificity, prevalence: As there.
 
     Returns:
-        A function from (B, N) whole numbers, how often each image was drawn, to (B,) values; NaN where undefined.
+        A function from (B, G), how often each replicate drew each group, to (B,) float64 values; NaN where undefined.
+
+    Raises:
+        ValueError: As `bootstrap_interval`.
+
+    Example:
+        >>> scores, labels = checked_pair([1, 2, 3], [0, 1, 1])
+        >>> replicate_metric(scores, labels, torch.arange(3))(torch.ones(1, 3))
+        tensor([1.], dtype=torch.float64)
     """
     checked_prevalence(prevalence)
-    if metric in RATES:
+    if metric in CONFUSION_METRICS:
         if threshold is None:
             raise ValueError(f"{metric} is that of a verdict: give the threshold, such as detector.threshold_.")
-        return _rate(metric, *checked_pair(scores, labels), checked_threshold(threshold), prevalence)
-    if metric not in METRICS:
-        raise ValueError(f"metric={metric!r} given; choose one of {', '.join(METRICS)}.")
-    curve = _curve(*both_kinds(scores, labels, metric))
+        return _confusion_metric(metric, scores > checked_threshold(threshold), labels, members, prevalence)
+    if metric not in BOOTSTRAP_METRICS:
+        raise ValueError(f"metric={metric!r} given; choose one of {', '.join(BOOTSTRAP_METRICS)}.")
+    both_kinds(scores, labels, metric)
+    ranks = _Ranks(scores, labels, members)
     if metric == "auc":
-        return lambda weights: _area(*curve(weights))
+        return ranks.auc
     if metric == "average_precision":
-        return lambda weights: _average_precision(*curve(weights), prevalence)
-    return lambda weights: _sensitivity(*curve(weights), checked_specificity(specificity))
+        return lambda counts: ranks.average_precision(counts, prevalence)
+    checked_specificity(specificity)
+    return lambda counts: ranks.sensitivity(counts, specificity)
 
 
-def _rate(
-    metric: str, scores: NDArray, labels: NDArray[np.bool_], threshold: float, prevalence: float | None
-) -> Measure:
-    called = scores > threshold
-    kinds = np.stack([called & labels, called & ~labels, ~called & ~labels, ~called & labels], axis=1)
-    return lambda weights: rates(*(weights @ kinds.astype(np.int64)).T, prevalence)[metric]
+def _confusion_metric(
+    metric: str, called: Tensor, labels: Tensor, members: Tensor, prevalence: float | None
+) -> ReplicateMetric:
+    kinds = torch.stack([called & labels, called & ~labels, ~called & ~labels, ~called & labels], dim=1).double()
+
+    def of(counts: Tensor) -> Tensor:
+        per_group = kinds.new_zeros(counts.shape[1], 4).index_add_(0, members, kinds)
+        return confusion_metrics(*(counts.double() @ per_group).T, prevalence)[metric]
+
+    return of
 
 
-def _curve(scores: NDArray, labels: NDArray[np.bool_]) -> Callable[[NDArray[np.int64]], tuple[NDArray, NDArray]]:
-    """Prepare the sort that all replicates share; return a function from weights to TP and FP, (B, D + 1) each."""
-    order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # of each run of equal scores
-    abnormal = labels[order]
+class _Ranks:
+    """The order of one scored set, found once for all replicates: each draws other counts of the same images.
 
-    def counts(weights: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
-        ordered = weights[:, order]
-        return tuple(
-            np.pad(np.cumsum(ordered * kind, axis=1)[:, last], ((0, 0), (1, 0))) for kind in (abnormal, ~abnormal)
-        )
+    Counts are gathered and summed in float32, which is fastest and exact for whole numbers below 2^24.
+    """
 
-    return counts
+    def __init__(self, scores: Tensor, labels: Tensor, members: Tensor) -> None:
+        abnormal, order = scores[labels].sort()
+        normal, order_of_normals = scores[~labels].sort()
+        self.abnormal, self.normal = members[labels][order], members[~labels][order_of_normals]
+        self.below = torch.searchsorted(normal, abnormal)  # how many normals score lower than each abnormal image
+        self.up_to = torch.searchsorted(normal, abnormal, right=True)
+        self.ties = not torch.equal(self.below, self.up_to)
+        self.first = torch.searchsorted(abnormal, abnormal)  # how many abnormal images score lower
+
+    def auc(self, counts: Tensor) -> Tensor:
+        drawn, normals = counts.index_select(1, self.abnormal), _cumulated(counts, self.normal)
+        won = normals.index_select(1, self.below)
+        twice = won + (normals.index_select(1, self.up_to) if self.ties else won)
+        return ratio(torch.linalg.vecdot(drawn.double(), twice.double()), 2 * _sum(drawn) * normals[:, -1].double())
+
+    def average_precision(self, counts: Tensor, prevalence: float | None) -> Tensor:
+        drawn, found, passed, normal = self._alarms(counts)
+        false = normal - passed
+        if prevalence is not None:
+            found, false = prevalence * ratio(found, found[:, :1]), (1 - prevalence) * ratio(false, normal)
+        precision = torch.where(drawn > 0, found / (found + false), 0)
+        mean = ratio((drawn * precision).sum(1), _sum(drawn))
+        return torch.where(normal[:, 0] > 0, mean, torch.nan if prevalence is not None else mean)
+
+    def sensitivity(self, counts: Tensor, specificity: float) -> Tensor:
+        drawn, found, passed, normal = self._alarms(counts)
+        allowed = torch.where(ratio(passed, normal) >= specificity, found, 0).amax(1)
+        return torch.where(normal[:, 0] > 0, ratio(allowed, _sum(drawn)), torch.nan)
+
+    def _alarms(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Call abnormal what scores at least as high as each abnormal image; count what is found and what passes.
+
+        Returns:
+            (B, P) float64: how often each abnormal image was drawn, abnormal images found, normal images passed;
+            (B, 1): all normal images.
+        """
+        drawn = counts.index_select(1, self.abnormal).double()
+        abnormals, normals = (_cumulated(counts, kind).double() for kind in (self.abnormal, self.normal))
+        found = abnormals[:, -1:] - abnormals.index_select(1, self.first)
+        return drawn, found, normals.index_select(1, self.below), normals[:, -1:]
 
 
-def _area(tp: NDArray, fp: NDArray) -> NDArray[np.float64]:
-    twice = (np.diff(fp, axis=1) * (tp[:, 1:] + tp[:, :-1])).sum(axis=1)  # trapezoids, in whole numbers
-    return ratio(twice, 2 * tp[:, -1] * fp[:, -1])
+def _cumulated(counts: Tensor, members: Tensor) -> Tensor:
+    """Cumulate the counts of images in a given order: (B, G) and (N,) to (B, N + 1), 0 first."""
+    gathered = counts.index_select(1, torch.cat([members[:1], members]))
+    gathered[:, 0] = 0
+    return gathered.cumsum_(1) if len(members) < _EXACT_IN_SINGLE else gathered.cumsum(1, dtype=torch.float64)
 
 
-def _average_precision(tp: NDArray, fp: NDArray, prevalence: float | None) -> NDArray[np.float64]:
-    recall, false_alarm_rate = ratio(tp, tp[:, -1:]), ratio(fp, fp[:, -1:])
-    if prevalence is None:
-        precision = ratio(tp, tp + fp)
-    else:
-        hits = prevalence * recall
-        precision = ratio(hits, hits + (1 - prevalence) * false_alarm_rate)
-    gained = np.diff(recall, axis=1)
-    return np.where(gained == 0, 0, gained * precision[:, 1:]).sum(axis=1)
-
-
-def _sensitivity(tp: NDArray, fp: NDArray, specificity: float) -> NDArray[np.float64]:
-    normal = fp[:, -1:]
-    passed = ratio(normal - fp, normal)
-    found = np.where(passed >= specificity, tp, 0).max(axis=1)
-    return np.where(normal[:, 0] > 0, ratio(found, tp[:, -1]), np.nan)
+def _sum(drawn: Tensor) -> Tensor:
+    return drawn.sum(1, dtype=torch.float64)
 
 
 # ── resampling ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _interval(
-    measure: Measure, groups: ArrayLike | None, labels: NDArray, level: float, replicates: int, seed: int
-) -> Interval:
+def resampled(count: int, replicates: int, seed: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
+    """Draw ``count`` groups (or seeds) with replacement, many times.
+
+    Args:
+        count: How many there are, and how many each replicate draws.
+        replicates: How many times to draw.
+        seed: Of the drawing, which is done on the CPU: the same on every device.
+        device: Where to put the counts.
+
+    Yields:
+        (B, count) float32, whole numbers: how often each group was drawn; B replicates at a time.
+
+    Example:
+        >>> [counts] = resampled(5, 3, seed=0)
+        >>> counts.sum(1)
+        tensor([5., 5., 5.])
+    """
+    rng = np.random.default_rng(seed)
+    at_once = max(1, _CELLS // count)
+    for start in range(0, replicates, at_once):
+        size = min(at_once, replicates - start)
+        drawn = rng.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
+        yield torch.from_numpy(counts).to(device, torch.float32)
+
+
+def numbered(groups: ArrayLike) -> tuple[np.ndarray, int]:
+    """Number groups in the order in which they first appear; return each image's number, and how many there are.
+
+    Example:
+        >>> numbered(["b", "a", "b"])
+        (array([0, 1, 0]), 2)
+    """
+    numbers: dict = {}
+    found = np.array([numbers.setdefault(name, len(numbers)) for name in np.asarray(groups).tolist()], dtype=np.int64)
+    return found, len(numbers)
+
+
+def interval(drawn: Tensor, level: float) -> tuple[float, float]:
+    """Return the percentile interval of replicates, those that are NaN left out; NaN where none is left."""
+    values = drawn[~drawn.isnan()].numpy(force=True)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) if len(values) else (math.nan, math.nan)
+    return float(low), float(high)
+
+
+def checked_resampling(level: float, replicates: int) -> None:
+    """Raise ValueError where the level is no share between 0 and 1, or there is not one replicate."""
     if not 0 < level < 1:
         raise ValueError(f"level={level} given; a share between 0 and 1, such as 0.95, is needed.")
     if replicates < 1:
         raise ValueError(f"replicates={replicates} given; at least 1 is needed, and 1000 for a usable interval.")
-    estimate = float(measure(np.ones((1, len(labels)), dtype=np.int64))[0])
-    drawn = np.concatenate([measure(weights) for weights in _resampled(_members(groups, labels), replicates, seed)])
-    drawn = drawn[~np.isnan(drawn)]
-    if math.isnan(estimate) or not len(drawn):
-        return Interval(estimate, math.nan, math.nan)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high))
 
 
-def _members(groups: ArrayLike | None, labels: NDArray) -> NDArray[np.intp]:
-    """Number the groups from 0; return the number of each image's group."""
-    groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    if groups.shape != labels.shape:
-        raise ValueError(f"groups: shape {groups.shape} given for {len(labels)} images; give one group per image.")
-    members = np.unique(groups, return_inverse=True)[1]
-    for kind, name in ((True, "abnormal"), (False, "normal")):
-        of_kind = labels.astype(bool) == kind
-        if of_kind.any() and len(np.unique(members[of_kind])) == 1:
+def _estimate(
+    value: ReplicateMetric, count: int, device: torch.device, level: float, replicates: int, seed: int
+) -> Estimate:
+    checked_resampling(level, replicates)
+    estimate = float(value(torch.ones(1, count, device=device)))
+    drawn = torch.cat([value(counts) for counts in resampled(count, replicates, seed, device)])
+    return Estimate(estimate, *((math.nan, math.nan) if math.isnan(estimate) else interval(drawn, level)))
+
+
+def _members(groups: ArrayLike | None, labels: Tensor) -> tuple[Tensor, int]:
+    """Number the groups from 0; return the number of each image's group, and how many groups there are."""
+    if groups is None:
+        names, members, count = np.arange(len(labels)), torch.arange(len(labels)), len(labels)
+    else:
+        names = groups.numpy(force=True) if isinstance(groups, Tensor) else np.asarray(groups)
+        if names.shape != tuple(labels.shape):
+            raise ValueError(f"groups: shape {names.shape} given for {len(labels)} images; give one group per image.")
+        numbers, count = numbered(names)
+        members = torch.from_numpy(numbers)
+    members = members.to(labels.device)
+    for kind, name in ((labels, "abnormal"), (~labels, "normal")):
+        of_kind = members[kind]
+        if len(of_kind) and bool((of_kind == of_kind[0]).all()):
             raise ValueError(
-                f"The {name} images ({of_kind.sum()}) are all of one group, {groups[of_kind][0]!r}, so nothing tells "
-                "how groups differ. Give finer groups, or report the measure without an interval."
+                f"The {name} images ({len(of_kind)}) are all of one group, {names[int(kind.nonzero()[0])]!r}, so "
+                "nothing tells how groups differ. Give finer groups, or report the metric without an interval."
             )
-    return members
-
-
-def _resampled(members: NDArray[np.intp], replicates: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Yield how often each image was drawn when whole groups are drawn with replacement: (B, N), B at a time."""
-    rng = np.random.default_rng(seed)
-    groups = int(members.max()) + 1
-    at_once = max(1, _CELLS // len(members))
-    for start in range(0, replicates, at_once):
-        size = min(at_once, replicates - start)
-        drawn = rng.integers(groups, size=(size, groups)) + groups * np.arange(size)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * groups).reshape(size, groups)[:, members]
+    return members, count

@@ -1,8 +1,8 @@
-"""Eq. 3: where to cut a score. An image is abnormal if and only if its score > φ.
+"""Eq. 3: the threshold φ of a score. An image is abnormal if and only if its score > φ.
 
 Rules that see held-out normals alone (`normal_quantile`, `conformal_threshold`) can be used in practice. Rules that see
-the test set (`min_max`) or its labels too (the oracles) cannot: they are here to read and to take apart published
-numbers. `RULES` names them all and says which is which.
+the test set (`min_max`) or its labels too (the oracles) cannot: they serve to examine published numbers. `RULES` lists
+them all and says what each must see.
 """
 
 import math
@@ -11,15 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from ccb_lib.metrics.checks import checked_scores
-from ccb_lib.metrics.counts import Cuts, all_cuts, between, next_to
+from ccb_lib.metrics.checks import Scores, checked_scores
+from ccb_lib.metrics.counts import ThresholdCounts, between, count_at_thresholds, next_to, rising
 
 # ── rules that need held-out normal images only ───────────────────────────────────────────────────────────────
 
 
-def normal_quantile(normal_scores: ArrayLike, false_alarms: float = 0.05) -> float:
+def normal_quantile(normal_scores: Scores, false_alarms: float = 0.05) -> float:
     """Set φ so that at most a share ``false_alarms`` of held-out **normal** scores lies above it.
 
     The share holds for the given scores. For images yet to come it holds about; `conformal_threshold` guarantees it.
@@ -35,14 +37,14 @@ def normal_quantile(normal_scores: ArrayLike, false_alarms: float = 0.05) -> flo
     Raises:
         ValueError: No scores, scores that are not finite, or a share outside 0…1.
     """
-    scores = np.sort(checked_scores(normal_scores, "normal_scores"))
+    scores = rising(checked_scores(normal_scores, "normal_scores"))
     allowed = _most_within(false_alarms, len(scores))
     below = scores[len(scores) - 1 - allowed]  # the largest score that must not be an alarm
-    above = scores[np.searchsorted(scores, below, side="right") :]
-    return float(between(below, above[0])) if len(above) else float(next_to(below, np.inf))
+    above = scores[scores > below]
+    return float(between(below, above[0]) if len(above) else next_to(below, torch.full_like(below, torch.inf)))
 
 
-def conformal_p_values(scores: ArrayLike, normal_scores: ArrayLike) -> NDArray[np.float64]:
+def conformal_p_values(scores: Scores, normal_scores: Scores) -> NDArray[np.float64] | Tensor:
     """Split conformal p-values: how unusual a score is among held-out normal ones.
 
     p = (1 + number of normal scores ≥ score) / (1 + number of normal scores). If an image is exchangeable with the
@@ -54,17 +56,19 @@ def conformal_p_values(scores: ArrayLike, normal_scores: ArrayLike) -> NDArray[n
         normal_scores: (M,) scores of normal images that were not trained on.
 
     Returns:
-        (N,) float64 in (0, 1]; lower is more abnormal.
+        (N,) float64 in (0, 1], lower is more abnormal: a tensor on their device if the scores are one, else an array.
 
     Raises:
         ValueError: No normal scores, or scores that are not finite.
     """
-    calibration = np.sort(checked_scores(normal_scores, "normal_scores"))
-    at_least = len(calibration) - np.searchsorted(calibration, checked_scores(scores), side="left")
-    return (1 + at_least) / (1 + len(calibration))
+    judged = checked_scores(scores)
+    calibration = rising(checked_scores(normal_scores, "normal_scores").to(judged.device))
+    at_least = len(calibration) - torch.searchsorted(calibration, judged)
+    p_values = (1 + at_least).double() / (1 + len(calibration))
+    return p_values if isinstance(scores, Tensor) else p_values.numpy()
 
 
-def conformal_threshold(normal_scores: ArrayLike, false_alarms: float = 0.05) -> float:
+def conformal_threshold(normal_scores: Scores, false_alarms: float = 0.05) -> float:
     """Set φ so that score > φ if and only if the conformal p-value ≤ ``false_alarms``.
 
     The guarantee: an image exchangeable with the calibration images is called abnormal with probability at most
@@ -84,7 +88,7 @@ def conformal_threshold(normal_scores: ArrayLike, false_alarms: float = 0.05) ->
     Raises:
         ValueError: No scores, scores that are not finite, or a rate outside 0…1.
     """
-    scores = np.sort(checked_scores(normal_scores, "normal_scores"))
+    scores = rising(checked_scores(normal_scores, "normal_scores"))
     within = _most_within(false_alarms, len(scores) + 1)  # the greatest numerator of p that is still an alarm
     if within == 0:
         warnings.warn(
@@ -100,7 +104,7 @@ def conformal_threshold(normal_scores: ArrayLike, false_alarms: float = 0.05) ->
 # ── rules that see the test set: for teaching and for reading published numbers ───────────────────────────────
 
 
-def min_max(scores: ArrayLike, cut: float = 0.2) -> float:
+def min_max(scores: Scores, cut: float = 0.2) -> float:
     """Scale the scores of a whole **test set** to 0…1 and call abnormal what reaches ``cut``.
 
     So Skip-GANomaly's public code computes F1, at 0.2. It needs no label, yet a verdict depends on the most extreme
@@ -116,17 +120,17 @@ def min_max(scores: ArrayLike, cut: float = 0.2) -> float:
     Raises:
         ValueError: All scores are equal or not finite, or the cut lies outside 0…1.
     """
-    distinct = np.unique(checked_scores(scores))
+    distinct = rising(checked_scores(scores)).unique_consecutive()
     if not 0 < cut < 1:
         raise ValueError(f"cut={cut} given; a number between 0 and 1, such as 0.2, is needed.")
     if len(distinct) == 1:
-        raise ValueError(f"All {np.size(scores)} scores are {distinct[0]:g}, so they cannot be scaled to 0…1.")
+        raise ValueError(f"All {len(scores)} scores are {float(distinct[0]):g}, so they cannot be scaled to 0…1.")
     halves = distinct / 2  # the whole range may be more than a float holds
-    reaches = int(np.argmax((halves - halves[0]) / (halves[-1] - halves[0]) >= cut))
+    reaches = int(((halves - halves[0]) / (halves[-1] - halves[0]) < cut).sum())  # the first that reaches the cut
     return float(between(distinct[reaches - 1], distinct[reaches]))
 
 
-def oracle_f1(scores: ArrayLike, labels: ArrayLike) -> float:
+def oracle_f1(scores: Scores, labels: Scores) -> float:
     """Find the φ of the best F1 on these very images: an **oracle**, since it reads the test labels.
 
     Where abnormal images are a share π of the set, calling everything abnormal already gives F1 = 2π / (1 + π).
@@ -141,12 +145,11 @@ def oracle_f1(scores: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
     """
-    cuts = _two_sided(scores, labels)
-    abnormal = cuts.tp[0]
-    return cuts.best(2 * cuts.tp / (cuts.tp + cuts.fp + abnormal))
+    counts = _of_both_kinds(scores, labels)
+    return counts.best(2 * counts.tp.double() / (counts.tp + counts.fp + counts.tp[0]))
 
 
-def oracle_accuracy(scores: ArrayLike, labels: ArrayLike) -> float:
+def oracle_accuracy(scores: Scores, labels: Scores) -> float:
     """Find the φ of the best accuracy on these very images: an **oracle**, since it reads the test labels.
 
     Args:
@@ -159,11 +162,11 @@ def oracle_accuracy(scores: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
     """
-    cuts = _two_sided(scores, labels)
-    return cuts.best(cuts.tp - cuts.fp)  # accuracy × N less a constant
+    counts = _of_both_kinds(scores, labels)
+    return counts.best(counts.tp - counts.fp)  # accuracy × N less a constant
 
 
-def oracle_youden(scores: ArrayLike, labels: ArrayLike) -> float:
+def oracle_youden(scores: Scores, labels: Scores) -> float:
     """Find the φ of the best recall + specificity − 1 (Youden 1950) on these very images: an **oracle**.
 
     Args:
@@ -176,8 +179,8 @@ def oracle_youden(scores: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
     """
-    cuts = _two_sided(scores, labels)
-    return cuts.best(cuts.tp * cuts.fp[0] - cuts.fp * cuts.tp[0])  # whole numbers, so that ties are ties
+    counts = _of_both_kinds(scores, labels)
+    return counts.best(counts.tp * counts.fp[0] - counts.fp * counts.tp[0])  # whole numbers, so that ties are ties
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ class Rule:
 
     sees: str
     oracle: bool
-    place: Callable[[ArrayLike, ArrayLike, ArrayLike], float]
+    place: Callable[[Scores, Scores, Scores], float]
 
 
 RULES: dict[str, Rule] = {
@@ -205,7 +208,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def place_all(normal_scores: ArrayLike, scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
+def place_all(normal_scores: Scores, scores: Scores, labels: Scores) -> dict[str, float]:
     """Set φ by every rule of `RULES`.
 
     Args:
@@ -223,7 +226,7 @@ def place_all(normal_scores: ArrayLike, scores: ArrayLike, labels: ArrayLike) ->
 
 
 def false_alarm_rates(
-    normal_scores: ArrayLike,
+    normal_scores: Scores,
     rule: Callable[[NDArray[np.float64]], float] = conformal_threshold,
     *,
     calibration: int,
@@ -245,26 +248,27 @@ def false_alarm_rates(
     Raises:
         ValueError: Scores that are not finite, or a size that leaves a part empty.
     """
-    scores = checked_scores(normal_scores, "normal_scores")
+    scores = checked_scores(normal_scores, "normal_scores").numpy(force=True)
     if not 0 < calibration < len(scores):
         raise ValueError(
             f"calibration={calibration} of {len(scores)} normal scores given; both parts need at least one, so "
             f"a number from 1 to {len(scores) - 1}."
         )
     rng = np.random.default_rng(seed)
-    rates = np.empty(splits)
+    shares = np.empty(splits)
     for i in range(splits):
         shuffled = rng.permutation(scores)
-        rates[i] = np.mean(shuffled[calibration:] > rule(shuffled[:calibration]))
-    return rates
+        shares[i] = np.mean(shuffled[calibration:] > rule(shuffled[:calibration]))
+    return shares
 
 
-def _two_sided(scores: ArrayLike, labels: ArrayLike) -> Cuts:
-    cuts = all_cuts(scores, labels)
-    if not (cuts.tp[0] and cuts.fp[0]):
-        kind = "abnormal" if cuts.tp[0] else "normal"
-        raise ValueError(f"All {cuts.tp[0] + cuts.fp[0]} images are {kind}; an oracle needs images of both kinds.")
-    return cuts
+def _of_both_kinds(scores: Scores, labels: Scores) -> ThresholdCounts:
+    counts = count_at_thresholds(scores, labels)
+    abnormal, normal = int(counts.tp[0]), int(counts.fp[0])
+    if not (abnormal and normal):
+        kind = "abnormal" if abnormal else "normal"
+        raise ValueError(f"All {abnormal + normal} images are {kind}; an oracle needs images of both kinds.")
+    return counts
 
 
 def _most_within(share: float, n: int) -> int:
