@@ -1,10 +1,11 @@
 """Unsupervised anomaly detection in images: the CCB adversarial autoencoder and its baselines.
 
-Everything public is imported on first use, so ``import ccb_lib`` costs torch and numpy alone:
+Every public name is imported on first use: ``import ccb_lib`` alone loads no torch, NumPy or scikit-learn.
 
 >>> from ccb_lib import CCB, load_dataset
 >>> split = load_dataset("digits", abnormal=8)
->>> detector = CCB(epochs=1, width=4).fit(split.train, calibration=split.calibration, progress=False)
+>>> detector = CCB(epochs=1, width=4)
+>>> detector = detector.fit(split.train[:64], calibration=split.calibration, progress=False)
 >>> scores = detector.decision_function(split.test)
 """
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ccb_lib.detectors import load_detector
     from ccb_lib.detectors.anogan import AnoGAN
     from ccb_lib.detectors.ccb import CCB
+    from ccb_lib.detectors.ccb_fork import CCBFork
     from ccb_lib.detectors.egbad import EGBAD
     from ccb_lib.detectors.ganomaly import GANomaly
     from ccb_lib.detectors.simple_baselines import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
@@ -35,6 +37,7 @@ _HOME_OF = {
     "load_detector": "ccb_lib.detectors",
     "AnoGAN": "ccb_lib.detectors.anogan",
     "CCB": "ccb_lib.detectors.ccb",
+    "CCBFork": "ccb_lib.detectors.ccb_fork",
     "EGBAD": "ccb_lib.detectors.egbad",
     "GANomaly": "ccb_lib.detectors.ganomaly",
     "SkipGANomaly": "ccb_lib.detectors.skip_ganomaly",
