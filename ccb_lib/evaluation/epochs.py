@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ccb_lib.datasets.base import AnomalySplit
 from ccb_lib.evaluation.protocols import Protocol, feed
 from ccb_lib.io.tensors import load_tensors, save_tensors
-from ccb_lib.metrics import ScoreTerms, anomaly_score
+from ccb_lib.metrics import ScoreTerms, anomaly_score, auc
 
 if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector
@@ -50,8 +50,6 @@ class EpochScores:
 
     def __call__(self, detector: "Detector", epoch: int) -> None:
         """Score the test under every protocol; keep the terms of the best epoch so far."""
-        from ccb_lib.metrics import auc
-
         fed: dict[tuple, tuple[ScoreTerms, ScoreTerms]] = {}
         for protocol in self.protocols:
             if protocol.feeding not in fed:

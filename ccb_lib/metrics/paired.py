@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
-from ccb_lib.metrics.bootstrap import checked_resampling, interval, numbered, replicate_metric, resampled
 from ccb_lib.metrics.checks import checked_pair
+from ccb_lib.metrics.replicates import checked_resampling, interval, numbered, replicate_metric, resampled
 
 SIGNIFICANCE = 0.05  # of a test
 _ALL_FLIPS = 14  # seeds up to which every one of the 2^n sign flips is counted

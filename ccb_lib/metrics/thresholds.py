@@ -1,14 +1,11 @@
-"""Eq. 3: the threshold φ of a score. An image is abnormal if and only if its score > φ.
+"""Eq. 3: the threshold φ of a score, set on held-out normal images. An image is abnormal if and only if its score > φ.
 
-Rules that see held-out normals alone (`normal_quantile`, `conformal_threshold`) can be used in practice. Rules that see
-the test set (`min_max`) or its labels too (the oracles) cannot: they serve to examine published numbers. `RULES` lists
-them all and says what each must see.
+Rules that see more than held-out normals are in `ccb_lib.metrics.threshold_rules`.
 """
 
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,9 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ccb_lib.metrics.checks import Scores, checked_scores
-from ccb_lib.metrics.counts import ThresholdCounts, between, count_at_thresholds, next_to, rising
-
-# ── rules that need held-out normal images only ───────────────────────────────────────────────────────────────
+from ccb_lib.metrics.counts import between, next_to, rising
 
 
 def normal_quantile(normal_scores: Scores, false_alarms: float = 0.05) -> float:
@@ -36,6 +31,10 @@ def normal_quantile(normal_scores: Scores, false_alarms: float = 0.05) -> float:
 
     Raises:
         ValueError: No scores, scores that are not finite, or a share outside 0…1.
+
+    Example:
+        >>> normal_quantile(range(1, 101))  # 96 … 100 lie above: five of a hundred
+        95.5
     """
     scores = rising(checked_scores(normal_scores, "normal_scores"))
     allowed = _most_within(false_alarms, len(scores))
@@ -60,6 +59,10 @@ def conformal_p_values(scores: Scores, normal_scores: Scores) -> NDArray[np.floa
 
     Raises:
         ValueError: No normal scores, or scores that are not finite.
+
+    Example:
+        >>> conformal_p_values([0, 2.5, 9], [1, 2, 3]).tolist()
+        [1.0, 0.5, 0.25]
     """
     judged = checked_scores(scores)
     calibration = rising(checked_scores(normal_scores, "normal_scores").to(judged.device))
@@ -87,6 +90,10 @@ def conformal_threshold(normal_scores: Scores, false_alarms: float = 0.05) -> fl
 
     Raises:
         ValueError: No scores, scores that are not finite, or a rate outside 0…1.
+
+    Example:
+        >>> conformal_threshold(range(99))
+        94.0
     """
     scores = rising(checked_scores(normal_scores, "normal_scores"))
     within = _most_within(false_alarms, len(scores) + 1)  # the greatest numerator of p that is still an alarm
@@ -99,130 +106,6 @@ def conformal_threshold(normal_scores: Scores, false_alarms: float = 0.05) -> fl
         )
         return math.inf
     return float(scores[len(scores) - within])
-
-
-# ── rules that see the test set: for teaching and for reading published numbers ───────────────────────────────
-
-
-def min_max(scores: Scores, cut: float = 0.2) -> float:
-    """Scale the scores of a whole **test set** to 0…1 and call abnormal what reaches ``cut``.
-
-    So Skip-GANomaly's public code computes F1, at 0.2. It needs no label, yet a verdict depends on the most extreme
-    images that happen to be tested beside it.
-
-    Args:
-        scores: (N,) scores of the test set.
-        cut: Where to cut the scaled scores, between 0 and 1.
-
-    Returns:
-        φ between the last score under the cut and the first that reaches it.
-
-    Raises:
-        ValueError: All scores are equal or not finite, or the cut lies outside 0…1.
-    """
-    distinct = rising(checked_scores(scores)).unique_consecutive()
-    if not 0 < cut < 1:
-        raise ValueError(f"cut={cut} given; a number between 0 and 1, such as 0.2, is needed.")
-    if len(distinct) == 1:
-        raise ValueError(f"All {len(scores)} scores are {float(distinct[0]):g}, so they cannot be scaled to 0…1.")
-    halves = distinct / 2  # the whole range may be more than a float holds
-    reaches = int(((halves - halves[0]) / (halves[-1] - halves[0]) < cut).sum())  # the first that reaches the cut
-    return float(between(distinct[reaches - 1], distinct[reaches]))
-
-
-def oracle_f1(scores: Scores, labels: Scores) -> float:
-    """Find the φ of the best F1 on these very images: an **oracle**, since it reads the test labels.
-
-    Where abnormal images are a share π of the set, calling everything abnormal already gives F1 = 2π / (1 + π).
-
-    Args:
-        scores: (N,) scores, higher is more abnormal.
-        labels: (N,) bool or 0/1, true is abnormal.
-
-    Returns:
-        φ between two distinct scores; of several that are equally good the highest, which alarms least.
-
-    Raises:
-        ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
-    """
-    counts = _of_both_kinds(scores, labels)
-    return counts.best(2 * counts.tp.double() / (counts.tp + counts.fp + counts.tp[0]))
-
-
-def oracle_accuracy(scores: Scores, labels: Scores) -> float:
-    """Find the φ of the best accuracy on these very images: an **oracle**, since it reads the test labels.
-
-    Args:
-        scores: (N,) scores, higher is more abnormal.
-        labels: (N,) bool or 0/1, true is abnormal.
-
-    Returns:
-        φ between two distinct scores; of several that are equally good the highest, which alarms least.
-
-    Raises:
-        ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
-    """
-    counts = _of_both_kinds(scores, labels)
-    return counts.best(counts.tp - counts.fp)  # accuracy × N less a constant
-
-
-def oracle_youden(scores: Scores, labels: Scores) -> float:
-    """Find the φ of the best recall + specificity − 1 (Youden 1950) on these very images: an **oracle**.
-
-    Args:
-        scores: (N,) scores, higher is more abnormal.
-        labels: (N,) bool or 0/1, true is abnormal.
-
-    Returns:
-        φ between two distinct scores; of several that are equally good the highest, which alarms least.
-
-    Raises:
-        ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
-    """
-    counts = _of_both_kinds(scores, labels)
-    return counts.best(counts.tp * counts.fp[0] - counts.fp * counts.tp[0])  # whole numbers, so that ties are ties
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A named way to set φ.
-
-    Attributes:
-        sees: What it must be shown, in words.
-        oracle: Whether it reads test labels; such a φ flatters.
-        place: From (calibration scores of normals, test scores, test labels) to φ; each rule uses its part.
-    """
-
-    sees: str
-    oracle: bool
-    place: Callable[[Scores, Scores, Scores], float]
-
-
-RULES: dict[str, Rule] = {
-    "normal 95 %": Rule("held-out normals", False, lambda normals, scores, labels: normal_quantile(normals)),
-    "conformal 5 %": Rule("held-out normals", False, lambda normals, scores, labels: conformal_threshold(normals)),
-    "min-max 0.2": Rule("the whole test set", False, lambda normals, scores, labels: min_max(scores)),
-    "oracle F1": Rule("test labels", True, lambda normals, scores, labels: oracle_f1(scores, labels)),
-    "oracle accuracy": Rule("test labels", True, lambda normals, scores, labels: oracle_accuracy(scores, labels)),
-    "oracle Youden": Rule("test labels", True, lambda normals, scores, labels: oracle_youden(scores, labels)),
-}
-
-
-def place_all(normal_scores: Scores, scores: Scores, labels: Scores) -> dict[str, float]:
-    """Set φ by every rule of `RULES`.
-
-    Args:
-        normal_scores: (M,) scores of held-out normal images.
-        scores: (N,) scores of the test set.
-        labels: (N,) bool or 0/1, true is abnormal.
-
-    Returns:
-        φ by the rule's name.
-
-    Raises:
-        ValueError: As the rules do.
-    """
-    return {name: rule.place(normal_scores, scores, labels) for name, rule in RULES.items()}
 
 
 def false_alarm_rates(
@@ -247,6 +130,10 @@ def false_alarm_rates(
 
     Raises:
         ValueError: Scores that are not finite, or a size that leaves a part empty.
+
+    Example:
+        >>> float(false_alarm_rates(range(200), calibration=100, splits=50).mean().round(2))
+        0.05
     """
     scores = checked_scores(normal_scores, "normal_scores").numpy(force=True)
     if not 0 < calibration < len(scores):
@@ -262,13 +149,42 @@ def false_alarm_rates(
     return shares
 
 
-def _of_both_kinds(scores: Scores, labels: Scores) -> ThresholdCounts:
-    counts = count_at_thresholds(scores, labels)
-    abnormal, normal = int(counts.tp[0]), int(counts.fp[0])
-    if not (abnormal and normal):
-        kind = "abnormal" if abnormal else "normal"
-        raise ValueError(f"All {abnormal + normal} images are {kind}; an oracle needs images of both kinds.")
-    return counts
+def false_alarm_range(threshold: float, normal_scores: Scores, tested: int, *, level: float = 0.95) -> tuple[int, int]:
+    """Say how many of new normal images may lie above a φ that was set on M calibration scores.
+
+    φ is itself estimated, so the number varies more than a binomial one. Where k calibration scores lie above φ and
+    one is φ, the share of new scores above φ is Beta(k + 1, M − k) distributed, without ties and whatever the shape of
+    the scores (Vovk 2012, arXiv:1209.2673); with φ half-way between two scores about Beta(k + ½, M − k + ½). The number
+    of alarms is then beta-binomial.
+
+    Args:
+        threshold: φ, as `normal_quantile` or `conformal_threshold` set it on ``normal_scores``.
+        normal_scores: (M,) scores of normal images that were not trained on.
+        tested: How many new normal images are judged.
+        level: Share of such tests that the range holds, between 0 and 1.
+
+    Returns:
+        The lowest and the highest number of false alarms.
+
+    Raises:
+        ValueError: Scores that are not finite, no image tested, or a level outside 0…1.
+
+    Example:
+        >>> false_alarm_range(conformal_threshold(range(99)), range(99), tested=100)
+        (0, 12)
+    """
+    from scipy.stats import betabinom  # costs half a second to import
+
+    if tested < 1 or not 0 < level < 1:
+        raise ValueError(
+            f"tested={tested}, level={level} given; a count from 1 and a share between 0 and 1 are needed."
+        )
+    scores = checked_scores(normal_scores, "normal_scores")
+    if threshold == math.inf:
+        return 0, 0
+    above = int((scores > threshold).sum()) + (1 if bool((scores == threshold).any()) else 0.5)
+    low, high = betabinom.interval(level, tested, above, len(scores) + 1 - above)
+    return int(low), int(high)
 
 
 def _most_within(share: float, n: int) -> int:

@@ -8,10 +8,11 @@ import pytest
 import sklearn.metrics as sk
 import torch
 
-from ccb_lib.metrics import bootstrap
-from ccb_lib.metrics.bootstrap import BOOTSTRAP_METRICS, Estimate, bootstrap_interval, paired_difference
+from ccb_lib.metrics import replicates
+from ccb_lib.metrics.bootstrap import Estimate, bootstrap_interval, paired_difference
 from ccb_lib.metrics.confusion import CONFUSION_METRICS, metrics_at
 from ccb_lib.metrics.ranking import auc, average_precision, sensitivity_at_specificity
+from ccb_lib.metrics.replicates import BOOTSTRAP_METRICS
 
 rng = np.random.default_rng(7)
 LABELS = np.arange(120) >= 70
@@ -28,15 +29,15 @@ def plain(metric, scores, labels, prevalence=None):
     return auc(scores, labels) if metric == "auc" else sensitivity_at_specificity(scores, labels, 0.9)
 
 
-MEMBERS = torch.from_numpy(bootstrap.numbered(GROUPS)[0])
+MEMBERS = torch.from_numpy(replicates.numbered(GROUPS)[0])
 
 
-def drawn(replicates, seed):
-    return torch.cat(list(bootstrap.resampled(40, replicates, seed)))
+def drawn(times, seed):
+    return torch.cat(list(replicates.resampled(40, times, seed)))
 
 
 def of_replicates(metric, *settings):
-    return bootstrap.replicate_metric(torch.from_numpy(SCORES), torch.from_numpy(LABELS), MEMBERS, metric, *settings)
+    return replicates.replicate_metric(torch.from_numpy(SCORES), torch.from_numpy(LABELS), MEMBERS, metric, *settings)
 
 
 @pytest.mark.parametrize("prevalence", [None, 0.03])
@@ -84,13 +85,13 @@ def test_as_many_groups_are_drawn_as_there_are_and_each_as_often_on_average():
 
 def test_many_images_are_summed_in_double_precision(monkeypatch):
     single = of_replicates("auc")(drawn(20, seed=1))
-    monkeypatch.setattr(bootstrap, "_EXACT_IN_SINGLE", 1)
+    monkeypatch.setattr(replicates, "_EXACT_IN_SINGLE", 1)
     assert torch.equal(of_replicates("auc")(drawn(20, seed=1)), single)
 
 
 def test_replicates_do_not_depend_on_how_many_are_worked_on_at_once(monkeypatch):
     whole = bootstrap_interval(SCORES, LABELS, replicates=100)
-    monkeypatch.setattr(bootstrap, "_CELLS", 120 * 7)
+    monkeypatch.setattr(replicates, "_CELLS", 120 * 7)
     assert bootstrap_interval(SCORES, LABELS, replicates=100) == whole
 
 

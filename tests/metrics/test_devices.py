@@ -10,7 +10,6 @@ from ccb_lib.metrics import (
     ScoreTerms,
     anomaly_score,
     auc,
-    bootstrap,
     bootstrap_interval,
     conformal_p_values,
     confusion_metrics,
@@ -21,6 +20,7 @@ from ccb_lib.metrics import (
     oracle_f1,
     paired,
     ranking,
+    replicates,
 )
 
 
@@ -65,7 +65,7 @@ def test_confusion(cuda, prevalence):
 
 
 def test_replicates(cuda):
-    ranks = object.__new__(bootstrap._Ranks)  # its order needs data; what is done with it does not
+    ranks = object.__new__(replicates._Ranks)  # its order needs data; what is done with it does not
     index = cuda(20, dtype=torch.int64)
     ranks.abnormal, ranks.normal, ranks.below, ranks.up_to, ranks.ties, ranks.first = *[index] * 4, True, index
     drawn = cuda(5, 40, dtype=torch.float32)
@@ -74,7 +74,7 @@ def test_replicates(cuda):
         ranks.average_precision(drawn, None),
         ranks.average_precision(drawn, 0.1),
         ranks.sensitivity(drawn, 0.95),
-        bootstrap._confusion_metric("f1", cuda(20) > 0, cuda(20) > 0, index, 0.1)(drawn),
+        replicates._confusion_metric("f1", cuda(20) > 0, cuda(20) > 0, index, 0.1)(drawn),
     ]
     assert on_cuda(*values)
     assert {(value.dtype, tuple(value.shape)) for value in values} == {(torch.float64, (5,))}
@@ -92,7 +92,7 @@ def test_a_real_gpu_gives_what_the_cpu_gives():
     p_values = conformal_p_values(there, scores[~labels])
     assert p_values.is_cuda
     np.testing.assert_array_equal(p_values.cpu(), conformal_p_values(scores, scores[~labels]))
-    for metric in bootstrap.BOOTSTRAP_METRICS:
+    for metric in replicates.BOOTSTRAP_METRICS:
         found = bootstrap_interval(there, labels_there, metric, threshold=0.4, replicates=100)
         assert found == pytest.approx(bootstrap_interval(scores, labels, metric, threshold=0.4, replicates=100))
     pairs = [paired.Pair(s, "x", scores + s, scores, labels, np.arange(500).astype(str)) for s in range(3)]
