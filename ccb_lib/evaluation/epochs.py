@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ccb_lib.datasets.base import AnomalySplit
 from ccb_lib.evaluation.protocols import Protocol, Shared, feed
 from ccb_lib.io.tensors import load_tensors, save_tensors
-from ccb_lib.metrics import ScoreTerms, anomaly_score
+from ccb_lib.metrics import ScoreTerms, anomaly_score, auc
 
 if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector
@@ -59,8 +59,6 @@ class EpochScores:
         Raises:
             ValueError: Earlier epochs were not recorded, so the best of all cannot be told.
         """
-        from ccb_lib.metrics import auc
-
         fed: dict[tuple, tuple[ScoreTerms, ScoreTerms]] = {}
         for protocol in self.protocols:
             if protocol.feeding not in fed:
