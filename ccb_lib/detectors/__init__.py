@@ -15,7 +15,7 @@ from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
 from ccb_lib.environment import choose_device
 from ccb_lib.io.images import SIZES
 from ccb_lib.io.tensors import load_tensors
-from ccb_lib.scores import ScoreTerms
+from ccb_lib.metrics import ScoreTerms
 
 METHODS: dict[str, type[Detector]] = {
     cls.method: cls
@@ -54,6 +54,14 @@ __all__ = [
 
 def load_detector(path: str | Path, device: str = "auto") -> Detector:
     """Load a detector that `Detector.save` wrote; it scores as before.
+
+    >>> import tempfile
+    >>> from ccb_lib import MeanIntensity, load_dataset, load_detector
+    >>> images = load_dataset("digits", abnormal=8).train
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     MeanIntensity().fit(images).save(f"{folder}/mean.safetensors")
+    ...     load_detector(f"{folder}/mean.safetensors").method
+    'mean-intensity'
 
     Args:
         path: The safetensors file. Nothing in it is executed.

@@ -10,7 +10,6 @@ import numpy as np
 import traitlets
 from numpy.typing import ArrayLike
 
-from ccb_lib.cuts import alarms, checked_pair
 from ccb_lib.explorer.pages import TITLE, choose, parts_of_table, steps_of_table
 from ccb_lib.explorer.render import (
     PREVALENCES,
@@ -25,7 +24,7 @@ from ccb_lib.explorer.render import (
     style,
 )
 from ccb_lib.explorer.steps import Steps
-from ccb_lib.metrics import Metrics, checked_prevalence, checked_threshold
+from ccb_lib.metrics import Metrics, alarms, checked_pair, checked_prevalence, checked_threshold
 
 try:
     import ipywidgets
@@ -43,10 +42,13 @@ class ThresholdExplorer(ipywidgets.VBox):
     built page, a viewer of notebooks) the same figures come from counts stored at some hundreds of stops, shown by a
     script that needs nothing from the network.
 
-    >>> explorer = ThresholdExplorer(scores, labels, thresholds={"normal 95 %": 0.12, "oracle F1": 0.2})
-    >>> explorer.threshold = 0.15
-    >>> explorer.metrics.precision
-    >>> explorer.observe(lambda change: print(change["new"]), "metrics")
+    >>> scores, labels = [0.1, 0.2, 0.3, 0.4], [False, False, True, True]
+    >>> explorer = ThresholdExplorer(scores, labels, thresholds={"normal 95 %": 0.25, "high": 0.35})
+    >>> explorer.metrics.recall
+    1.0
+    >>> explorer.observe(lambda change: print(change["new"].recall), "metrics")
+    >>> explorer.threshold = 0.35
+    0.5
 
     Args:
         scores: (N,) scores, higher is more abnormal.

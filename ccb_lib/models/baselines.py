@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ccb_lib.models.ccb import down_to_4x4, initialise
+from ccb_lib.models.modes import batch_norms
+from ccb_lib.models.small_maps import Conv2d, ConvTranspose2d
 
 
 class Encoder(nn.Module):
@@ -31,7 +33,7 @@ class Encoder(nn.Module):
     def __init__(self, channels: int, image_size: int, width: int, outputs: int, *, first_norm: bool = False) -> None:
         super().__init__()
         self.blocks = down_to_4x4(channels, image_size, width, first_norm=first_norm)
-        self.head = nn.Conv2d(width * image_size // 8, outputs, 4, bias=False)
+        self.head = Conv2d(width * image_size // 8, outputs, 4, bias=False)
         initialise(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,10 +57,10 @@ class Decoder(nn.Module):
     def __init__(self, channels: int, image_size: int, width: int, latent: int) -> None:
         super().__init__()
         widths = [width * 2**k for k in reversed(range(image_size.bit_length() - 3))]
-        up = [nn.ConvTranspose2d(latent, widths[0], 4, bias=False)]
-        up += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False) for a, b in pairwise(widths)]
+        up = [ConvTranspose2d(latent, widths[0], 4, bias=False)]
+        up += [ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False) for a, b in pairwise(widths)]
         blocks = [nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU()) for conv in up]
-        last = nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False)
+        last = ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False)
         self.blocks = nn.Sequential(*blocks, nn.Sequential(last, nn.Tanh()))
         initialise(self)
 
@@ -167,9 +169,8 @@ def set_batch_norms(network: nn.Module, momentum: float, eps: float) -> None:
             which is 1 − TensorFlow's momentum.
         eps: Added to the variance.
     """
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.momentum, module.eps = momentum, eps
+    for norm in batch_norms(network):
+        norm.momentum, norm.eps = momentum, eps
 
 
 @contextmanager
@@ -181,7 +182,7 @@ def uncounted(network: nn.Module) -> Iterator[None]:
     Args:
         network: In training mode.
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    norms = batch_norms(network)
     for norm in norms:
         norm.track_running_stats = False
     try:

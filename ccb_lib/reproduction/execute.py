@@ -5,7 +5,7 @@ import subprocess
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
@@ -21,9 +21,10 @@ from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.epochs import EpochBest, EpochScores
-from ccb_lib.evaluation.protocols import RELEASED, Protocol, Shared, feed
+from ccb_lib.evaluation.protocols import CLEAN, Shared, feed
 from ccb_lib.reproduction.runs import Run, feeding, kind
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
+from ccb_lib.reproduction.watch import TimeUp, Watch
 from ccb_lib.training.concurrent import side_by_side
 from ccb_lib.training.types import Turns, finish
 
@@ -58,31 +59,45 @@ def executing(
     work: str | None = None,
     fast: bool | str | None = None,
     progress: bool = False,
+    watch: Watch | None = None,
 ) -> Turns[Result]:
-    """Do as `execute`, handing over after each training step; for `ccb_lib.training.concurrent.side_by_side`."""
+    """Do as `execute`, handing over after each training step; for `ccb_lib.training.concurrent.side_by_side`.
+
+    ``watch`` is told of each step and each epoch, and may stop the run by raising `TimeUp`.
+    """
+    if watch is not None:
+        watch.check()
     begun = time.perf_counter()
-    splits = _splits(run, root)
+    loaded: dict[tuple[str, str], AnomalySplit] = {}
+    kinds = dict.fromkeys(kind(protocol) for protocol in run.protocols)  # in order: a set of text has none
+    splits = {(c, k): split_of(run, c, k, root, loaded) for c in run.abnormal for k in kinds}
     first = next(iter(splits.values()))
     settings = {**run.settings, "seed": run.seed, "device": device}
     if "fast" in METHODS[run.method].__dataclass_fields__:
         settings["fast"] = fast
     detector = METHODS[run.method](**settings)
     checkpoint = Path(work) / f"{run.key}.safetensors" if work else None
-    detector.scoring_folder = checkpoint and checkpoint.with_suffix(".scoring")
+    if checkpoint is not None:
+        detector.scoring_folder = checkpoint.with_name(f"{run.key}-scoring")
     recorders = _recorders(run, splits, detector, checkpoint)
 
     def score_epoch(fitted: Detector, epoch: int) -> None:
         shared: Shared = {}
         for recorder in recorders.values():
             recorder(fitted, epoch, shared)
+        if watch is not None:
+            watch.after_epoch(run, epoch)
 
     fitting = detector.fit_turns(
         first.train,
         calibration=first.calibration,
         resume=checkpoint,
-        on_epoch_end=score_epoch if recorders else None,
+        on_epoch_end=score_epoch if recorders or watch is not None else None,
         progress=progress,
     )
+    if watch is not None:
+        watch.begin(run, len(first.train), detector, checkpoint)
+        fitting = _watched(run, fitting, watch)
     warned = yield from _collapses(fitting)
     shared: Shared = {}
     scored: dict[str, Scored] = {}
@@ -118,6 +133,17 @@ def executing(
     return Result(manifest, sets, scored, aucs)
 
 
+def _watched(run: Run, turns: Turns[Detector], watch: Watch) -> Turns[Detector]:
+    """Take the turns, and tell the watch after each."""
+    while True:
+        try:
+            turn = next(turns)
+        except StopIteration as end:
+            return end.value
+        watch.after_step(run)
+        yield turn
+
+
 def _collapses(turns: Turns[Detector]) -> Turns[list[str]]:
     """Take the turns and return what they warned of collapse; other warnings pass, and other work sees no change."""
     collapses: list[str] = []
@@ -148,28 +174,45 @@ def _recorders(
     return recorders
 
 
-def _splits(run: Run, root: str | None) -> dict[tuple[str, str], AnomalySplit]:
-    """Load what the run is tested on, by class and kind of test set, in the order of the protocols."""
-    draws = {kind(protocol): protocol.draw for protocol in run.protocols}
-    splits = {}
-    for abnormal in run.abnormal:
-        loaded: dict[str, AnomalySplit] = {}  # draws share the pixels of the split that they are drawn from
-        for which, draw in draws.items():
-            test = "balanced" if which == kind(RELEASED) else "natural"
-            if test not in loaded:
-                own = {"test": test} if run.dataset in ("ham10000", "ild") else {}
-                loaded[test] = load_dataset(run.dataset, abnormal=abnormal, root=root, **{**run.options, **own})
-            split = balanced_draw(loaded[test], draw) if draw else loaded[test]
-            splits[abnormal, which] = split if run.limit is None else limited(split, run.limit)
-    return splits
+def split_of(
+    run: Run,
+    abnormal: str,
+    which: str,
+    root: str | None,
+    loaded: dict[tuple[str, str], AnomalySplit] | None = None,
+) -> AnomalySplit:
+    """Load the images of a run for one of its classes and one kind of test set.
+
+    Args:
+        run: Which.
+        abnormal: One of its classes.
+        which: As `kind` names it.
+        root: Of the images.
+        loaded: Splits that were loaded before, whose pixels draws from them share; what is loaded is added.
+    """
+    loaded = {} if loaded is None else loaded
+    draw = next((protocol.draw for protocol in run.protocols if kind(protocol) == which), 0)
+    options = dict(run.options)
+    test_limit = options.pop("test_limit", None)
+    test = "all"
+    if run.dataset in ("ham10000", "ild"):
+        options["test"] = test = "natural" if which == kind(CLEAN) or draw else "balanced"
+    if (abnormal, test) not in loaded:
+        loaded[abnormal, test] = load_dataset(run.dataset, abnormal=abnormal, root=root, **options)
+    split = loaded[abnormal, test]
+    if draw:
+        split = balanced_draw(split, draw)
+    if test_limit is not None:
+        split = limited(split, test_limit, parts=("calibration",))
+    return split if run.limit is None else limited(split, run.limit)
 
 
-def limited(split: AnomalySplit, limit: int) -> AnomalySplit:
-    """Keep at most ``limit`` images of training, of calibration, of test normals and of abnormal images."""
+def limited(split: AnomalySplit, limit: int, *, parts: Sequence[str] = ("train", "calibration")) -> AnomalySplit:
+    """Keep at most ``limit`` images of test normals, of abnormal images, and of each of ``parts``."""
     normal, abnormal = (np.flatnonzero(split.test_labels == kept)[:limit] for kept in (False, True))
     test = np.concatenate([normal, abnormal])
     columns = {name: getattr(split, name)[test] for name in ("test_labels", "test_ids", "test_groups", "test_classes")}
-    for part in ("train", "calibration"):
+    for part in parts:
         columns |= {name: getattr(split, name)[:limit] for name in (part, f"{part}_ids", f"{part}_groups")}
     return replace(split, test=split.test[test], **columns)
 
@@ -183,28 +226,6 @@ def _commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def missing_protocols(run: Run, result: Result) -> tuple[Protocol, ...]:
-    """List the protocols of a run that its stored result has no scores under, for one class or more.
-
-    `Run.key` says nothing of protocols, so a result that is stored may lack some that are wanted by now: those must be
-    scored by running it again.
-
-    Args:
-        run: With the protocols wanted.
-        result: Stored under the same key.
-
-    Raises:
-        ValueError: The result is of another run.
-    """
-    if result.key != run.key:
-        raise ValueError(f"A result of run {result.key} given for run {run.key} ({run}); give that run's own.")
-    return tuple(
-        protocol
-        for protocol in run.protocols
-        if any(scored_name(c, kind(protocol), feeding(protocol)) not in result.scored for c in run.abnormal)
-    )
-
-
 def run_missing(
     runs: Iterable[Run],
     store: Store,
@@ -216,6 +237,7 @@ def run_missing(
     work: str | None = None,
     fast: bool | str | None = None,
     progress: bool = True,
+    watch: Watch | None = None,
 ) -> dict[str, str]:
     """Execute what the store does not hold, and put each result there as it comes.
 
@@ -227,6 +249,7 @@ def run_missing(
         parallel: Processes side by side on this machine, where no executor is given.
         root, device, work, fast: See `execute`.
         progress: Show one bar over all runs, with the time left.
+        watch: Told of each step and epoch; may stop runs. For runs in this process alone.
 
     Returns:
         Runs that failed, with the reason. They leave the others alone and are run again next time.
@@ -238,15 +261,23 @@ def run_missing(
 
         def begin(run: Run) -> Turns[Result]:
             bar.set_postfix_str(str(run))
-            return executing(run, **how)
+            return executing(run, **how, watch=watch)
 
         def take(run: Run, get: Callable[[], Result]) -> None:
+            how_it_ended = "stored"
             try:
                 store.add(get())
+                for checkpoint in Path(work).glob(f"{run.key}*.safetensors") if work else ():
+                    checkpoint.unlink()  # of the size of the networks, three times over
                 if work:
-                    _clear(Path(work), run.key)
+                    shutil.rmtree(Path(work) / f"{run.key}-scoring", ignore_errors=True)
+            except TimeUp:
+                return  # its checkpoint stays, and the next call goes on from there
             except Exception as error:  # one run that diverges must not cost the others
                 failed[str(run)] = "".join(traceback.format_exception_only(error)).strip()
+                how_it_ended = f"failed: {failed[str(run)]}"
+            if watch is not None:
+                watch.end(run, how_it_ended)
             bar.update()
 
         if executor is None and parallel == 1:
@@ -265,13 +296,6 @@ def run_missing(
             if own:
                 chosen.shutdown(cancel_futures=True)
     return failed
-
-
-def _clear(work: Path, key: str) -> None:
-    """Delete what a run that is stored no longer needs; checkpoints are of three times the networks' size."""
-    for file in work.glob(f"{key}*.safetensors"):
-        file.unlink()
-    shutil.rmtree(work / f"{key}.scoring", ignore_errors=True)
 
 
 def _given(result: Result | Exception) -> Result:

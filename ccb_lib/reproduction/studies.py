@@ -19,6 +19,7 @@ from ccb_lib.reproduction.runs import (
     as_json,
     default_of,
     options_of,
+    seed_list,
     unsaid,
 )
 
@@ -89,7 +90,7 @@ def runs_of(
     *,
     datasets: Sequence[str] | None = None,
     chosen: Sequence[str] | None = None,
-    seeds: int | None = None,
+    seeds: int | Sequence[int] | None = None,
     epochs: int | None = None,
     width: int | None = None,
     limit: int | None = None,
@@ -104,7 +105,7 @@ def runs_of(
         study: Of `STUDIES`.
         datasets: Some of its data sets; all by default.
         chosen: Some of its arms, former ones too; all that are planned by default.
-        seeds: Seeds 0 … ``seeds`` − 1; by default as many as were planned.
+        seeds: A list of seeds, or a number of them: seeds 0 … ``seeds`` − 1; by default as many as were planned.
         epochs: Of training; by default those fixed for each data set.
         width: Channels of the first convolution; the detectors' own by default.
         limit: See `Run`.
@@ -118,7 +119,7 @@ def runs_of(
         if unknown := set(given or ()) - set(there):
             raise ValueError(f"{study} has no {what} {sorted(unknown)}; it has {', '.join(there)}.")
     runs = []
-    for seed in range(SEEDS[study] if seeds is None else seeds):
+    for seed in seed_list(SEEDS[study] if seeds is None else seeds):
         for dataset in datasets or classes:
             options = options_of(
                 dataset,
