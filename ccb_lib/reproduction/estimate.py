@@ -46,7 +46,7 @@ class Sizes:
         shape: (C, H, W).
         train: Training images.
         tests: By class and kind of test set: the images to score, without those that an earlier set has
-            scored; see `ccb_lib.evaluation.protocols.feed`.
+            scored; see `ccb_lib.evaluation.feeding.feed`.
     """
 
     shape: tuple[int, int, int]

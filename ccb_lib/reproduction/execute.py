@@ -21,7 +21,8 @@ from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.epochs import EpochBest, EpochScores
-from ccb_lib.evaluation.protocols import CLEAN, Shared, feed
+from ccb_lib.evaluation.feeding import Shared, feed
+from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.reproduction.runs import Run, feeding, kind
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.reproduction.watch import TimeUp, Watch
@@ -181,14 +182,9 @@ def split_of(
     root: str | None,
     loaded: dict[tuple[str, str], AnomalySplit] | None = None,
 ) -> AnomalySplit:
-    """Load the images of a run for one of its classes and one kind of test set.
+    """Load the images of a run for one of its classes and one kind of test set, as `kind` names it.
 
-    Args:
-        run: Which.
-        abnormal: One of its classes.
-        which: As `kind` names it.
-        root: Of the images.
-        loaded: Splits that were loaded before, whose pixels draws from them share; what is loaded is added.
+    ``loaded`` holds splits that were loaded before, whose pixels draws from them share; what is loaded is added.
     """
     loaded = {} if loaded is None else loaded
     draw = next((protocol.draw for protocol in run.protocols if kind(protocol) == which), 0)
