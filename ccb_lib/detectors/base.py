@@ -312,10 +312,11 @@ class Detector(ABC):
             OSError: The folder cannot be written to.
         """
         self._check_fitted()
-        terms = self.calibration_terms_
+        terms, state = self.calibration_terms_, self._state()
         header = {
             "kind": "detector",
             "version": FORMAT_VERSION,
+            "weights": digest(*(state[name] for name in sorted(state))),
             "method": self.method,
             "settings": {**self.get_params(), "device": "auto"},
             "image_size": self.image_size_,
@@ -327,7 +328,7 @@ class Detector(ABC):
             "false_alarms": self.false_alarms_,
             "threshold": self._threshold,
         }
-        save_tensors(path, self._state(), header)
+        save_tensors(path, state, header)
 
     def _check_fitted(self) -> tuple[int, int]:
         """Return image size and channels of what the detector learnt from."""

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 _HEADER = "ccb_lib"  # the key of our JSON in a safetensors header
+_DIGEST = "sha256"  # the last entry of that JSON: a digest of all that stands before it
 
 
 @contextmanager
@@ -62,8 +63,9 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappin
         OSError: The folder cannot be written to.
     """
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    text = json.dumps({**header, _DIGEST: _digest_of(json.dumps(header))})
     with replacing(path) as part:
-        save_file(ready, part, metadata={_HEADER: json.dumps(header)})
+        save_file(ready, part, metadata={_HEADER: text})
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -74,7 +76,8 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is truncated, is no safetensors file, or was not written by ccb_lib.
+        ValueError: The file is truncated, is no safetensors file, was not written by ccb_lib, or its
+            header does not match the digest stored with it.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -94,12 +97,28 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"(it has {sorted(metadata) or 'none'}). Give a file that ccb_lib wrote."
         )
     try:
-        header = json.loads(metadata[_HEADER])
+        header = _header_of(metadata[_HEADER])
     except json.JSONDecodeError as error:
         raise ValueError(f"The header of {path} is not JSON ({error}). Save it anew.") from error
-    if not isinstance(header, dict):
-        raise ValueError(f"The header of {path} is {type(header).__name__}, not a JSON object. Save it anew.")
+    except ValueError as error:
+        raise ValueError(f"The header of {path} {error}. Copy the file again or save it anew.") from error
     return tensors, header
+
+
+def _digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _header_of(text: str) -> dict[str, Any]:
+    """Parse a header and compare it with its digest, which older files do not have."""
+    header = json.loads(text)
+    if not isinstance(header, dict):
+        raise ValueError(f"is {type(header).__name__}, not a JSON object")
+    body, mark, stated = text.rpartition(f', "{_DIGEST}": "')
+    if mark and stated[:-2] != _digest_of(body + "}"):
+        raise ValueError("does not match the digest stored with it: the file was damaged or changed")
+    header.pop(_DIGEST, None)
+    return header
 
 
 def check_tensors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -73,11 +73,24 @@ class Run:
     @property
     def key(self) -> str:
         """16 hexadecimal digits from `identity`."""
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+        return key_of(self.identity)
 
     def __str__(self) -> str:
         chain = f" {self.settings['chain']}" if "chain" in self.settings else ""
         return f"{self.dataset} {self.method}{chain} {'+'.join(self.abnormal)} seed {self.seed}"
+
+
+IDENTITY = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit")
+
+
+def key_of(facts: Mapping[str, Any]) -> str:
+    """Hash the entries of `Run.identity` in a mapping, such as a stored manifest; others are ignored.
+
+    Raises:
+        KeyError: An entry is missing.
+    """
+    identity = {name: facts[name] for name in IDENTITY}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def feeding(protocol: Protocol) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ccb_lib.io.tensors import digest, load_tensors, save_tensors
+from ccb_lib.reproduction.runs import key_of
 from ccb_lib.scores import ScoreTerms
 
 _VERSION = 1
@@ -100,6 +101,9 @@ class Store:
     def read(cls, path: str | Path) -> Self:
         """Read a file and verify it; a file that is not there is an empty store.
 
+        Verified are the digest of every stored array, the key of every run, and in files that have it
+        the digest of the header.
+
         Raises:
             ValueError: The file is broken, or its parts do not belong together; the message names the run.
         """
@@ -164,9 +168,12 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
             "are needed. Use the ccb_lib that wrote it, or run the table again."
         )
     sets: dict[str, TestSet] = {}
+    terms_of: dict[str, Tensor] = {}
     results = {}
     for key, run in header["runs"].items():
         try:
+            if not key == run["manifest"]["key"] == key_of(run["manifest"]):
+                raise ValueError("its key is not that of its settings")
             for set_key in run["sets"].values():
                 if set_key not in sets:
                     sets[set_key] = TestSet(*(_unpack(tensors[f"set/{set_key}/{c}"], c == "labels") for c in _COLUMNS))
@@ -177,7 +184,9 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
                 parts: dict[str, dict[str, NDArray[np.float32]]] = {}
                 for which, (name_of, scale) in facts["terms"].items():
                     part, term = which.split("/")
-                    values = tensors[f"terms/{name_of}"].numpy().astype(np.float32) * np.float32(scale)
+                    if name_of not in terms_of:
+                        terms_of[name_of] = _verified(tensors[f"terms/{name_of}"], name_of)
+                    values = terms_of[name_of].numpy().astype(np.float32) * np.float32(scale)
                     if not np.isfinite(values).all():
                         raise ValueError(f"{name} has scores that are not finite")
                     parts.setdefault(part, {})[term] = values
@@ -191,6 +200,13 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
         except (KeyError, TypeError, ValueError, zlib.error) as error:
             raise ValueError(f"{path}: run {key} does not fit together ({error}). Delete it and run again.") from error
     return results
+
+
+def _verified(terms: Tensor, name: str) -> Tensor:
+    """Return stored terms whose digest is their name."""
+    if digest(terms) != name:
+        raise ValueError("stored scores do not match the digest that names them")
+    return terms
 
 
 def scored_name(abnormal: str, kind: str, feeding: str) -> str:
