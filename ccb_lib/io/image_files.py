@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from ccb_lib.io.windows import Window, to_window
 
-# Named one by one: Pillow also reads formats that start other programs (EPS runs Ghostscript) or are no images.
+# Named one by one: Pillow also reads formats that start other programs (EPS runs Ghostscript) or
+# are no images.
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
 _USUAL = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp")
 _RARE = (".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".avif")
@@ -91,6 +92,35 @@ def read_each(
     return images, {path: why for path, why in zip(paths, reasons, strict=True) if why is not None}
 
 
+def open_image(path: Path) -> Image.Image:
+    """Open an image file, whatever its ending; the only place where the library lets Pillow open one.
+
+    Args:
+        path: A file of one of the formats of `read_images` but DICOM.
+
+    Returns:
+        A PIL image whose pixels are not decoded yet; close it, or use it in a ``with`` block.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The content is of no format that is read here, or a TIFF of several images.
+
+    Example:
+        >>> with open_image(Path("1.png")) as image:
+        ...     image.size
+    """
+    Image.init()
+    try:
+        image = Image.open(path, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
+    except Image.UnidentifiedImageError as error:
+        raise ValueError("no image in a format that is read here") from error
+    frames = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    if frames > 1:
+        image.close()
+        raise ValueError(f"a TIFF stack of {frames} images; save each as a file of its own")
+    return image
+
+
 def listing(problems: dict[Path, str], what: str, advice: str) -> str:
     """Write problems into one message: ``what``, at most 20 files each with its reason, and ``advice``."""
     lines = [f"{path}: {why}" for path, why in list(problems.items())[:20]]
@@ -141,7 +171,7 @@ def is_grey(path: Path) -> bool:
         from ccb_lib.io.dicom import is_grey as dicom_is_grey
 
         return dicom_is_grey(path)
-    with _open(path) as image:
+    with open_image(path) as image:
         return _has_grey(image)
 
 
@@ -162,21 +192,8 @@ def _read(path: Path, image_size: int, channels: int, window: Window | None) -> 
         from ccb_lib.io.dicom import read_image
 
         return square(read_image(path, window), image_size, channels)
-    with _open(path) as image:
+    with open_image(path) as image:
         return square(image, image_size, channels, window)
-
-
-def _open(path: Path) -> Image.Image:
-    Image.init()
-    try:
-        image = Image.open(path, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
-    except Image.UnidentifiedImageError as error:
-        raise ValueError("no image in a format that is read here") from error
-    if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
-        frames = getattr(image, "n_frames", 1)
-        image.close()
-        raise ValueError(f"a TIFF stack of {frames} images; save each as a file of its own")
-    return image
 
 
 def _has_grey(image: Image.Image) -> bool:

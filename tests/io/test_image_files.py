@@ -1,10 +1,14 @@
 """Files in the forms that users have: each decodes to pixels worked out by hand."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from ccb_lib.io.image_files import is_grey, read_each, read_images, square
+import ccb_lib
+from ccb_lib.io.image_files import is_grey, open_image, read_each, read_images, square
 from ccb_lib.io.windows import to_window
 
 
@@ -129,3 +133,20 @@ def test_grey_is_told_from_colour_by_the_header(tmp_path):
     assert is_grey(save(tmp_path / "a.png", np.zeros((8, 8), dtype=np.uint16)))
     assert is_grey(save(tmp_path / "b.png", np.zeros((8, 8), dtype=np.uint8)))
     assert not is_grey(save(tmp_path / "c.png", np.zeros((8, 8, 3), dtype=np.uint8)))
+
+
+def test_no_format_that_starts_a_program_is_opened(tmp_path):
+    path = tmp_path / "1.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n")
+    with Image.open(path) as image:
+        assert image.format == "EPS"  # so Pillow by itself takes it for an image
+    with pytest.raises(ValueError, match="no image in a format that is read here"):
+        open_image(path)
+
+
+def test_pillow_opens_files_in_one_place_alone():
+    package = Path(ccb_lib.__file__).parent
+    texts = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
+    openers = [name for name, text in texts.items() if re.search(r"Image\.open\b|import open\b", text)]
+    assert openers == ["io/image_files.py"]
+    assert texts["io/image_files.py"].count("Image.open(") == 1
