@@ -168,7 +168,7 @@ def _score(
 @contextmanager
 def _table(out: Path) -> Iterator[Any]:
     """Open the table; it appears whole when the block ends, after Ctrl-C with what was done."""
-    from ccb_lib.io.tensors import replacing
+    from ccb_lib.io.writing import replacing
 
     with replacing(out) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         yield _writer(file)
@@ -195,7 +195,7 @@ def _write_heatmap(path: Path, error_map: Any) -> None:
     from matplotlib import colormaps
     from PIL import Image
 
-    from ccb_lib.io.tensors import replacing
+    from ccb_lib.io.writing import replacing
 
     share = np.sqrt(error_map) / BRIGHTEST
     picture = Image.fromarray(colormaps["inferno"](np.clip(share, 0, 1), bytes=True)[..., :3])

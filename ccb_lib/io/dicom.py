@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ccb_lib.io.tensors import replacing
 from ccb_lib.io.windows import LUNG_WINDOW, Window, to_window
+from ccb_lib.io.writing import replacing
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset

@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +11,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ccb_lib.io.writing import replacing
+
 _HEADER = "ccb_lib"  # the key of our JSON in a safetensors header
 _DIGEST = "sha256"  # the last entry of that JSON: a digest of all that stands before it
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; rename it to ``path`` when the block ends without error.
-
-    Whatever stops the block (an exception, Ctrl-C), ``path`` keeps what it held and nothing half-written stays.
-
-    Args:
-        path: The file to write; its folder is created if missing.
-
-    Raises:
-        OSError: The folder cannot be written to; the message names it and says what to do.
-    """
-    path = Path(path).expanduser()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-    except OSError as error:
-        raise OSError(
-            f"Cannot write {path}: {error.strerror or error}. Choose a folder that you may write to."
-        ) from error
-    part = Path(name)
-    try:
-        yield part
-        # mkstemp makes the file private; give it the permissions that a plain open() would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -60,12 +26,15 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappin
         header: Anything JSON can hold.
 
     Raises:
-        OSError: The folder cannot be written to.
+        OSError: The folder cannot be written to, or the disk is full; see `replacing`.
     """
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     text = json.dumps({**header, _DIGEST: _digest_of(json.dumps(header))})
     with replacing(path) as part:
-        save_file(ready, part, metadata={_HEADER: text})
+        try:
+            save_file(ready, part, metadata={_HEADER: text})
+        except SafetensorError as error:
+            raise OSError(f"Cannot write {path}: {error}. Free some space, or choose another folder.") from error
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -4,7 +4,7 @@ import struct
 import pytest
 import torch
 
-from ccb_lib.io.tensors import digest, load_tensors, replacing, save_tensors
+from ccb_lib.io.tensors import digest, load_tensors, save_tensors
 
 
 def test_round_trip(tmp_path):
@@ -13,27 +13,6 @@ def test_round_trip(tmp_path):
     loaded, header = load_tensors(tmp_path / "deep" / "x.safetensors")
     assert header == {"α": [1, None, "<b>"]}
     assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
-
-
-def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    file = tmp_path / "x.txt"
-    file.write_text("old")
-
-    def interrupted():
-        with replacing(file) as part:
-            part.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert file.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"Cannot write .*file/x.*may write to"), replacing(tmp_path / "file" / "x"):
-        pass
 
 
 @pytest.mark.parametrize("kept", [0, 4, 60, -5])

@@ -1,0 +1,83 @@
+"""The command `ccb` where something is wrong: it says what, in one message, and spoils nothing."""
+
+import os
+import stat
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from ccb_lib.cli.group import main
+
+
+@pytest.fixture(autouse=True)
+def no_user_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("CCB_DATA", raising=False)
+
+
+def ccb(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def make_images(folder, count, seed, bright=0):
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for k in range(count):
+        pixels = rng.normal(rng.normal(90 + bright, 10), 10, (32, 32)).clip(0, 255)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{k:02d}.png")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    root = tmp_path_factory.mktemp("own")
+    make_images(root / "train/normal", 40, seed=0)
+    make_images(root / "test/normal", 4, seed=1)
+    make_images(root / "test/abnormal", 4, seed=2, bright=100)
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(own, tmp_path_factory):
+    """A detector that needs no training: tests here are about files."""
+    out = tmp_path_factory.mktemp("model") / "m.safetensors"
+    words = ["train", "folder", "--root", own, "--abnormal", "abnormal", "--method", "mean-intensity"]
+    result = ccb(*words, "--out", out)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def refused(result, *said):
+    """One message, exit status 1 or 2, no traceback."""
+    assert result.exit_code in (1, 2), result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    for words in said:
+        assert words in result.output
+
+
+# ── what may be written over ──────────────────────────────────────────────────────────────────────────
+
+
+def test_force_replaces_files_alone(model, own, tmp_path):
+    pipe = tmp_path / "s.csv"
+    os.mkfifo(pipe)
+    result = ccb("score", model, own / "test/normal", "--out", pipe, "--force")
+    refused(result, f"{pipe} is a device, a pipe or a socket, not a file")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_force_keeps_the_permissions_of_the_file(model, own, tmp_path):
+    out = tmp_path / "s.csv"
+    out.write_text("old")
+    out.chmod(0o600)
+    assert ccb("score", model, own / "test/normal", "--out", out, "--force").exit_code == 0
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+def test_a_full_disk_is_named(model, own, tmp_path, no_file_above):
+    with no_file_above(100):
+        result = ccb("score", model, own / "test/normal", "--out", tmp_path / "s.csv")
+    refused(result, f"Cannot write {tmp_path / 's.csv'}: File too large.")
+    assert not list(tmp_path.iterdir())
