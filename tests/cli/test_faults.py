@@ -2,6 +2,9 @@
 
 import os
 import stat
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -81,3 +84,40 @@ def test_a_full_disk_is_named(model, own, tmp_path, no_file_above):
         result = ccb("score", model, own / "test/normal", "--out", tmp_path / "s.csv")
     refused(result, f"Cannot write {tmp_path / 's.csv'}: File too large.")
     assert not list(tmp_path.iterdir())
+
+
+# ── being stopped ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def stopped(words, until):
+    """Start ``ccb``, send SIGTERM once ``until()`` holds, and return exit status and output."""
+    command = [sys.executable, "-m", "ccb_lib", *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        end = time.monotonic() + 120
+        while not until() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        process.terminate()
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, output
+
+
+def test_sigterm_ends_training_as_ctrl_c_does(own, tmp_path):
+    out, checkpoint = tmp_path / "m.safetensors", tmp_path / "m.checkpoint.safetensors"
+    small = ["--width", 2, "--epochs", 100_000, "--device", "cpu"]
+    words = ["train", "folder", "--root", own, "--abnormal", "abnormal", "--out", out, *small]
+    status, output = stopped(words, checkpoint.exists)
+    assert status == 130
+    assert f"The epochs done are kept in {checkpoint}" in output
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
+
+
+def test_sigterm_ends_parallel_runs_at_once(made_cifar, tmp_path):
+    small = ["--width", 2, "--epochs", 100_000, "--limit", 64, "--device", "cpu", "--parallel", 2]
+    chosen = ["--method", "ccb", "--abnormal", "cat", "--root", made_cifar]
+    words = ["table", 1, "--run", *small, *chosen, "--results", tmp_path]
+    status, output = stopped(words, lambda: list(tmp_path.glob(".table1.runs/*.safetensors")))
+    assert status == 130, output
+    assert "Stopped.\n" in output
