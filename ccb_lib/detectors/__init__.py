@@ -7,6 +7,7 @@ import numpy as np
 from ccb_lib.detectors.anogan import AnoGAN
 from ccb_lib.detectors.base import FORMAT_VERSION, CollapsedWarning, Detector, NotReady
 from ccb_lib.detectors.ccb import CCB
+from ccb_lib.detectors.ccb_fork import CCBFork
 from ccb_lib.detectors.egbad import EGBAD
 from ccb_lib.detectors.ganomaly import GANomaly
 from ccb_lib.detectors.simple_baselines import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
@@ -20,6 +21,7 @@ METHODS: dict[str, type[Detector]] = {
     cls.method: cls
     for cls in (
         CCB,
+        CCBFork,
         SkipGANomaly,
         GANomaly,
         EGBAD,
@@ -36,6 +38,7 @@ __all__ = [
     "EGBAD",
     "METHODS",
     "AnoGAN",
+    "CCBFork",
     "CollapsedWarning",
     "Detector",
     "GANomaly",
@@ -51,6 +54,14 @@ __all__ = [
 
 def load_detector(path: str | Path, device: str = "auto") -> Detector:
     """Load a detector that `Detector.save` wrote; it scores as before.
+
+    >>> import tempfile
+    >>> from ccb_lib import MeanIntensity, load_dataset, load_detector
+    >>> images = load_dataset("digits", abnormal=8).train
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     MeanIntensity().fit(images).save(f"{folder}/mean.safetensors")
+    ...     load_detector(f"{folder}/mean.safetensors").method
+    'mean-intensity'
 
     Args:
         path: The safetensors file. Nothing in it is executed.

@@ -90,6 +90,15 @@ def _header_of(text: str) -> dict[str, Any]:
     return header
 
 
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Read the header alone of what `save_tensors` wrote; empty where there is no such file, or it is broken."""
+    try:
+        with safe_open(Path(path).expanduser(), framework="pt") as file:
+            return _header_of((file.metadata() or {})[_HEADER])
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError):
+        return {}
+
+
 def check_tensors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     """Compare what a file holds with what is needed.
 

@@ -11,8 +11,9 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor, nn
 
 from ccb_lib.detectors import NotReady
-from ccb_lib.detectors.adversarial import AdversarialDetector, scoring_mode
+from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.base import Detector
+from ccb_lib.models.batch_norm import scoring_mode
 from ccb_lib.models.ccb import LEVELS, Generator, count_parameters
 from ccb_lib.plots.style import CLASS_COLOURS, GREY, METHOD_COLOURS
 
@@ -99,7 +100,8 @@ def layers_of(network: nn.Module, *inputs: Tensor) -> list[Layer]:
     seen: list[Layer] = []
 
     def note(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
-        seen.append(Layer(type(module), out.shape[1], out.shape[2] if out.ndim == 4 else 1))
+        kind = next(kind for kind in _COLOURS if isinstance(module, kind))
+        seen.append(Layer(kind, out.shape[1], out.shape[2] if out.ndim == 4 else 1))
 
     hooks = [
         module.register_forward_hook(note)
