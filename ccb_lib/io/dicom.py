@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ccb_lib.io.regular import check_regular
 from ccb_lib.io.windows import LUNG_WINDOW, Window, to_window
 from ccb_lib.io.writing import replacing
 
@@ -131,6 +132,7 @@ def is_grey(path: Path) -> bool:
 
 def _read(path: Path, pixels: bool = True) -> "FileDataset":
     pydicom = _pydicom()
+    check_regular(path)
     try:
         # force: old files lack the mark after 128 bytes; whether it is an image at all is asked below.
         data = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
+from ccb_lib.io.regular import check_regular
 from ccb_lib.io.windows import Window, to_window
 
 # Named one by one: Pillow also reads formats that start other programs (EPS runs Ghostscript) or
@@ -92,23 +94,25 @@ def read_each(
     return images, {path: why for path, why in zip(paths, reasons, strict=True) if why is not None}
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: Path | BinaryIO) -> Image.Image:
     """Open an image file, whatever its ending; the only place where the library lets Pillow open one.
 
     Args:
-        path: A file of one of the formats of `read_images` but DICOM.
+        path: A file of one of the formats of `read_images` but DICOM; or one that is open already.
 
     Returns:
         A PIL image whose pixels are not decoded yet; close it, or use it in a ``with`` block.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: There is no such file, or it cannot be read.
         ValueError: The content is of no format that is read here, or a TIFF of several images.
 
     Example:
         >>> with open_image(Path("1.png")) as image:
         ...     image.size
     """
+    if isinstance(path, Path):
+        check_regular(path)
     Image.init()
     try:
         image = Image.open(path, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
@@ -181,13 +185,13 @@ def is_dicom(path: Path) -> bool:
         return True
     if path.suffix.lower() in ENDINGS:
         return False
+    check_regular(path)
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 
 
 def _read(path: Path, image_size: int, channels: int, window: Window | None) -> NDArray[np.uint8]:
-    if not path.is_file():
-        raise FileNotFoundError("there is no such file")
+    check_regular(path)
     if is_dicom(path):
         from ccb_lib.io.dicom import read_image
 

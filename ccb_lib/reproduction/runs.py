@@ -1,7 +1,5 @@
 """Tables 1–7 as grids of runs: what there is to train, and under which protocols it is tested."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import ASIDES, CLEAN, RELEASED, WALK, Protocol
 from ccb_lib.io.project_data import project_data
-from ccb_lib.reproduction.store import Result, scored_name
+from ccb_lib.reproduction.store import Result, key_of, scored_name
 
 PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
 TRIVIAL_METHODS = ("pca", "mean-intensity", "png-bytes", "nearest-neighbours")
@@ -85,19 +83,6 @@ class Run:
     def __str__(self) -> str:
         chain = f" {self.settings['chain']}" if "chain" in self.settings else ""
         return f"{self.dataset} {self.method}{chain} {'+'.join(self.abnormal)} seed {self.seed}"
-
-
-IDENTITY = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit")
-
-
-def key_of(facts: Mapping[str, Any]) -> str:
-    """Hash the entries of `Run.identity` in a mapping, such as a stored manifest; others are ignored.
-
-    Raises:
-        KeyError: An entry is missing.
-    """
-    identity = {name: facts[name] for name in IDENTITY}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def feeding(protocol: Protocol) -> str:

@@ -1,5 +1,7 @@
 """What runs measured: score terms of every image under each protocol, one file a table, mergeable and verified."""
 
+import hashlib
+import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ccb_lib.io.tensors import digest, load_tensors, save_tensors
-from ccb_lib.reproduction.runs import key_of
 from ccb_lib.scores import ScoreTerms
 
 _VERSION = 1
 _TOP = 2.0**15  # terms are scaled so that the largest is this; float16 then has 11 bits down to 6e-5
 _COLUMNS = ("labels", "ids", "groups", "classes")
+IDENTITY = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +209,16 @@ def _verified(terms: Tensor, name: str) -> Tensor:
     if digest(terms) != name:
         raise ValueError("stored scores do not match the digest that names them")
     return terms
+
+
+def key_of(facts: Mapping[str, Any]) -> str:
+    """Hash the entries of `Run.identity` in a mapping, such as a stored manifest; others are ignored.
+
+    Raises:
+        KeyError: An entry is missing.
+    """
+    identity = {name: facts[name] for name in IDENTITY}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def scored_name(abnormal: str, kind: str, feeding: str) -> str:

@@ -86,6 +86,30 @@ def test_a_full_disk_is_named(model, own, tmp_path, no_file_above):
     assert not list(tmp_path.iterdir())
 
 
+# ── what is read ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pipes_and_links_to_nothing_in_a_folder_are_named_and_left_out(model, tmp_path):
+    make_images(tmp_path / "in", 2, seed=3)
+    os.mkfifo(tmp_path / "in/pipe")  # opening it would wait for ever
+    os.mkfifo(tmp_path / "in/pipe.png")
+    (tmp_path / "in/nothing.png").symlink_to("nowhere")
+    result = ccb("score", model, tmp_path / "in", "--out", tmp_path / "s.csv")
+    assert result.exit_code == 0, result.output
+    assert "3 entries in" in result.output
+    assert "are left out: nothing.png, pipe, pipe.png" in result.output
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 3
+
+
+def test_a_pipe_that_is_given_by_name_is_unreadable(model, own, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    result = ccb("score", model, tmp_path / "pipe", own / "test/normal/00.png", "--out", tmp_path / "s.csv")
+    refused(result, "a folder, a pipe, a device or a socket, not a file")
+    lines = (tmp_path / "s.csv").read_text().splitlines()
+    assert "unreadable" in lines[1]
+    assert "normal" in lines[2]
+
+
 # ── being stopped ─────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,5 +1,6 @@
 """Files in the forms that users have: each decodes to pixels worked out by hand."""
 
+import os
 import re
 from pathlib import Path
 
@@ -150,3 +151,11 @@ def test_pillow_opens_files_in_one_place_alone():
     openers = [name for name, text in texts.items() if re.search(r"Image\.open\b|import open\b", text)]
     assert openers == ["io/image_files.py"]
     assert texts["io/image_files.py"].count("Image.open(") == 1
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.png", "pipe.dcm"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    for function in (is_grey, open_image, read):
+        with pytest.raises(ValueError, match="not a file"):
+            function(tmp_path / name)
