@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
-from ccb_lib.io.regular import check_regular
+from ccb_lib.io.limits import check_pixels, check_regular, memory_for, unreadable
 from ccb_lib.io.windows import Window, to_window
 
 # Named one by one: Pillow also reads formats that start other programs (EPS runs Ghostscript) or
@@ -24,6 +24,7 @@ _RARE = (".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".avif")
 ENDINGS = frozenset({*_USUAL, *_RARE})
 DICOM_ENDINGS = frozenset({".dcm", ".dicom", ".ima"})
 
+_ORIENTATION = 0x0112  # EXIF's tag
 _DEEP = 65535  # the white of 16-bit images
 
 
@@ -105,7 +106,8 @@ def open_image(path: Path | BinaryIO) -> Image.Image:
 
     Raises:
         OSError: There is no such file, or it cannot be read.
-        ValueError: The content is of no format that is read here, or a TIFF of several images.
+        ValueError: The content is of no format that is read here or damaged, it has more than
+            `ccb_lib.io.limits.MOST_PIXELS`, or is a TIFF of several images.
 
     Example:
         >>> with open_image(Path("1.png")) as image:
@@ -116,9 +118,12 @@ def open_image(path: Path | BinaryIO) -> Image.Image:
     Image.init()
     try:
         image = Image.open(path, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
+        check_pixels(*image.size)
+        frames = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
     except Image.UnidentifiedImageError as error:
         raise ValueError("no image in a format that is read here") from error
-    frames = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    except Exception as error:  # damaged files raise many kinds
+        raise unreadable(error) from error
     if frames > 1:
         image.close()
         raise ValueError(f"a TIFF stack of {frames} images; save each as a file of its own")
@@ -160,12 +165,15 @@ def eight_bits(image: Image.Image, window: Window | None = None) -> Image.Image:
     Raises:
         ValueError: As for `square`.
     """
-    image = ImageOps.exif_transpose(image)
+    image.load()  # PNG may hold EXIF after its pixels
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)  # makes a copy even where there is nothing to turn
     grey = _has_grey(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(_shallow(np.asarray(image), window))
     if "A" in image.getbands() or "transparency" in image.info:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
+        clear = image if image.mode == "RGBA" else image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), clear)
     return image.convert("L" if grey else "RGB")
 
 
@@ -196,7 +204,7 @@ def _read(path: Path, image_size: int, channels: int, window: Window | None) -> 
         from ccb_lib.io.dicom import read_image
 
         return square(read_image(path, window), image_size, channels)
-    with open_image(path) as image:
+    with open_image(path) as image, memory_for(image.width * image.height):
         return square(image, image_size, channels, window)
 
 
