@@ -11,6 +11,7 @@ from ccb_lib.cuts import Cuts, alarms, all_cuts, between, checked_pair
 from ccb_lib.metrics import auc, checked_threshold
 
 BARS = 44
+_LARGEST, _SMALLEST = 1e300, 1e-300  # beyond these, sums and quotients of scores are no longer numbers
 ROC_SIZE = 200  # the ROC curve is drawn on a grid of this many steps a side
 
 
@@ -78,8 +79,8 @@ class Steps:
         thresholds = checked_thresholds(thresholds)
         if stops < 10:
             raise ValueError(f"stops={stops} given; at least 10 are needed, and some hundreds move smoothly.")
-        if math.isinf(float(scores.max()) - float(scores.min())):
-            raise ValueError(f"scores: from {scores.min():g} to {scores.max():g} is too wide for floats. Scale them.")
+        if np.abs(scores).max() > _LARGEST:
+            raise ValueError(f"scores: from {scores.min():g} to {scores.max():g} is too wide to draw. Scale them.")
         cuts = all_cuts(scores, labels)
         axis = _axis(scores, labels)
         margin = _room(cuts.scores[0], cuts.scores[-1])
@@ -124,11 +125,13 @@ class Steps:
 
 def checked_thresholds(thresholds: Mapping[str, float] | None) -> dict[str, float]:
     """Return named thresholds as text and floats, or raise ValueError where one is no number."""
+    if not isinstance(thresholds, Mapping | None):
+        raise ValueError(f"thresholds={thresholds!r} given; numbers by name are needed, such as {{'mine': 0.5}}.")
     checked = {}
     for name, phi in (thresholds or {}).items():
         try:
             checked[str(name)] = float(phi)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"thresholds: {name!r} is {phi!r}; a number is needed.") from error
         if math.isnan(checked[str(name)]):
             raise ValueError(f"thresholds: {name!r} is NaN; a number is needed.")
@@ -171,7 +174,8 @@ def _axis(scores: NDArray, labels: NDArray[np.bool_]) -> tuple[float, float]:
 def _room(low: float, high: float) -> float:
     """Return what to leave free beside a range: a share of it, or where it is hardly one, of its numbers."""
     largest = max(abs(low), abs(high))
-    return 0.02 * (high - low) if high - low > 1e-9 * largest else 0.02 * largest or 0.02
+    room = 0.02 * (high - low) if high - low > 1e-9 * largest else 0.02 * largest
+    return max(room, _SMALLEST) if largest else 0.02
 
 
 def _choose(cuts: Cuts, scores: NDArray, labels: NDArray[np.bool_], axis: tuple[float, float], stops: int) -> NDArray:

@@ -66,12 +66,9 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"(it has {sorted(metadata) or 'none'}). Give a file that ccb_lib wrote."
         )
     try:
-        header = _header_of(metadata[_HEADER])
-    except json.JSONDecodeError as error:
-        raise ValueError(f"The header of {path} is not JSON ({error}). Save it anew.") from error
+        return tensors, _header_of(metadata[_HEADER])
     except ValueError as error:
         raise ValueError(f"The header of {path} {error}. Copy the file again or save it anew.") from error
-    return tensors, header
 
 
 def _digest_of(text: str) -> str:
@@ -80,7 +77,12 @@ def _digest_of(text: str) -> str:
 
 def _header_of(text: str) -> dict[str, Any]:
     """Parse a header and compare it with its digest, which older files do not have."""
-    header = json.loads(text)
+    try:
+        header = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    except ValueError as error:  # of JSON, or a number of more digits than Python reads
+        raise ValueError(f"is not JSON ({error})") from error
     if not isinstance(header, dict):
         raise ValueError(f"is {type(header).__name__}, not a JSON object")
     body, mark, stated = text.rpartition(f', "{_DIGEST}": "')
@@ -95,7 +97,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     try:
         with safe_open(Path(path).expanduser(), framework="pt") as file:
             return _header_of((file.metadata() or {})[_HEADER])
-    except (SafetensorError, OSError, KeyError, ValueError, RecursionError):
+    except (SafetensorError, OSError, KeyError, ValueError):
         return {}
 
 

@@ -19,6 +19,7 @@ from ccb_lib.scores import ScoreTerms
 
 _VERSION = 1
 _TOP = 2.0**15  # terms are scaled so that the largest is this; float16 then has 11 bits down to 6e-5
+_LONGEST = 2**26  # bytes of one column of text: a million names of 64 letters
 _COLUMNS = ("labels", "ids", "groups", "classes")
 IDENTITY = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit")
 
@@ -169,10 +170,13 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
             f"{path} holds {header.get('kind')!r}, version {header.get('version')!r}; results of version {_VERSION} "
             "are needed. Use the ccb_lib that wrote it, or run the table again."
         )
+    runs = header.get("runs")
+    if not isinstance(runs, dict):
+        raise ValueError(f"{path} has no runs by their keys in its header. Delete it and run again.")
     sets: dict[str, TestSet] = {}
     terms_of: dict[str, Tensor] = {}
     results = {}
-    for key, run in header["runs"].items():
+    for key, run in runs.items():
         try:
             if not key == run["manifest"]["key"] == key_of(run["manifest"]):
                 raise ValueError("its key is not that of its settings")
@@ -196,10 +200,11 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
                 rows = len(sets[run["sets"][set_name(name)]])
                 if any(len(column) != rows for column in terms["test"]):
                     raise ValueError(f"{name} has {len(terms['test'].image)} scores for {rows} images")
-                scored[name] = Scored(terms["test"], terms.get("calibration"), facts["epoch"])
+                scored[name] = Scored(terms["test"], terms.get("calibration"), int(facts["epoch"]))
             named = {name: sets[set_key] for name, set_key in run["sets"].items()}
-            results[key] = Result(run["manifest"], named, scored, run["aucs"])
-        except (KeyError, TypeError, ValueError, zlib.error) as error:
+            aucs = {name: [float(auc) for auc in values] for name, values in run["aucs"].items()}
+            results[key] = Result(run["manifest"], named, scored, aucs)
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, zlib.error) as error:
             raise ValueError(f"{path}: run {key} does not fit together ({error}). Delete it and run again.") from error
     return results
 
@@ -241,5 +246,8 @@ def _bytes(column: NDArray) -> bytes:
 
 
 def _unpack(packed: Tensor, labels: bool) -> NDArray:
-    raw = zlib.decompress(packed.numpy().tobytes())
+    unpacking = zlib.decompressobj()
+    raw = unpacking.decompress(packed.numpy().tobytes(), _LONGEST)
+    if not unpacking.eof:
+        raise ValueError(f"a column is cut off, or has more than {_LONGEST:,} bytes")
     return np.frombuffer(raw, np.uint8).astype(bool) if labels else np.array(raw.decode().split("\0"), dtype=np.str_)

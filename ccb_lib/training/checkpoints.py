@@ -61,9 +61,10 @@ def load_checkpoint(
             f"{path} is no checkpoint of this version of ccb_lib (kind {header.get('kind')!r}, version "
             f"{header.get('version')!r}). Give another path to resume=, or delete the file to start anew."
         )
-    was = header.get("settings", {})
+    was, history = header.get("settings"), header.get("history")
+    if not isinstance(was, dict) or not _is_history(history):
+        raise ValueError(f"The checkpoint {path} has no settings or no history. Delete it to start anew.")
     changed = [f"{k}: {was.get(k)!r} → {v!r}" for k, v in settings.items() if was.get(k) != v]
-    history = header.get("history", [])
     if len(history) > epochs:
         changed.append(f"epochs: {len(history)} already trained → {epochs}")
     if changed:
@@ -82,12 +83,21 @@ def load_checkpoint(
                 if value.ndim:  # a fused optimiser walks parameter and state side by side in memory
                     value = torch.empty_like(parameters[int(index)], device="cpu").copy_(value)
                 state.setdefault(int(index), {})[what] = value
+            if len({frozenset(parts) for parts in state.values()}) > 1:
+                raise ValueError(f"the state of the optimiser {name!r} is not whole")
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    except (RuntimeError, ValueError, LookupError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(
             f"The checkpoint {path} does not fit these networks ({error}). Delete it to start anew."
         ) from error
     return history
+
+
+def _is_history(history: object) -> bool:
+    """Tell whether a header's history is a list of lines, each numbers by name."""
+    return isinstance(history, list) and all(
+        isinstance(line, dict) and all(isinstance(value, int | float) for value in line.values()) for line in history
+    )
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
