@@ -1,10 +1,11 @@
 """Unsupervised anomaly detection in images: the CCB adversarial autoencoder and its baselines.
 
-Everything public is imported on first use, so ``import ccb_lib`` costs torch and numpy alone:
+Every public name is imported on first use: ``import ccb_lib`` alone loads no torch, NumPy or scikit-learn.
 
 >>> from ccb_lib import CCB, load_dataset
 >>> split = load_dataset("digits", abnormal=8)
->>> detector = CCB(epochs=1, width=4).fit(split.train, calibration=split.calibration, progress=False)
+>>> detector = CCB(epochs=1, width=4)
+>>> detector = detector.fit(split.train[:64], calibration=split.calibration, progress=False)
 >>> scores = detector.decision_function(split.test)
 """
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from ccb_lib.evaluation.epochs import EpochScores
     from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol, evaluate
     from ccb_lib.explorer.widget import ThresholdExplorer
+    from ccb_lib.metrics import ScoreTerms
     from ccb_lib.reproduction.arithmetic import printed
-    from ccb_lib.scores import ScoreTerms
     from ccb_lib.training.concurrent import train_together
 
 __version__ = "0.1.0"
@@ -44,7 +45,7 @@ _HOME_OF = {
     "NearestNeighbours": "ccb_lib.detectors.simple_baselines",
     "PixelPCA": "ccb_lib.detectors.simple_baselines",
     "PNGBytes": "ccb_lib.detectors.simple_baselines",
-    "ScoreTerms": "ccb_lib.scores",
+    "ScoreTerms": "ccb_lib.metrics",
     "printed": "ccb_lib.reproduction.arithmetic",
     "train_together": "ccb_lib.training.concurrent",
     "ThresholdExplorer": "ccb_lib.explorer.widget",

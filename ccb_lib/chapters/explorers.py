@@ -9,6 +9,7 @@ import numpy as np
 
 from ccb_lib.chapters.results import described, note, of_images, settings_run
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
+from ccb_lib.metrics import anomaly_score, normal_quantile, oracle_f1
 from ccb_lib.reproduction.results import (
     FALSE_ALARMS,
     PAPER,
@@ -19,8 +20,6 @@ from ccb_lib.reproduction.results import (
     scores_of,
 )
 from ccb_lib.reproduction.runs import CLASSES, DATASETS, PAPER_METHODS, TRIVIAL_METHODS
-from ccb_lib.scores import anomaly_score
-from ccb_lib.thresholds import normal_quantile, oracle_f1
 
 if TYPE_CHECKING:
     from IPython.display import Markdown

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
-from ccb_lib.intervals import bootstrap_interval
+from ccb_lib.metrics import anomaly_score, bootstrap_interval
 from ccb_lib.plots.style import spoken
 from ccb_lib.reproduction.results import (
     CHOICES,
@@ -21,7 +21,6 @@ from ccb_lib.reproduction.results import (
     scores_of,
 )
 from ccb_lib.reproduction.runs import DATASETS, PAPER_METHODS, TRIVIAL_METHODS
-from ccb_lib.scores import anomaly_score
 
 if TYPE_CHECKING:
     from IPython.display import Markdown

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,8 +17,8 @@ from ccb_lib.detectors.estimator import setting
 from ccb_lib.environment import seeded
 from ccb_lib.io.images import to_uint8, to_unit
 from ccb_lib.io.tensors import check_tensors
-from ccb_lib.models.batch_norm import scoring_mode
-from ccb_lib.scores import ScoreTerms, all_equal, error_map
+from ccb_lib.metrics.scores import ScoreTerms, all_equal, error_map
+from ccb_lib.models.modes import scoring_mode
 from ccb_lib.training.cuda_graphs import ReplayedFunction
 from ccb_lib.training.fast_steps import FastSteps
 from ccb_lib.training.loop import eager_steps, training
@@ -67,15 +66,10 @@ class AdversarialDetector(Detector):
         self._need_whole("epochs", "batch_size", "width")
         self._need(self.learning_rate > 0, "learning_rate", "a positive number")
         self.betas = tuple(self.betas)
-        self._need(
-            len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
-            "betas",
-            "two numbers from 0 to under 1",
-        )
+        betas = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
+        self._need(betas, "betas", "two numbers from 0 to under 1")
         self._need(self.fast in (None, True, False, "compiled"), "fast", "True, False, 'compiled' or None")
-        self._recorded: dict[Any, ReplayedFunction] | None = (
-            None  # scoring as graphs, while weights stay where they are
-        )
+        self._recorded: dict[Any, ReplayedFunction] | None = None  # graphs of scoring, while weights stay in place
         self.networks_: dict[str, nn.Module] = {}
         self.optimizers_: dict[str, Optimizer] = {}
 
@@ -241,11 +235,7 @@ class AdversarialDetector(Detector):
         if batch_norm == "running":  # even batches leave little to fill up
             size = -(-len(images) // -(-len(images) // size))
         upload = size * max(1, _UPLOAD // (size * images[0].numel()))
-        with (
-            scoring_mode(self.networks_, batch_norm, dropout),
-            seeded(self.seed, self.device_),
-            torch.no_grad(),
-        ):
+        with scoring_mode(self.networks_, batch_norm, dropout), seeded(self.seed, self.device_), torch.no_grad():
             for part in (part for sent in images.split(upload) for part in sent.to(self.device_).split(size)):
                 # Kernels may round differently at another batch size. Filling up a short last batch keeps scores
                 # bit-equal in any order; with batch statistics the filling would change them.
@@ -307,13 +297,3 @@ class AdversarialDetector(Detector):
         """Make the Adam that this detector's path uses; a recorded step needs its count on the device."""
         kind = {"fused": True, "capturable": self.device_.type == "cuda"} if self.fast_ else {}
         return Adam(parameters, lr=learning_rate or self.learning_rate, **{"betas": self.betas, **kind, **settings})
-
-
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Let gradients pass through a network without reaching its parameters."""
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        network.requires_grad_(True)

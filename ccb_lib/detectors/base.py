@@ -1,4 +1,4 @@
-"""What all detectors share: settings, the face that users call, calibration, saving and loading."""
+"""What all detectors share: common settings, fitting, signs of collapse, saving."""
 
 import warnings
 from abc import abstractmethod
@@ -17,7 +17,7 @@ from ccb_lib.detectors.scorer import Scorer
 from ccb_lib.environment import choose_device
 from ccb_lib.io.images import SIZES, as_images
 from ccb_lib.io.tensors import digest, save_tensors
-from ccb_lib.scores import ScoreTerms, all_equal
+from ccb_lib.metrics.scores import ScoreTerms, all_equal
 from ccb_lib.training.types import Turns, finish
 
 FORMAT_VERSION = 1
@@ -75,11 +75,8 @@ class Detector(Scorer):
         Raises:
             ValueError: A setting lies outside its range.
         """
-        self._need(
-            self.image_size in (None, *SIZES),
-            "image_size",
-            f"one of {SIZES}, or None to take it from the data",
-        )
+        sizes = f"one of {SIZES}, or None to take it from the data"
+        self._need(self.image_size in (None, *SIZES), "image_size", sizes)
         self._need(self.channels in (None, 1, 3), "channels", "1, 3, or None to take it from the data")
         self._need(0 <= self.alpha <= 1, "alpha", "a number from 0 to 1")
         self._need(isinstance(self.seed, int) and 0 <= self.seed < 2**31, "seed", "a whole number from 0 to 2³¹ − 1")

@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ccb_lib.detectors.adversarial import frozen
 from ccb_lib.detectors.unet import UNetDetector
 from ccb_lib.losses import discriminator_loss
+from ccb_lib.models.modes import frozen
 from ccb_lib.training.types import Losses
 
 

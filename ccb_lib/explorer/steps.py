@@ -3,12 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ccb_lib.cuts import Cuts, alarms, all_cuts, between, checked_pair
-from ccb_lib.metrics import auc, checked_threshold
+from ccb_lib.metrics import Cuts, alarms, all_cuts, auc, between, checked_pair, checked_threshold
 
 BARS = 44
 _LARGEST, _SMALLEST = 1e300, 1e-300  # beyond these, sums and quotients of scores are no longer numbers
@@ -77,7 +77,7 @@ class Steps:
         """
         scores, labels = checked_pair(scores, labels)
         thresholds = checked_thresholds(thresholds)
-        if stops < 10:
+        if not isinstance(stops, Integral) or stops < 10:
             raise ValueError(f"stops={stops} given; at least 10 are needed, and some hundreds move smoothly.")
         if np.abs(scores).max() > _LARGEST:
             raise ValueError(f"scores: from {scores.min():g} to {scores.max():g} is too wide to draw. Scale them.")

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ccb_lib.models.batch_norm import batch_norms
 from ccb_lib.models.ccb import down_to_4x4, initialise
+from ccb_lib.models.modes import batch_norms
 from ccb_lib.models.small_maps import Conv2d, ConvTranspose2d
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ccb_lib.models.batch_norm import BATCH_NORMS, batch_norms
+from ccb_lib.models.modes import BATCH_NORMS, batch_norms
 from ccb_lib.models.small_maps import Conv2d, ConvTranspose2d
 
 LEVELS = 4  # skips: every encoder layer but the bottleneck has one

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
-from ccb_lib.metrics import auc, average_precision, metrics_at
+from ccb_lib.metrics import anomaly_score, auc, average_precision, metrics_at, normal_quantile, oracle_f1
 from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.runs import (
     CLASSES,
@@ -23,8 +23,6 @@ from ccb_lib.reproduction.runs import (
     unsaid,
 )
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
-from ccb_lib.scores import anomaly_score
-from ccb_lib.thresholds import normal_quantile, oracle_f1
 
 METRICS = {1: "auc", 2: "accuracy", 3: "f1", 4: "accuracy", 5: "f1", 6: "accuracy", 7: "f1"}
 PRINTED_NAMES = {

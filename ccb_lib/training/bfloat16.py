@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ccb_lib.models.batch_norm import batch_norms
+from ccb_lib.models.modes import batch_norms
 
 _HALVED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # what autocast runs in bfloat16
 

@@ -5,11 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Adam
 
 from ccb_lib.io.tensors import load_tensors, save_tensors
 from ccb_lib.training.types import Trainable
 
 _VERSION = 1
+_ADAM = frozenset({"step", "exp_avg", "exp_avg_sq"})  # what Adam keeps of each parameter
 
 
 def save_checkpoint(
@@ -83,7 +85,8 @@ def load_checkpoint(
                 if value.ndim:  # a fused optimiser walks parameter and state side by side in memory
                     value = torch.empty_like(parameters[int(index)], device="cpu").copy_(value)
                 state.setdefault(int(index), {})[what] = value
-            if len({frozenset(parts) for parts in state.values()}) > 1:
+            kinds = {frozenset(parts) for parts in state.values()}
+            if len(kinds) > 1 or (isinstance(optimizer, Adam) and kinds - {_ADAM}):
                 raise ValueError(f"the state of the optimiser {name!r} is not whole")
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:

@@ -22,6 +22,7 @@ from ccb_lib.chapters.results import (
     side_by_side,
     with_intervals,
 )
+from ccb_lib.metrics import anomaly_score
 from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.results import (
     PAPER,
@@ -34,7 +35,6 @@ from ccb_lib.reproduction.results import (
 )
 from ccb_lib.reproduction.runs import CLASSES, TRIVIAL_METHODS, key_of
 from ccb_lib.reproduction.store import Store
-from ccb_lib.scores import anomaly_score
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 

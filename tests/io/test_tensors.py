@@ -3,8 +3,9 @@ import struct
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from ccb_lib.io.tensors import digest, load_tensors, save_tensors
+from ccb_lib.io.tensors import digest, load_tensors, read_header, save_tensors
 
 
 def test_round_trip(tmp_path):
@@ -42,3 +43,21 @@ def test_digest_tells_content_shape_and_type_apart():
     others = [a + 1, a.view(2, 3), a.float(), a[:5]]
     assert len({digest(t) for t in [a, *others]}) == 5
     assert digest(a) == digest(a.clone())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 200_000, "nested too deeply"),
+        ('{"a": ' * 100_000, "nested too deeply"),
+        ('{"a": 1' + "0" * 5000 + "}", "not JSON"),
+        ("{", "not JSON"),
+        ("[1]", "is list, not a JSON object"),
+    ],
+)
+def test_headers_that_are_no_json_object_are_named(tmp_path, text, said):
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.ones(1)}, path, metadata={"ccb_lib": text})
+    with pytest.raises(ValueError, match=rf"The header of .*x\.safetensors .*{said}"):
+        load_tensors(path)
+    assert read_header(path) == {}

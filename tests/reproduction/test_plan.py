@@ -68,7 +68,8 @@ def test_the_plan_has_the_runs_that_were_decided(plan):
         "ham10000-first", "ham10000-baselines", "cifar10-first",
     ]  # fmt: skip
     every = [run for entry in plan.values() for run in entry.runs()]
-    assert len(set(keys(every))) == len(every)
+    in_files = [(store_path(entry.source), run.key) for entry in plan.values() for run in entry.runs()]
+    assert len(set(in_files)) == len(in_files)
     assert {run.settings["epochs"] for run in every} == {3, 50}
     assert not any("width" in run.settings or "image_size" in run.options for run in every)
 

@@ -1,4 +1,6 @@
+import copy
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -7,10 +9,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ccb_lib.io.tensors import digest
-from ccb_lib.metrics import auc
+from ccb_lib.metrics import ScoreTerms, auc
+from ccb_lib.reproduction import store
 from ccb_lib.reproduction.runs import Run
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
-from ccb_lib.scores import ScoreTerms
 
 
 def run(name="a"):
@@ -138,7 +140,7 @@ class TestVerification:
         path, tensors, header = parts
         name = next(name for name in tensors if name.endswith("/labels"))
         other = made(rows=200)
-        tensors[name] = torch.from_numpy(np.frombuffer(__import__("zlib").compress(bytes(200)), np.uint8).copy())
+        tensors[name] = torch.from_numpy(np.frombuffer(zlib.compress(bytes(200)), np.uint8).copy())
         assert len(other.sets["cat|natural"]) == 200
         self.rewrite(path, tensors, header)
         with pytest.raises(ValueError, match="not the one that was scored"):
@@ -210,3 +212,46 @@ class TestVerification:
         self.rewrite(path, tensors, {**header, "kind": "detector"})
         with pytest.raises(ValueError, match="'detector'"):
             Store.read(path)
+
+    @pytest.mark.parametrize("runs", [None, [], "x", 3])
+    def test_a_header_without_runs(self, parts, runs):
+        path, tensors, header = parts
+        self.rewrite(path, tensors, {**header, "runs": runs})
+        with pytest.raises(ValueError, match="has no runs by their keys"):
+            Store.read(path)
+
+    def test_a_header_of_other_kinds_of_values(self, parts):
+        """Whatever stands in the place of whatever entry, the error is the store's own."""
+        path, tensors, header = parts
+        entries, refused = list(places(header["runs"])), 0
+        for place in entries:
+            for value in (None, [], {}, "x", -1, 10**30):
+                changed = copy.deepcopy(header)
+                inner = changed["runs"]
+                for step in place[:-1]:
+                    inner = inner[step]
+                inner[place[-1]] = value
+                self.rewrite(path, tensors, changed)
+                try:
+                    Store.read(path)
+                except ValueError as error:
+                    refused += str(path) in str(error)
+        assert refused > 3 * len(entries)
+
+    def test_a_column_that_unpacks_to_gigabytes(self, parts, monkeypatch):
+        path, tensors, header = parts
+        monkeypatch.setattr(store, "_LONGEST", 10_000)
+        name = next(name for name in tensors if name.endswith("/ids"))
+        packed = bytearray(zlib.compress(bytes(20_000)))
+        tensors[name] = torch.frombuffer(packed, dtype=torch.uint8)
+        self.rewrite(path, tensors, header)
+        with pytest.raises(ValueError, match="more than 10,000 bytes"):
+            Store.read(path)
+
+
+def places(value, path=()):
+    """The place of every entry of nested dicts and lists."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield (*path, key)
+        yield from places(inner, (*path, key))

@@ -1,4 +1,4 @@
-"""The batch norms of networks, and how they and dropout act while scoring."""
+"""How networks act while they score or learn: batch norm, dropout, frozen weights."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,3 +56,19 @@ def scoring_mode(networks: Mapping[str, nn.Module], batch_norm: str, dropout: bo
             module.training = mode
         for buffer, old in zip(buffers, kept, strict=False):
             buffer.copy_(old)
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a network without reaching its parameters.
+
+    >>> network = nn.Linear(2, 1)
+    >>> with frozen(network):
+    ...     network.weight.requires_grad
+    False
+    """
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
