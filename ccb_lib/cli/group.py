@@ -32,8 +32,8 @@ class Group(click.Group):
             except KeyboardInterrupt:
                 click.echo("Stopped.", err=True)
                 ctx.exit(STOPPED)
-            except (click.exceptions.Exit, click.Abort):
-                raise
+            except (click.exceptions.Exit, click.Abort, BrokenPipeError):
+                raise  # click ends quietly where the reader of a pipe, such as head, has gone
             except (ValueError, OSError, ImportError, RuntimeError) as error:
                 if ctx.params.get("traceback"):
                     raise
@@ -61,7 +61,7 @@ def _stopped_by_sigterm() -> Iterator[None]:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"Warning: {printable(str(message))}", err=True)
+    click.echo(f"Warning: {printable(in_shell(str(message)))}", err=True)
 
 
 for command in (data, train, score, table, study, measure, bench):

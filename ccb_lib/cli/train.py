@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ccb_lib.cli.data import ROOT
+from ccb_lib.cli.data import COUNT, ROOT
 from ccb_lib.cli.text import STOPPED, in_shell
 
 
@@ -50,8 +50,8 @@ def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str
 @click.option("--variant", help="For brain-mri: original, background, re-encoded or matched.")
 @click.option("--window", nargs=2, type=float, help="Values that become black and white, for CT and 16-bit images.")
 @click.option("--image-size", type=int, help="32, 64 or 128 pixels.")
-@click.option("--epochs", type=int, help="How often training sees every image.")
-@click.option("--width", type=int, help="Channels of the first convolution.")
+@click.option("--epochs", type=COUNT, help="How often training sees every image.")
+@click.option("--width", type=COUNT, help="Channels of the first convolution.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
 @click.option("--seed", default=0, show_default=True, help="Of the split and of training.")

@@ -176,7 +176,9 @@ def _read_folders(folders: list[Path]) -> Images:
         except (OSError, ValueError) as error:
             return f"{file}: {error}"
 
-    decoded = thread_map(decode, files, desc="decoding CIFAR-10", unit=" images", chunksize=256, leave=False)
+    # disable=None: no bar where nobody watches
+    bar = {"desc": "decoding CIFAR-10", "unit": " images", "leave": False, "disable": None}
+    decoded = thread_map(decode, files, chunksize=256, **bar)
     broken = [result for result in decoded if isinstance(result, str)]
     if broken:
         raise ValueError(f"{len(broken)} images cannot be read. Unpack them again:\n  " + "\n  ".join(broken[:20]))

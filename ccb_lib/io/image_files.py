@@ -132,7 +132,8 @@ def open_image(path: Path | BinaryIO) -> Image.Image:
 
 def listing(problems: dict[Path, str], what: str, advice: str) -> str:
     """Write problems into one message: ``what``, at most 20 files each with its reason, and ``advice``."""
-    lines = [f"{path}: {why}" for path, why in list(problems.items())[:20]]
+    # A line break in a name would pass for another line.
+    lines = [str(path).replace("\n", "\\n") + f": {why}" for path, why in list(problems.items())[:20]]
     if len(problems) > 20:
         lines.append(f"… and {len(problems) - 20} more")
     return f"{what}:\n  " + "\n  ".join(lines) + f"\n{advice}"

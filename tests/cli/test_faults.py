@@ -110,6 +110,68 @@ def test_a_pipe_that_is_given_by_name_is_unreadable(model, own, tmp_path):
     assert "normal" in lines[2]
 
 
+def test_line_breaks_in_names_stay_in_their_line(model, tmp_path):
+    make_images(tmp_path / "in", 1, seed=3)
+    (tmp_path / "in/00.png").rename(tmp_path / "in/a\nb\r\x1b.png")
+    assert ccb("score", model, tmp_path / "in", "--out", tmp_path / "s.csv").exit_code == 0
+    lines = (tmp_path / "s.csv").read_text().split("\n")
+    assert len(lines) == 3  # the last is empty
+    assert "a\\nb\\r\\x1b.png" in lines[1]
+
+
+# ── likely mistakes ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["table", 1, "--limit", -5], "'--limit': -5 is not in the range x>=1"),
+        (["table", 1, "--seeds", -1], "'--seeds': -1 is not in the range x>=1"),
+        (["table", 1, "--parallel", 0], "'--parallel': 0 is not in the range x>=1"),
+        (["table", 1, "--epochs", 0], "'--epochs': 0 is not in the range x>=1"),
+        (["table", 1, "--results", __file__], "is a file"),
+        (["study", "skips", "--results", __file__], "is a file"),
+        (["measure", "--results", __file__], "is a file"),
+        (["train", "digits", "--width", 0, "--out", "m"], "'--width': 0 is not in the range x>=1"),
+    ],
+)
+def test_numbers_and_folders_that_cannot_be_meant_are_named(words, said):
+    refused(ccb(*words), said)
+
+
+def test_a_detector_is_not_saved_as_a_folder(own, tmp_path):
+    words = ["train", "folder", "--root", own, "--abnormal", "abnormal", "--method", "mean-intensity"]
+    refused(ccb(*words, "--out", tmp_path), f"'{tmp_path}' is a directory")
+
+
+def test_the_window_is_named_as_its_option(model, tmp_path):
+    Image.fromarray(np.full((32, 32), 200, dtype=np.uint16)).save(tmp_path / "a.png")
+    Image.fromarray(np.full((32, 32), 0.5, dtype=np.float32)).save(tmp_path / "a.tif")
+    result = ccb("score", model, tmp_path / "a.png", "--out", tmp_path / "s.csv")
+    assert "pass --window 0 4095" in result.output
+    result = ccb("score", model, tmp_path / "a.tif", "--out", tmp_path / "t.csv")
+    assert "Pass --window low high" in result.output
+    result = ccb("score", model, tmp_path / "a.tif", "--out", tmp_path / "u.csv", "--window", 5, 1)
+    refused(result, "--window 5 1 given", "--window -1000 400")
+
+
+def test_a_reader_that_goes_ends_the_command_quietly():
+    listing = f"{sys.executable} -m ccb_lib data list"
+    result = subprocess.run(
+        ["bash", "-c", f"{listing} | head -1; {listing} | true; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.stderr == ""
+    assert result.stdout.startswith("digits\n")
+
+
+def test_bars_are_silent_without_a_terminal(made_cifar):
+    command = [sys.executable, "-m", "ccb_lib", "data", "check", "cifar10", "--root", str(made_cifar)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert "decoding" not in result.stderr
+
+
 # ── being stopped ─────────────────────────────────────────────────────────────────────────────────────
 
 
