@@ -30,7 +30,7 @@ def check_window(window: Window) -> Window:
     try:
         low, high = (float(value) for value in window)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"window={window!r} given; two numbers are needed, such as (-1000, 400).") from error
+        raise ValueError(f"window={window!r} given; two numbers are needed, such as window=(-1000, 400).") from error
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise ValueError(f"window=({low:g}, {high:g}) given; the lower value comes first: (-1000, 400), say.")
+        raise ValueError(f"window=({low:g}, {high:g}) given; the lower value comes first: window=(-1000, 400), say.")
     return low, high

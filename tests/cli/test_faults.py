@@ -1,6 +1,7 @@
 """The command `ccb` where something is wrong: it says what, in one message, and spoils nothing."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from ccb_lib import load_detector
 from ccb_lib.cli.group import main
 
 
@@ -132,7 +134,6 @@ def test_line_breaks_in_names_stay_in_their_line(model, tmp_path):
         (["table", 1, "--results", __file__], "is a file"),
         (["study", "skips", "--results", __file__], "is a file"),
         (["measure", "--results", __file__], "is a file"),
-        (["train", "digits", "--width", 0, "--out", "m"], "'--width': 0 is not in the range x>=1"),
     ],
 )
 def test_numbers_and_folders_that_cannot_be_meant_are_named(words, said):
@@ -170,6 +171,34 @@ def test_bars_are_silent_without_a_terminal(made_cifar):
     command = [sys.executable, "-m", "ccb_lib", "data", "check", "cifar10", "--root", str(made_cifar)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert "decoding" not in result.stderr
+
+
+# ── normal images alone ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_normal_images_alone_train_calibrate_and_save(own, tmp_path):
+    root = tmp_path / "mine"
+    shutil.copytree(own / "train", root / "train")
+    small = ["--epochs", 2, "--width", 2, "--device", "cpu"]
+    result = ccb("train", "folder", "--root", root, "--out", tmp_path / "m.safetensors", *small)
+    assert result.exit_code == 0, result.output
+    assert "AUC" not in result.output
+    assert "no abnormal images to test on" in result.output
+    detector = load_detector(tmp_path / "m.safetensors")
+    assert len(detector.calibration_scores_) == 4
+    assert np.isfinite(detector.threshold_)
+    result = ccb("score", tmp_path / "m.safetensors", own / "test/abnormal", "--out", tmp_path / "s.csv")
+    assert "of 4 images" in result.output
+    result = ccb("data", "check", "folder", "--root", root)
+    assert result.exit_code == 0
+    assert "can be trained and calibrated, not tested" in result.output
+
+
+def test_a_class_that_is_not_there_is_still_refused(own, tmp_path):
+    root = tmp_path / "mine"
+    shutil.copytree(own / "train", root / "train")
+    result = ccb("train", "folder", "--root", root, "--abnormal", "crack", "--out", tmp_path / "m.safetensors")
+    refused(result, "test/abnormal are needed")
 
 
 # ── being stopped ─────────────────────────────────────────────────────────────────────────────────────
