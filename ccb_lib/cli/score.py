@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import click
 
-from ccb_lib.cli.text import STOPPED, printable
+from ccb_lib.cli.text import STOPPED, in_shell, one_line, printable
 
 COLUMNS = ("path", "score", "p_value", "verdict")
 BRIGHTEST = 0.5  # of the range [-1, 1]: 64 of 255 grey levels
@@ -85,7 +85,8 @@ def score(
         click.echo(f"{what} made grey: this detector learnt from grey images.", err=True)
     if broken:
         what, whose = ("1 image", "Its") if len(broken) == 1 else (f"{len(broken)} images", "Their")
-        click.echo(printable(listing(broken, f"{what} cannot be read", f"{whose} verdict is unreadable.")), err=True)
+        text = listing(broken, f"{what} cannot be read", f"{whose} verdict is unreadable.")
+        click.echo(printable(in_shell(text)), err=True)
     if stopped:
         click.echo(f"Stopped. {out} holds the {done} images that were done.", err=True)
         ctx.exit(STOPPED)
@@ -168,7 +169,7 @@ def _score(
 @contextmanager
 def _table(out: Path) -> Iterator[Any]:
     """Open the table; it appears whole when the block ends, after Ctrl-C with what was done."""
-    from ccb_lib.io.tensors import replacing
+    from ccb_lib.io.writing import replacing
 
     with replacing(out) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         yield _writer(file)
@@ -182,8 +183,8 @@ def _writer(file: TextIO) -> Any:
 
 
 def _inert(path: str) -> str:
-    """Keep spreadsheets from running a file name: ``./=x.png`` names the same file as ``=x.png``."""
-    return f"./{path}" if path.startswith(_FORMULA) else path
+    """Keep a file name to its cell: ``./=x.png`` names the same file as ``=x.png``, but starts no formula."""
+    return one_line(f"./{path}" if path.startswith(_FORMULA) else path)
 
 
 def _safe(stem: str) -> str:
@@ -195,7 +196,7 @@ def _write_heatmap(path: Path, error_map: Any) -> None:
     from matplotlib import colormaps
     from PIL import Image
 
-    from ccb_lib.io.tensors import replacing
+    from ccb_lib.io.writing import replacing
 
     share = np.sqrt(error_map) / BRIGHTEST
     picture = Image.fromarray(colormaps["inferno"](np.clip(share, 0, 1), bytes=True)[..., :3])

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ccb_lib.cli.data import COUNT
 from ccb_lib.cli.running import SPLIT_SEED, Lists, run_them, running_options, stored
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ _TESTS = {"released": "as the public code tests", "clean": "each image by itself
 @click.option("--protocol", type=click.Choice(["all", "clean", "released"]), default="all", show_default=True)
 @click.option("--method", "methods", multiple=True, help="One or several of the table's methods; all by default.")
 @click.option("--abnormal", multiple=True, help="One or several of the table's classes; all by default.")
-@click.option("--seeds", default=1, show_default=True, help="How many seeds, from 0.")
-@click.option("--epochs", default=50, show_default=True, help="Of training; the paper's are 50.")
-@click.option("--width", type=int, help="Channels of the first convolution; the detector's own by default.")
+@click.option("--seeds", type=COUNT, default=1, show_default=True, help="How many seeds, from 0.")
+@click.option("--epochs", type=COUNT, default=50, show_default=True, help="Of training; the paper's are 50.")
+@click.option("--width", type=COUNT, help="Channels of the first convolution; the detector's own by default.")
 @click.option("--similarity", type=click.Choice(["l2", "l1", "norm"]), help="Eq. 5, for methods that have it.")
 @click.option("--chain-init", type=click.Choice(["he", "dcgan"]), help="How chains start.")
 @click.option("--image-size", type=int, help="32, 64 or 128, where the data set has them.")

@@ -100,12 +100,17 @@ class EpochScores:
 
     def _load(self, path: Path) -> None:
         tensors, header = load_tensors(path)
-        for name, epoch in header["epochs"].items():
-            if name not in self.aucs:
-                continue
-            parts: list[ScoreTerms] = []
-            for part in ("test", "calibration"):
-                columns: list[NDArray[np.float32]] = [tensors[f"{name}/{part}/{t}"].numpy() for t in ScoreTerms._fields]
-                parts.append(ScoreTerms(*columns))
-            self._best[name] = EpochBest(epoch, *parts)
-            self.aucs[name] = header["aucs"][name]
+        try:
+            for name, epoch in header["epochs"].items():
+                if name not in self.aucs:
+                    continue
+                parts: list[ScoreTerms] = []
+                for part in ("test", "calibration"):
+                    columns: list[NDArray[np.float32]] = [
+                        tensors[f"{name}/{part}/{term}"].numpy() for term in ScoreTerms._fields
+                    ]
+                    parts.append(ScoreTerms(*columns))
+                self._best[name] = EpochBest(int(epoch), *parts)
+                self.aucs[name] = [float(auc) for auc in header["aucs"][name]]
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path} does not fit together ({error}). Delete it to start anew.") from error

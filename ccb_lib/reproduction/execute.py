@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
@@ -270,11 +270,16 @@ def run_missing(
                 take(missing[number], partial(_given, result))
             return failed
         own = executor is None
+        others = set(active_children())
         chosen = executor or ProcessPoolExecutor(parallel, mp_context=get_context("spawn"))
         try:
             futures = {chosen.submit(execute, run, **how): run for run in missing}
             for future in as_completed(futures):
                 take(futures[future], future.result)
+        except KeyboardInterrupt:
+            for worker in set(active_children()) - others if own else ():
+                worker.terminate()  # its run goes on from its last whole epoch next time
+            raise
         finally:
             if own:
                 chosen.shutdown(cancel_futures=True)

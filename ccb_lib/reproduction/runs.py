@@ -1,7 +1,5 @@
 """Tables 1–7 as grids of runs: what there is to train, and under which protocols it is tested."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +18,7 @@ from ccb_lib.evaluation.protocols import (
     Protocol,
 )
 from ccb_lib.io.project_data import project_data
-from ccb_lib.reproduction.store import Result, scored_name
+from ccb_lib.reproduction.store import Result, key_of, scored_name
 
 PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
 NETWORK_METHODS = (*PAPER_METHODS, "ccb-fork")  # and the likeliest original, of which nothing is printed
@@ -91,7 +89,7 @@ class Run:
     @property
     def key(self) -> str:
         """16 hexadecimal digits from `identity`."""
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+        return key_of(self.identity)
 
     def __str__(self) -> str:
         chain = f" {self.settings['chain']}" if "chain" in self.settings else ""

@@ -34,7 +34,7 @@ from ccb_lib.reproduction.results import (
     read_results,
     scores_of,
 )
-from ccb_lib.reproduction.runs import CLASSES, TRIVIAL_METHODS
+from ccb_lib.reproduction.runs import CLASSES, TRIVIAL_METHODS, key_of
 from ccb_lib.reproduction.store import Store
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
@@ -186,8 +186,8 @@ def test_trivial_scores_on_other_images_have_settings_of_their_own(tmp_path):
     store = Store(tmp_path / "tables4-5.safetensors")
     for result in read_results(4, RESULTS).values():
         if result.manifest["method"] == "pca" and "normal" not in result.manifest["options"]:
-            other = {**result.manifest, "options": {"seed": 0, "normal": "nv"}, "key": "0" * 16}
-            store.add(replace(result, manifest=other))
+            other = {**result.manifest, "options": {"seed": 0, "normal": "nv"}}
+            store.add(replace(result, manifest={**other, "key": key_of(other)}))
     assert settings_run(4, folder=tmp_path) == [PAPER, {**PAPER, "normal": "nv"}]
     shown = side_by_side(4, settings={**PAPER, "normal": "nv"}, missing=False, folder=tmp_path).data
     assert shown.index.unique(0).tolist() == ["pca"]

@@ -23,7 +23,7 @@ from ccb_lib.reproduction.results import (
     scores_of,
     table,
 )
-from ccb_lib.reproduction.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, missing_protocols, store_path
+from ccb_lib.reproduction.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, key_of, missing_protocols, store_path
 from ccb_lib.reproduction.store import Store
 
 BOTH = (CLEAN, RELEASED)
@@ -92,7 +92,8 @@ def test_a_class_run_alone_and_with_others_is_one_seed(tmp_path):
     store = Store(store_path(4, tmp_path))
     for result in read_results(4).values():
         if result.manifest["method"] == "pca" and result.manifest["options"] == {"seed": 0}:
-            store.add(result, replace(result, manifest={**result.manifest, "abnormal": ["vasc"], "key": "0" * 16}))
+            alone = {**result.manifest, "abnormal": ["vasc"]}
+            store.add(result, replace(result, manifest={**alone, "key": key_of(alone)}))
     assert len(store.results) == 2
     assert table(4, folder=tmp_path).loc["pca", ("vasc", "seeds")] == 1
 

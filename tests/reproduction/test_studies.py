@@ -16,7 +16,7 @@ from ccb_lib.plots.studies import difference_forest, signal_lines
 from ccb_lib.reproduction.comparisons import Setting, arm_table, differences, planned, settings_run, study_frame
 from ccb_lib.reproduction.execute import run_missing
 from ccb_lib.reproduction.results import read_results, scores_of
-from ccb_lib.reproduction.runs import Run, feeding, grid, store_path
+from ccb_lib.reproduction.runs import Run, feeding, grid, key_of, store_path
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.reproduction.studies import STUDIES, arm_of, arms, runs_of, wide_as_chains
 
@@ -157,7 +157,8 @@ class TestViews:
             facts = result.manifest
             if arm_of("skips", facts):
                 settings = {k: v for k, v in facts["settings"].items() if k != "width"} | {"epochs": 15}
-                part.add(replace(result, manifest={**facts, "settings": settings, "limit": None}))
+                facts = {**facts, "settings": settings, "limit": None}
+                part.add(replace(result, manifest={**facts, "key": key_of(facts)}))
         assert settings_run("skips", tmp_path) == [Setting("cifar10", 15)]
         assert primary(tmp_path).data.count("not run") == 2
 
