@@ -67,7 +67,7 @@ def paired_differences(
     """Estimate and test the difference in AUC over classes and in each, over seeds **and** images.
 
     The test is a paired t-test of the n per-seed differences, with the images as a crossed effect: SE² is their
-    variance / n plus the bootstrap variance over images, seeds fixed, and p = 2 P(T > |estimate| / SE) with n − 1
+    variance / n plus the bootstrap variance over images, seeds fixed, and p = 2 P(T > abs(estimate) / SE) with n − 1
     degrees of freedom. The macro is one test; those of classes are corrected together (Holm, 1979).
 
     For the interval each replicate draws seeds with replacement, and groups of images with replacement; a group drawn
