@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from ccb_lib.detectors.ccb import CCB
     from ccb_lib.detectors.egbad import EGBAD
     from ccb_lib.detectors.ganomaly import GANomaly
+    from ccb_lib.detectors.simple_baselines import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
     from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
-    from ccb_lib.detectors.trivial import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
-    from ccb_lib.epochs import EpochScores
-    from ccb_lib.fast import train_together
-    from ccb_lib.paper import printed
-    from ccb_lib.protocols import CLEAN, RELEASED, Protocol, evaluate
+    from ccb_lib.evaluation.epochs import EpochScores
+    from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol, evaluate
+    from ccb_lib.explorer.widget import ThresholdExplorer
+    from ccb_lib.reproduction.arithmetic import printed
     from ccb_lib.scores import ScoreTerms
-    from ccb_lib.widgets import ThresholdExplorer
+    from ccb_lib.training.concurrent import train_together
 
 __version__ = "0.1.0"
 
@@ -38,19 +38,19 @@ _HOME_OF = {
     "EGBAD": "ccb_lib.detectors.egbad",
     "GANomaly": "ccb_lib.detectors.ganomaly",
     "SkipGANomaly": "ccb_lib.detectors.skip_ganomaly",
-    "MeanIntensity": "ccb_lib.detectors.trivial",
-    "NearestNeighbours": "ccb_lib.detectors.trivial",
-    "PixelPCA": "ccb_lib.detectors.trivial",
-    "PNGBytes": "ccb_lib.detectors.trivial",
+    "MeanIntensity": "ccb_lib.detectors.simple_baselines",
+    "NearestNeighbours": "ccb_lib.detectors.simple_baselines",
+    "PixelPCA": "ccb_lib.detectors.simple_baselines",
+    "PNGBytes": "ccb_lib.detectors.simple_baselines",
     "ScoreTerms": "ccb_lib.scores",
-    "printed": "ccb_lib.paper",
-    "train_together": "ccb_lib.fast",
-    "ThresholdExplorer": "ccb_lib.widgets",
-    "EpochScores": "ccb_lib.epochs",
-    "CLEAN": "ccb_lib.protocols",
-    "RELEASED": "ccb_lib.protocols",
-    "Protocol": "ccb_lib.protocols",
-    "evaluate": "ccb_lib.protocols",
+    "printed": "ccb_lib.reproduction.arithmetic",
+    "train_together": "ccb_lib.training.concurrent",
+    "ThresholdExplorer": "ccb_lib.explorer.widget",
+    "EpochScores": "ccb_lib.evaluation.epochs",
+    "CLEAN": "ccb_lib.evaluation.protocols",
+    "RELEASED": "ccb_lib.evaluation.protocols",
+    "Protocol": "ccb_lib.evaluation.protocols",
+    "evaluate": "ccb_lib.evaluation.protocols",
 }
 
 __all__ = ["__version__", *_HOME_OF]

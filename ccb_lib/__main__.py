@@ -1,5 +1,5 @@
 """``python -m ccb_lib`` is ``ccb``."""
 
-from ccb_lib.cli import main
+from ccb_lib.cli.group import main
 
 main(prog_name="ccb")

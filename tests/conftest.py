@@ -13,7 +13,7 @@ from PIL import Image
 
 from ccb_lib import load_dataset
 from ccb_lib.datasets.base import data_root
-from ccb_lib.runs import CLASSES
+from ccb_lib.reproduction.runs import CLASSES
 
 mpl.use("agg")
 torch.set_num_threads(1)  # networks of width 4 gain nothing from more, and lose much where processors are shared

@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 
 from ccb_lib import __version__
 from ccb_lib.datasets.base import Images
-from ccb_lib.files import load_tensors, save_tensors
+from ccb_lib.io.tensors import load_tensors, save_tensors
 
 
 def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], Images]) -> Images:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ccb_lib.datasets.archives import ENDINGS, unpack
+from ccb_lib.io.archives import ENDINGS, unpack
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def unpack_archives(folder: Path) -> list[Path]:
         The new folders.
 
     Raises:
-        ValueError: An archive is damaged or unsafe; see `ccb_lib.datasets.archives.unpack`.
+        ValueError: An archive is damaged or unsafe; see `ccb_lib.io.archives.unpack`.
     """
     made = []
     for archive in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -191,7 +191,7 @@ def _look_cifar10(root: str | Path | None) -> Found:
 
 def _look_ham10000(root: str | Path | None) -> Found:
     from ccb_lib.datasets import ham10000
-    from ccb_lib.datasets.walk import set_folder
+    from ccb_lib.datasets.paths import set_folder
 
     folder = set_folder(root, "ham10000")
     table, paths, absent = ham10000.find(folder)
@@ -209,7 +209,7 @@ def _look_ham10000(root: str | Path | None) -> Found:
 def _look_ild(root: str | Path | None) -> Found:
     from ccb_lib.datasets import ild
     from ccb_lib.datasets.ild_files import FOLDERS, find_folder, patients
-    from ccb_lib.datasets.walk import set_folder
+    from ccb_lib.datasets.paths import set_folder
 
     folder = set_folder(root, "ild")
     absent = [f"the folder {name}" for kind, name in FOLDERS.items() if find_folder(folder, kind) is None]
@@ -222,7 +222,7 @@ def _look_ild(root: str | Path | None) -> Found:
 
 def _look_lung_ct_98(root: str | Path | None) -> Found:
     from ccb_lib.datasets import lung_ct_98
-    from ccb_lib.datasets.walk import set_folder
+    from ccb_lib.datasets.paths import set_folder
 
     folder = set_folder(root, "lung_ct_98")
     images = lung_ct_98.read(root)
@@ -232,8 +232,8 @@ def _look_lung_ct_98(root: str | Path | None) -> Found:
 
 
 def _look_folder(root: str | Path | None) -> Found:
-    from ccb_lib.datasets.table import TABLE_ENDINGS, read_table
-    from ccb_lib.datasets.walk import images_below
+    from ccb_lib.datasets.csv_table import TABLE_ENDINGS, read_table
+    from ccb_lib.datasets.paths import images_below
 
     if root is None:
         raise ValueError("folder: give --root, the folder or the CSV file.")

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from ccb_lib.datasets.base import AnomalySplit, Images, choose_class, make_split
-from ccb_lib.images import SIZES
+from ccb_lib.io.images import SIZES
 
 CLASSES = tuple("0123456789")
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit, Images, make_split
 from ccb_lib.datasets.cache import cached, fingerprint
+from ccb_lib.datasets.csv_table import TABLE_ENDINGS, read_table
+from ccb_lib.datasets.paths import images_below
 from ccb_lib.datasets.splits import NormalParts, choose_classes, normal_parts, rows_of
-from ccb_lib.datasets.table import TABLE_ENDINGS, read_table
-from ccb_lib.datasets.walk import images_below
-from ccb_lib.image_files import Window, is_grey, read_images
+from ccb_lib.io.image_files import is_grey, read_images
+from ccb_lib.io.windows import Window
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def load(
       Normal images are split by group: a patient, say, is trained on or tested on, never both. A group with an
       abnormal image is tested on. Commas, semicolons and tabs are understood.
 
-    Images may differ in size and kind (see `ccb_lib.image_files.read_images`); each is cropped to a centred square.
+    Images may differ in size and kind (see `ccb_lib.io.image_files.read_images`); each is cropped to a centred square.
 
     Args:
         abnormal: The label, or folder below ``test``, of the abnormal images; several as a list or joined by ``+``.

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit, Images, make_split
 from ccb_lib.datasets.cache import cached, fingerprint
+from ccb_lib.datasets.paths import names_below, set_folder
 from ccb_lib.datasets.splits import choose_classes, normal_parts, rows_of
-from ccb_lib.datasets.walk import names_below, set_folder
-from ccb_lib.image_files import listing, read_images
+from ccb_lib.io.image_files import listing, read_images
 
 KNOWN = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
 CLASSES = tuple(KNOWN)

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from ccb_lib.datasets import lung_ct_98
 from ccb_lib.datasets.base import AnomalySplit, Images, make_split
 from ccb_lib.datasets.cache import cached, fingerprint
-from ccb_lib.datasets.dicom import LUNG_WINDOW, read_hounsfield
 from ccb_lib.datasets.ild_files import FOLDERS, LungMasks, Report, find_folder, from_masks, from_text, patients
 from ccb_lib.datasets.ild_rois import LABELS
 from ccb_lib.datasets.patches import cut, find_patches
+from ccb_lib.datasets.paths import files_below, set_folder
 from ccb_lib.datasets.splits import choose_classes, normal_parts, rows_of
-from ccb_lib.datasets.walk import files_below, set_folder
-from ccb_lib.image_files import Window, check_window, to_window
+from ccb_lib.io.dicom import read_hounsfield
+from ccb_lib.io.windows import LUNG_WINDOW, Window, check_window, to_window
 
 PAPER_CLASSES = ("fibrosis", "micronodules", "emphysema", "ground_glass")  # abnormal in the paper, one at a time
 SOURCES = ("text", "masks", "lung_ct_98")

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ccb_lib.datasets.dicom import Header, read_header, read_mask
 from ccb_lib.datasets.ild_rois import LABELS, draw, read_rois
-from ccb_lib.datasets.walk import files_below
-from ccb_lib.image_files import is_dicom
+from ccb_lib.datasets.paths import files_below
+from ccb_lib.io.dicom import Header, read_header, read_mask
+from ccb_lib.io.image_files import is_dicom
 
 FOLDERS = {"text": "ILD_DB_txtROIs", "masks": "ILD_DB_volumeROIs", "lungs": "ILD_DB_lungMasks"}
 PILOT = "HRCT_pilot"

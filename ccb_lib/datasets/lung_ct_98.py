@@ -16,9 +16,9 @@ from scipy import ndimage
 from ccb_lib.datasets.base import Images
 from ccb_lib.datasets.cache import cached, fingerprint
 from ccb_lib.datasets.patches import cut, find_patches
+from ccb_lib.datasets.paths import set_folder
 from ccb_lib.datasets.splits import NormalParts, by_seed, rows_of
-from ccb_lib.datasets.walk import set_folder
-from ccb_lib.image_files import listing
+from ccb_lib.io.image_files import listing
 
 COLOURS = {"ground_glass": (128, 0, 0), "consolidation": (0, 128, 0)}  # of the masks
 LABELS = ("healthy", *COLOURS)

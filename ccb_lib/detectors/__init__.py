@@ -9,12 +9,12 @@ from ccb_lib.detectors.base import FORMAT_VERSION, CollapsedWarning, Detector, N
 from ccb_lib.detectors.ccb import CCB
 from ccb_lib.detectors.egbad import EGBAD
 from ccb_lib.detectors.ganomaly import GANomaly
+from ccb_lib.detectors.simple_baselines import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
 from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
-from ccb_lib.detectors.trivial import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
-from ccb_lib.files import load_tensors
-from ccb_lib.images import SIZES
+from ccb_lib.environment import choose_device
+from ccb_lib.io.images import SIZES
+from ccb_lib.io.tensors import load_tensors
 from ccb_lib.scores import ScoreTerms
-from ccb_lib.training import choose_device
 
 METHODS: dict[str, type[Detector]] = {
     cls.method: cls

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from ccb_lib.detectors.base import Detector
-from ccb_lib.fast import FastSteps
-from ccb_lib.files import check_tensors
-from ccb_lib.graphs import ReplayedFunction
-from ccb_lib.images import to_uint8, to_unit
+from ccb_lib.environment import seeded
+from ccb_lib.io.images import to_uint8, to_unit
+from ccb_lib.io.tensors import check_tensors
 from ccb_lib.scores import ScoreTerms, all_equal, error_map
-from ccb_lib.training import Losses, Turns, eager_steps, seeded, training
+from ccb_lib.training.cuda_graphs import ReplayedFunction
+from ccb_lib.training.fast_steps import FastSteps
+from ccb_lib.training.loop import eager_steps, training
+from ccb_lib.training.types import Losses, Turns
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _DROPOUTS = (nn.Dropout, nn.Dropout2d)
@@ -44,9 +46,10 @@ class AdversarialDetector(Detector):
         learning_rate: Adam's, constant.
         betas: Adam's (β1, β2).
         fast: ``True`` takes the fast path: on CUDA a step recorded as one graph, in bfloat16 where that is safe, see
-            `ccb_lib.fast`; everywhere Adam in one piece and, but for the narrowest networks, the channels of images
-            and weights last in memory. ``"compiled"`` compiles the networks as well, which takes minutes at the start.
-            ``False`` is PyTorch's plain way. A run may be resumed the other way. ``None`` takes it on a CPU alone:
+            `ccb_lib.training.fast_steps`; everywhere Adam in one piece and, but for the narrowest networks, the
+            channels of images and weights last in memory. ``"compiled"`` compiles the networks as well, which
+            takes minutes at the start. ``False`` is PyTorch's plain way. A run may be resumed the other way. ``None``
+            takes it on a CPU alone:
             **the recorded graph has not been checked on a GPU yet**, so there it must be asked for.
         networks_: After `fit`: the networks by name.
     """

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ccb_lib.baseline_networks import Decoder, Encoder
 from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
-from ccb_lib.files import digest
-from ccb_lib.graphs import Replayed, untouched
+from ccb_lib.io.tensors import digest
 from ccb_lib.losses import adversarial_loss, discriminator_loss
+from ccb_lib.models.baselines import Decoder, Encoder
 from ccb_lib.scores import distance
-from ccb_lib.training import Losses
+from ccb_lib.training.cuda_graphs import Replayed, untouched
+from ccb_lib.training.types import Losses
 
 _KEPT = 256  # batches whose search results are remembered; each is 100 kB
 _BAR_AFTER = 2.0  # seconds of search before a bar is shown

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ccb_lib.files import digest, save_tensors
-from ccb_lib.images import SIZES, as_images
+from ccb_lib.environment import choose_device
+from ccb_lib.io.images import SIZES, as_images
+from ccb_lib.io.tensors import digest, save_tensors
 from ccb_lib.scores import ScoreTerms, all_equal, anomaly_score
 from ccb_lib.thresholds import conformal_p_values, normal_quantile
-from ccb_lib.training import Turns, choose_device, finish
+from ccb_lib.training.types import Turns, finish
 
 FORMAT_VERSION = 1
 
@@ -156,10 +157,10 @@ class Detector(ABC):
         on_epoch_end: Callable[[Self, int], dict[str, float] | None] | None = None,
         progress: bool = True,
     ) -> Turns[Self]:
-        """Do as `fit`, handing over after each training step; for `ccb_lib.fast.side_by_side`.
+        """Do as `fit`, handing over after each training step; for `ccb_lib.training.concurrent.side_by_side`.
 
         Yields:
-            Whether others may come in between; see `ccb_lib.training.training`.
+            Whether others may come in between; see `ccb_lib.training.loop.training`.
         """
         images = as_images(X, image_size=self.image_size, channels=self.channels, name="X")
         if len(images) < 2:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
 from ccb_lib.losses import adversarial_loss, discriminator_loss, latent_loss, similarity_loss, total_loss
-from ccb_lib.networks import LEVELS, Discriminator, Generator
-from ccb_lib.probes import rms, watching_skips
+from ccb_lib.models.ccb import LEVELS, Discriminator, Generator
+from ccb_lib.models.diagnostics import rms, watching_skips
 from ccb_lib.scores import distance
-from ccb_lib.training import Losses
+from ccb_lib.training.types import Losses
 
 
 @dataclass(kw_only=True, eq=False)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ccb_lib.baseline_networks import Decoder, Encoder, JointDiscriminator, MovingAverage
 from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
 from ccb_lib.losses import adversarial_loss, discriminator_loss
-from ccb_lib.networks import counted_twice
+from ccb_lib.models.baselines import Decoder, Encoder, JointDiscriminator, MovingAverage
+from ccb_lib.models.ccb import counted_twice
 from ccb_lib.scores import distance
-from ccb_lib.training import Losses
+from ccb_lib.training.types import Losses
 
 _NETWORKS = ("encoder", "generator", "discriminator")
 

@@ -5,12 +5,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ccb_lib.baseline_networks import Encoder, EncoderDecoderEncoder
 from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.losses import discriminator_loss, latent_loss, similarity_loss, total_loss
-from ccb_lib.networks import counted_twice, renew_where
+from ccb_lib.models.baselines import Encoder, EncoderDecoderEncoder
+from ccb_lib.models.ccb import counted_twice, renew_where
 from ccb_lib.scores import distance
-from ccb_lib.training import Losses
+from ccb_lib.training.types import Losses
 
 
 @dataclass(kw_only=True, eq=False)

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ccb_lib.detectors.ccb import CCB
 from ccb_lib.losses import discriminator_loss, latent_loss
-from ccb_lib.networks import counted_twice, renew_where
-from ccb_lib.training import Losses
+from ccb_lib.models.ccb import counted_twice, renew_where
+from ccb_lib.training.types import Losses
 
 
 @dataclass(kw_only=True, eq=False)

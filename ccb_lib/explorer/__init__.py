@@ -1,6 +1,6 @@
 """The explorer of a threshold as one self-contained piece of HTML: no kernel, no network, nothing to install.
 
-`ccb_lib.widgets.ThresholdExplorer` shows the same figures live in a notebook; both draw on what is here.
+`ccb_lib.explorer.widget.ThresholdExplorer` shows the same figures live in a notebook; both draw on what is here.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Figures of the arithmetic: possible prevalences, operating points, and test sets that fit printed pairs.
 
-Pairs are as `ccb_lib.paper.printed_pairs` gives them. Every function returns a matplotlib ``Figure`` that a
-notebook shows as the value of its cell and that ``figure.savefig(path)`` writes.
+Pairs are as `ccb_lib.reproduction.arithmetic.printed_pairs` gives them. Every function returns a matplotlib
+``Figure`` that a notebook shows as the value of its cell and that ``figure.savefig(path)`` writes.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ccb_lib.paper import common_prevalence, possible_prevalence, rates
 from ccb_lib.plots.style import GREY, MARKERS, METHOD_COLOURS, colours, panels, spoken, styled
+from ccb_lib.reproduction.arithmetic import common_prevalence, possible_prevalence, rates
 
 
 @styled

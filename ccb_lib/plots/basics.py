@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
-from ccb_lib.images import as_images
-from ccb_lib.networks import LEVELS, Generator, count_parameters
+from ccb_lib.io.images import as_images
+from ccb_lib.models.ccb import LEVELS, Generator, count_parameters
 from ccb_lib.plots.style import CLASS_COLOURS, GREY, PALETTE, STYLE, WIDTH
 
 _TEAL = PALETTE[2]

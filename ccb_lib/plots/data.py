@@ -14,7 +14,8 @@ from matplotlib.patches import Polygon, Rectangle
 from numpy.typing import NDArray
 
 from ccb_lib.datasets.patches import Patch
-from ccb_lib.image_files import Window, read_images, to_window
+from ccb_lib.io.image_files import read_images
+from ccb_lib.io.windows import Window, to_window
 from ccb_lib.plots.style import GREY, colours, panels, styled
 
 # One colour a label on every figure; labels without one are grey.

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ccb_lib.plots.style import GREY, MARKERS, PALETTE, colours, panels, spoken, styled
-from ccb_lib.studies import MARGIN
+from ccb_lib.reproduction.studies import MARGIN
 
 
 @styled
@@ -13,7 +13,7 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
     """Draw differences in AUC with their intervals, one line an arm and class.
 
     Args:
-        frame: Of `ccb_lib.views.studies.differences`.
+        frame: Of `ccb_lib.chapters.studies.differences`.
         margin: Half-width of the band within which arms are called equal.
 
     Returns:
@@ -51,7 +51,7 @@ def signal_lines(frame: pd.DataFrame, value: str = "spread") -> Figure:
     """Draw what each skip delivered in the last epoch, by chain length.
 
     Args:
-        frame: Of `ccb_lib.views.chains.skip_signal`, of one setting.
+        frame: Of `ccb_lib.chapters.chains.skip_signal`, of one setting.
         value: ``"signal"``, ``"spread"`` or ``"gradient"``.
 
     Returns:

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ccb_lib.datasets import folder, ild
-from ccb_lib.datasets.folder_example import write_petals
-from ccb_lib.datasets.ild_example import write_database
+from ccb_lib.datasets.examples.folder import write_petals
+from ccb_lib.datasets.examples.ild import write_database
 
 
 def test_petals_come_in_every_form_and_no_piece_on_two_sides(tmp_path):

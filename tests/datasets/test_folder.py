@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ccb_lib.datasets import dicom, folder
+from ccb_lib.datasets import folder
+from ccb_lib.io import dicom
 
 
 def picture(path, value=100, size=(32, 32), mode="L"):

@@ -12,7 +12,7 @@ from PIL import Image
 from ccb_lib.datasets import ham10000
 from ccb_lib.datasets.base import Images
 from ccb_lib.datasets.ham10000 import KNOWN
-from ccb_lib.image_files import read_images
+from ccb_lib.io.image_files import read_images
 
 HEADER = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
 

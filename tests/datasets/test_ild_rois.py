@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccb_lib.datasets.ild_example import box, write_rois
+from ccb_lib.datasets.examples.ild import box, write_rois
 from ccb_lib.datasets.ild_rois import draw, read_rois
 
 TEXT = """Study: 1.2.840.113619.2

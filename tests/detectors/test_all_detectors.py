@@ -10,9 +10,9 @@ import ccb_lib
 from ccb_lib import load_dataset, load_detector
 from ccb_lib.detectors import METHODS, CollapsedWarning, NotReady
 from ccb_lib.detectors.adversarial import AdversarialDetector
-from ccb_lib.files import load_tensors, save_tensors
-from ccb_lib.images import to_unit
-from ccb_lib.training import TrainingDiverged
+from ccb_lib.io.images import to_unit
+from ccb_lib.io.tensors import load_tensors, save_tensors
+from ccb_lib.training.types import TrainingDiverged
 
 FIVE = {
     "ccb": {"chain": (1, 1, None, 0)},

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from ccb_lib import CCB, EGBAD, AnoGAN, GANomaly, SkipGANomaly
-from ccb_lib.baseline_networks import Decoder, Encoder, MovingAverage
 from ccb_lib.detectors import adversarial
-from ccb_lib.images import to_unit
-from ccb_lib.networks import count_parameters, renew_where
+from ccb_lib.io.images import to_unit
+from ccb_lib.models.baselines import Decoder, Encoder, MovingAverage
+from ccb_lib.models.ccb import count_parameters, renew_where
 
 LN3 = math.log(3)  # as a logit: three to one, σ = 3/4
 

@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 
 from ccb_lib import CCB, load_detector
 from ccb_lib.detectors import NotReady
-from ccb_lib.files import digest
-from ccb_lib.images import to_unit
-from ccb_lib.training import seeded
+from ccb_lib.environment import seeded
+from ccb_lib.io.images import to_unit
+from ccb_lib.io.tensors import digest
 
 SMALL = {"width": 4, "batch_size": 16, "device": "cpu"}
 

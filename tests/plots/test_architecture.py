@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from ccb_lib import CCB, EGBAD, AnoGAN, GANomaly, MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes, SkipGANomaly
-from ccb_lib.baseline_networks import JointDiscriminator
 from ccb_lib.detectors import NotReady
-from ccb_lib.networks import Generator, count_parameters
+from ccb_lib.models.baselines import JointDiscriminator
+from ccb_lib.models.ccb import Generator, count_parameters
 from ccb_lib.plots.architecture import draw_method, layers_of, score_formula
 
 SMALL = {"width": 4, "latent": 8, "epochs": 1}

@@ -4,9 +4,9 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from ccb_lib.paper import common_prevalence, possible_prevalence, printed_pairs
 from ccb_lib.plots.arithmetic import attainable_counts, operating_points, prevalence_intervals
 from ccb_lib.plots.style import METHOD_COLOURS
+from ccb_lib.reproduction.arithmetic import common_prevalence, possible_prevalence, printed_pairs
 
 
 def test_every_pair_has_its_interval_in_its_class_and_colour(legible):

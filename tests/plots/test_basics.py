@@ -4,7 +4,7 @@ import pytest
 
 matplotlib.use("Agg")
 
-from ccb_lib.networks import Generator
+from ccb_lib.models.ccb import Generator
 from ccb_lib.plots import draw_generator, image_grid, loss_curves
 
 

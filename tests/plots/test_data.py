@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ccb_lib.datasets.ild_example import box
+from ccb_lib.datasets.examples.ild import box
 from ccb_lib.datasets.ild_rois import draw
 from ccb_lib.datasets.patches import Patch
 from ccb_lib.plots.data import pixel_centres, slice_regions, slice_windows, verdict_grid

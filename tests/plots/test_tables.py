@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib.container import ErrorbarContainer
 
-from ccb_lib.paper import printed
 from ccb_lib.plots.style import METHOD_COLOURS, SOURCE_COLOURS, colours
 from ccb_lib.plots.tables import chain_lines, grouped_bars
+from ccb_lib.reproduction.arithmetic import printed
 
 METHODS = ["AnoGAN", "EGBAD", "GANomaly", "SkipGANomaly", "CCB"]
 

@@ -1,0 +1,79 @@
+"""What `ccb bench` measured, as JSON files that name their machine."""
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ccb_lib.environment import choose_device, machine
+from ccb_lib.io.tensors import replacing
+
+FORMAT = 1
+LOAD = "load before (1, 5, 15 minutes)"  # the fact that differs from file to file on one machine
+
+Row = dict[str, Any]
+
+
+def about(device: str = "auto") -> dict[str, str]:
+    """Describe the machine that measures: hardware, versions, threads, and how busy it was when asked.
+
+    Returns:
+        Facts by name; ``device`` is ``"CPU"``, or the GPU's name where it is what was measured.
+    """
+    cuda = choose_device(device).type == "cuda"
+    facts = {"device": torch.cuda.get_device_name() if cuda else "CPU", "processor": _processor(), **machine()}
+    if cuda:
+        major, minor = torch.cuda.get_device_capability()
+        facts |= {"CUDA": str(torch.version.cuda), "cuDNN": str(torch.backends.cudnn.version())}
+        facts |= {"compute capability": f"{major}.{minor}"}
+    facts["waiting threads"] = os.environ.get("OMP_WAIT_POLICY", "spin, then sleep (the default)")
+    busy = ", ".join(f"{load:.1f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
+    return {**facts, LOAD: busy}
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()
+
+
+def write(path: Path, rows: Sequence[Row], facts: dict[str, str], **more: Any) -> None:
+    """Write rows and the machine they come from as JSON, atomically."""
+    content = {
+        "format": FORMAT, "date": datetime.now(UTC).strftime("%Y-%m-%d"), "machine": facts, **more, "rows": list(rows),
+    }  # fmt: skip
+    with replacing(path) as part:
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read what `write` wrote.
+
+    Raises:
+        ValueError: The file is not of this kind, or of another format.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if content["format"] != FORMAT or not isinstance(content["rows"], list):
+            raise ValueError(f"format {content['format']!r}")
+        str(content["machine"]["device"])
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is no measurement of `ccb bench`, format {FORMAT} ({error}). Measure anew."
+        ) from error
+    return content
+
+
+def stored(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give name and content of every ``bench-*.json`` in a folder, by name."""
+    for path in sorted(folder.glob("bench-*.json")):
+        yield path.stem, read(path)

@@ -1,0 +1,114 @@
+"""Explorers of stored results: choose a method and a class, and move the threshold."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ccb_lib.chapters.results import described, note, of_images, settings_run
+from ccb_lib.evaluation.protocols import CLEAN, Protocol
+from ccb_lib.reproduction.results import (
+    FALSE_ALARMS,
+    PAPER,
+    PRINTED_NAMES,
+    at_settings,
+    load_results,
+    read_results,
+    scores_of,
+)
+from ccb_lib.reproduction.runs import CLASSES, DATASETS, PAPER_METHODS, TRIVIAL_METHODS
+from ccb_lib.scores import anomaly_score
+from ccb_lib.thresholds import normal_quantile, oracle_f1
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+
+    from ccb_lib.explorer.widget import ThresholdExplorer
+
+
+def results_explorer(
+    number: int,
+    *,
+    protocol: Protocol = CLEAN,
+    settings: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    folder: str | Path | None = None,
+    **options: Any,
+) -> "ThresholdExplorer | Markdown":
+    """Return an explorer that chooses method and class and moves φ, or a line that says how to run the table.
+
+    Args:
+        number: Table 1 to 7.
+        protocol: Under which.
+        settings: As for `explorer_cells`; by default all of `settings_run`.
+        folder: Of the results.
+        options: For `ThresholdExplorer.from_table`.
+    """
+    settings = settings_run(number, folder=folder) if settings is None else settings
+    cells = explorer_cells(number, protocol=protocol, settings=settings, folder=folder)
+    if not cells:
+        return note(number)
+    from ccb_lib.explorer.widget import ThresholdExplorer
+
+    return ThresholdExplorer.from_table(cells, axes=("Chain" if number >= 6 else "Method", "Class"), **options)
+
+
+def explorer_cells(
+    number: int,
+    *,
+    protocol: Protocol = CLEAN,
+    settings: Mapping[str, Any] | Sequence[Mapping[str, Any]] = PAPER,
+    methods: Iterable[str] | None = None,
+    folder: str | Path | None = None,
+) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[str, float]]]:
+    """Gather scores, labels and named thresholds for `ThresholdExplorer.from_table`.
+
+    Args:
+        number: Table 1 to 7.
+        protocol: Under which.
+        settings: Of the runs. Given several, the paper's keep a method's name as it is; others are named with it, such
+            as "CCB, 50 epochs, width 8".
+        methods: Those wanted; all by default.
+        folder: Of the results.
+
+    Returns:
+        By (method, class), in Tables 6–7 by (chain, class): networks first, those of most classes before
+        others, classes in the paper's order. The lowest seed of each cell is taken; cells that were not run are left
+        out.
+    """
+    several = [settings] if isinstance(settings, Mapping) else list(settings)
+    wanted = [*PAPER_METHODS, *TRIVIAL_METHODS] if methods is None else list(methods)
+    classes = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
+    results = read_results(number, folder)
+    stored = load_results(number, protocols=(protocol,), folder=folder).sort_values("seed", kind="stable")
+    cells, trivial = {}, {}
+    for chosen in several:
+        frame = at_settings(stored, chosen).drop_duplicates(["chain" if number >= 6 else "method", "abnormal"])
+        frame = frame[frame["method"].isin(wanted) & frame["abnormal"].isin(classes)]
+        order = {"method": wanted.index, "abnormal": classes.index, "chain": _length}
+        frame = frame.sort_values(list(order), key=lambda of: of.map(order[of.name]), kind="stable")
+        for line in frame.itertuples():
+            found = scores_of(results[line.key], line.abnormal, protocol)
+            if found is None:
+                continue
+            scored, tests = found
+            scores = anomaly_score(scored.test, line.alpha)
+            thresholds = {"oracle F1": oracle_f1(scores, tests.labels)}
+            if scored.calibration is not None:
+                phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
+                thresholds = {"normal 95 %": phi, **thresholds}
+            name = f"{line.chain} blocks" if number >= 6 else PRINTED_NAMES.get(line.method, line.method)
+            without_network = line.method in TRIVIAL_METHODS
+            if len(several) > 1 and (of_images(chosen) != of_images(PAPER) if without_network else chosen != PAPER):
+                name += f", {described(of_images(chosen) if without_network else chosen)}"
+            (trivial if without_network else cells)[name, line.abnormal] = (scores, tests.labels, thresholds)
+    # Those of most classes first, so that a chooser of classes lists them in the paper's order, too.
+    counts = Counter(name for name, _ in cells)
+    return dict(sorted(cells.items(), key=lambda item: -counts[item[0][0]])) | trivial
+
+
+def _length(chain: str | None) -> int:
+    """Blocks in the first of four chains, to list short ones first; 0 without chains."""
+    first = (chain or "").split("-")[0]
+    return int(first) if first.isdigit() else 0

@@ -1,0 +1,50 @@
+"""The command ``ccb``: data sets, training and scoring from a shell."""
+
+import warnings
+from typing import Any
+
+import click
+
+from ccb_lib import __version__
+from ccb_lib.cli.bench import bench
+from ccb_lib.cli.data import data
+from ccb_lib.cli.score import score
+from ccb_lib.cli.study import study
+from ccb_lib.cli.table import table
+from ccb_lib.cli.text import STOPPED, in_shell, printable
+from ccb_lib.cli.train import train
+
+
+class Group(click.Group):
+    """Tells users what was wrong in one message; ``--traceback`` shows where in the code it was noticed."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; its errors become messages and exit status 1, Ctrl-C exit status 130."""
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:
+                click.echo("Stopped.", err=True)
+                ctx.exit(STOPPED)
+            except (click.exceptions.Exit, click.Abort):
+                raise
+            except (ValueError, OSError, ImportError, RuntimeError) as error:
+                if ctx.params.get("traceback"):
+                    raise
+                raise click.ClickException(printable(in_shell(str(error)) or type(error).__name__)) from error
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="ccb-lib")
+@click.option("--traceback", is_flag=True, help="Show where in the code an error was noticed.")
+def main(traceback: bool) -> None:
+    """Find abnormal images by learning what normal ones look like."""
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.echo(f"Warning: {printable(str(message))}", err=True)
+
+
+for command in (data, train, score, table, study, bench):
+    main.add_command(command)

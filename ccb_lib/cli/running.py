@@ -1,0 +1,92 @@
+"""What commands that run experiments share: their options, the store, the running itself."""
+
+import sys
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ccb_lib.cli.data import ROOT
+
+if TYPE_CHECKING:
+    from ccb_lib.reproduction.runs import Run
+    from ccb_lib.reproduction.store import Store
+
+_OPTIONS = (
+    click.option("--limit", type=int, help="At most so many images of each part: for a try, never for a table."),
+    click.option("--device", default="auto", show_default=True),
+    click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed."),
+    click.option("--parallel", default=1, show_default=True, help="Runs side by side on this machine."),
+    click.option("--executor", type=click.Choice(["here", "dask"]), default="here", show_default=True),
+    click.option("--scheduler", help="Address of the Dask scheduler, such as tcp://host:8786."),
+    click.option("--results", type=click.Path(path_type=Path), help="Folder of the results; data/results by default."),
+    click.option("--merge", type=click.Path(path_type=Path), help="Take in the runs of another machine's file first."),
+    ROOT,
+)
+
+
+def running_options(command: Callable) -> Callable:
+    """Give a command the options of all that run experiments."""
+    return reduce(lambda wrapped, option: option(wrapped), reversed(_OPTIONS), command)
+
+
+class Lists(click.Command):
+    """Takes ``--abnormal airplane frog`` as well as ``--abnormal airplane --abnormal frog``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option before each further value."""
+        spread: list[str] = []
+        option = None
+        for arg in args:
+            if arg.startswith("-"):
+                option = arg if arg in ("--method", "--abnormal", "--arm", "--data") else None
+                spread.append(arg)
+            elif option and spread[-1] != option:
+                spread += [option, arg]
+            else:
+                spread.append(arg)
+        return super().parse_args(ctx, spread)
+
+
+def stored(name: int | str, given: dict[str, Any]) -> "Store":
+    """Read the store of a table or study, with another machine's file taken in where one was given."""
+    from ccb_lib.reproduction.runs import store_path
+    from ccb_lib.reproduction.store import Store
+
+    store = Store.read(store_path(name, given["results"]))
+    if given["merge"]:
+        click.echo(f"{store.merge(given['merge'])} runs taken in from {given['merge']}.")
+    return store
+
+
+def run_them(ctx: click.Context, runs: "list[Run]", store: "Store", given: dict[str, Any]) -> None:
+    """Run what the store lacks, here or on a cluster; failures are named and the rest is stored."""
+    from ccb_lib.reproduction.execute import run_missing
+
+    executor = None
+    if given["executor"] == "dask":
+        if not given["scheduler"]:
+            raise click.UsageError("--executor dask needs --scheduler ADDRESS, such as tcp://host:8786.")
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise click.ClickException('Dask is not installed. Run: pip install "ccb-lib[dask]"') from error
+        executor = ctx.with_resource(Client(given["scheduler"])).get_executor()
+    work = store.path.with_name(f".{store.path.stem}.runs")
+    failed = run_missing(
+        runs,
+        store,
+        executor=executor,
+        parallel=given["parallel"],
+        root=None if given["root"] is None else str(given["root"]),
+        device=given["device"],
+        work=str(work.absolute()),
+        fast=given["fast"],
+        progress=sys.stderr.isatty(),
+    )
+    for run, reason in failed.items():
+        click.echo(f"Failed: {run}: {reason}", err=True)
+    if failed:
+        raise click.ClickException(f"{len(failed)} of {len(runs)} runs failed; the others are stored.")

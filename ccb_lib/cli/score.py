@@ -1,0 +1,205 @@
+"""``ccb score``: a table of verdicts on image files, and maps of what a detector could not rebuild."""
+
+import csv
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from ccb_lib.cli.text import STOPPED, printable
+
+COLUMNS = ("path", "score", "p_value", "verdict")
+BRIGHTEST = 0.5  # of the range [-1, 1]: 64 of 255 grey levels
+
+_BATCH = 256
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", " ", "'", '"')  # what spreadsheets may take for more than text
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The table, as CSV.")
+@click.option("--heatmaps", type=click.Path(file_okay=False, path_type=Path), help="Folder for error maps as PNG.")
+@click.option("--force", is_flag=True, help="Write over the table and heatmaps that are there.")
+@click.option("--window", nargs=2, type=float, help="Values that become black and white; as in training.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.pass_context
+def score(
+    ctx: click.Context,
+    model: Path,
+    images: tuple[Path, ...],
+    out: Path,
+    heatmaps: Path | None,
+    force: bool,
+    window: tuple[float, float] | None,
+    device: str,
+) -> None:
+    """Score IMAGES, files or folders of any images, with the detector saved as MODEL.
+
+    The table has a line for each image: its path, its score (higher is more abnormal), its conformal p-value (the
+    share of held-out normal images that look at least as abnormal; small is abnormal) and the verdict: normal,
+    abnormal or unreadable.
+
+    Heatmaps are black where the detector rebuilt the image exactly and brightest where it was off by 64 of 255 grey
+    levels or more; each file name begins with the number of the image's line in the table.
+
+    Exit status 1 if images could not be read, 130 after Ctrl-C; the table holds all that was done.
+    """
+    from ccb_lib.detectors import load_detector
+    from ccb_lib.io.image_files import listing
+    from ccb_lib.io.windows import check_window
+
+    out = out.expanduser()
+    heatmaps = heatmaps and heatmaps.expanduser()
+    if not force:
+        _keep(out, heatmaps)
+    detector = load_detector(model, device=device)
+    window = check_window(window) if window else None
+    paths = _find(images)
+    for folder in (out.parent, heatmaps):
+        if folder is not None:
+            _make(folder)
+    if detector.calibration_terms_ is None:
+        click.echo("The detector was saved without calibration images: no p-values and no verdicts.", err=True)
+    counts = {"normal": 0, "abnormal": 0, "": 0}
+    broken: dict[Path, str] = {}
+    greyed: list[Path] = []
+    stopped = False
+    with _table(out) as table:
+        try:
+            scored = _score(detector, paths, window, heatmaps, broken, greyed)
+            for line, (path, row, error_map) in enumerate(scored, start=1):
+                if heatmaps is not None and error_map is not None:
+                    _write_heatmap(heatmaps / f"{line:06d}_{_safe(path.stem)}.png", error_map)
+                table.writerow([_inert(str(path)), *row])
+                counts[row[-1]] = counts.get(row[-1], 0) + 1
+        except KeyboardInterrupt:
+            stopped = True
+    done = sum(counts.values())
+    click.echo(f"{out}: {done} of {len(paths)} images, {counts['normal']} normal, {counts['abnormal']} abnormal.")
+    if greyed:
+        what = "1 colour image was" if len(greyed) == 1 else f"{len(greyed)} colour images were"
+        click.echo(f"{what} made grey: this detector learnt from grey images.", err=True)
+    if broken:
+        what, whose = ("1 image", "Its") if len(broken) == 1 else (f"{len(broken)} images", "Their")
+        click.echo(printable(listing(broken, f"{what} cannot be read", f"{whose} verdict is unreadable.")), err=True)
+    if stopped:
+        click.echo(f"Stopped. {out} holds the {done} images that were done.", err=True)
+        ctx.exit(STOPPED)
+    if broken:
+        ctx.exit(1)
+
+
+def _keep(out: Path, heatmaps: Path | None) -> None:
+    """Refuse to write over what is there, before anything is done."""
+    if out.exists():
+        raise click.UsageError(f"{out} is there already. Give another name, or --force to write over it.")
+    if heatmaps is not None and heatmaps.is_dir() and any(heatmaps.iterdir()):
+        raise click.UsageError(f"{heatmaps} is not empty. Give another folder, or --force to write into it.")
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, but not those above it: a name that was mistyped makes no tree of folders."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError as error:
+        raise click.UsageError(
+            f"There is no folder {folder.parent} to put {folder.name} in. Make it, or give another place."
+        ) from error
+
+
+def _find(images: tuple[Path, ...]) -> list[Path]:
+    from ccb_lib.datasets.paths import images_below
+
+    absent = [path for path in images if not path.exists()]
+    if absent:
+        raise click.UsageError(f"There is no {', '.join(map(str, absent[:20]))}.")
+    paths = [file for path in images for file in (images_below(path) if path.is_dir() else [path])]
+    paths = list(dict.fromkeys(paths))  # a file may be named twice
+    if not paths:
+        raise click.UsageError(f"There are no images in {', '.join(map(str, images))}.")
+    return paths
+
+
+def _score(
+    detector: Any,
+    paths: list[Path],
+    window: tuple[float, float] | None,
+    maps: Any,
+    broken: dict[Path, str],
+    greyed: list[Path],
+) -> Iterator[tuple[Path, list[Any], Any]]:
+    """Yield path, the rest of its line and its error map, in the order of the paths; note what was not as it should."""
+    from tqdm import tqdm
+
+    from ccb_lib.io.image_files import is_grey, read_each
+    from ccb_lib.thresholds import conformal_p_values
+
+    calibrated = detector.calibration_terms_ is not None
+    threshold = detector.threshold_ if calibrated else None
+    with tqdm(total=len(paths), desc="scoring", unit=" images", disable=None) as bar:
+        for start in range(0, len(paths), _BATCH):
+            chunk = paths[start : start + _BATCH]
+            pixels, wrong = read_each(
+                chunk, image_size=detector.image_size_, channels=detector.channels_, window=window
+            )
+            broken.update(wrong)
+            rows = [row for row, path in enumerate(chunk) if path not in wrong]
+            if detector.channels_ == 1:
+                greyed += [chunk[row] for row in rows if not is_grey(chunk[row])]
+            lines: dict[Path, tuple[list[Any], Any]] = {path: (["", "", "unreadable"], None) for path in wrong}
+            if rows:
+                scores = detector.decision_function(pixels[rows])
+                p_values = conformal_p_values(scores, detector.calibration_scores_) if calibrated else [""] * len(rows)
+                error_maps = detector.anomaly_map(pixels[rows]) if maps is not None else [None] * len(rows)
+                for row, value, p_value, error_map in zip(rows, scores, p_values, error_maps, strict=True):
+                    row_text = [f"{value:.9g}", "", ""]
+                    if threshold is not None:
+                        row_text[1:] = [f"{p_value:.6g}", "abnormal" if value > threshold else "normal"]
+                    lines[chunk[row]] = (row_text, error_map)
+            for path in chunk:
+                yield (path, *lines[path])
+                bar.update()
+
+
+@contextmanager
+def _table(out: Path) -> Iterator[Any]:
+    """Open the table; it appears whole when the block ends, after Ctrl-C with what was done."""
+    from ccb_lib.io.tensors import replacing
+
+    with replacing(out) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        yield _writer(file)
+
+
+def _writer(file: TextIO) -> Any:
+    # All cells are quoted, so that no separator of any country's spreadsheets can begin a new cell.
+    writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+    writer.writerow(COLUMNS)
+    return writer
+
+
+def _inert(path: str) -> str:
+    """Keep spreadsheets from running a file name: ``./=x.png`` names the same file as ``=x.png``."""
+    return f"./{path}" if path.startswith(_FORMULA) else path
+
+
+def _safe(stem: str) -> str:
+    return re.sub(r"[^\w.-]", "_", stem)[:60]
+
+
+def _write_heatmap(path: Path, error_map: Any) -> None:
+    import numpy as np
+    from matplotlib import colormaps
+    from PIL import Image
+
+    from ccb_lib.io.tensors import replacing
+
+    share = np.sqrt(error_map) / BRIGHTEST
+    picture = Image.fromarray(colormaps["inferno"](np.clip(share, 0, 1), bytes=True)[..., :3])
+    scale = max(1, 256 // picture.width)  # 32 pixels are hard to see
+    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    with replacing(path) as part:
+        picture.save(part, format="PNG")

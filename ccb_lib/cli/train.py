@@ -1,0 +1,118 @@
+"""``ccb train``: from a data set to a saved detector."""
+
+import sys
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ccb_lib.cli.data import ROOT
+from ccb_lib.cli.text import STOPPED, in_shell
+
+
+def _known(ctx: click.Context, _: click.Parameter, dataset: str) -> str:
+    from ccb_lib.datasets import check_name
+
+    if not ctx.resilient_parsing:
+        check_name(dataset)
+    return dataset
+
+
+def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str | None:
+    """Where no class was chosen, list the data set's; options that were given are read before those that were not."""
+    from ccb_lib.datasets import load_dataset
+
+    if abnormal is None and not ctx.resilient_parsing:
+        given = {name: ctx.params[name] for name in ("normal", "source") if ctx.params.get(name) is not None}
+        try:
+            load_dataset(ctx.params["dataset"], abnormal=None, root=ctx.params.get("root"), **given)
+        except (ValueError, OSError) as error:
+            raise click.UsageError(f"Missing option '--abnormal'. {in_shell(str(error))}") from error
+    return abnormal
+
+
+@click.command()
+@click.argument("dataset", callback=_known)
+@click.option("--abnormal", callback=_chosen, help="The abnormal class; several joined by +.  [required]")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The detector's file.")
+@click.option("--method", default="ccb", show_default=True, help="ccb or one of its baselines.")
+@ROOT
+@click.option("--normal", help="The normal class or classes, where the data set leaves a choice.")
+@click.option("--source", help="For ild: text, masks or lung_ct_98.")
+@click.option("--window", nargs=2, type=float, help="Values that become black and white, for CT and 16-bit images.")
+@click.option("--image-size", type=int, help="32, 64 or 128 pixels.")
+@click.option("--epochs", type=int, help="How often training sees every image.")
+@click.option("--width", type=int, help="Channels of the first convolution.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
+@click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
+@click.option("--seed", default=0, show_default=True, help="Of the split and of training.")
+@click.option("--false-alarms", default=0.05, show_default=True, help="Share of normals that may be called abnormal.")
+@click.pass_context
+def train(ctx: click.Context, dataset: str, abnormal: str, out: Path, method: str, **options: Any) -> None:
+    """Train a detector on the normal images of DATASET and save it.
+
+    DATASET is digits, cifar10, ham10000, ild or folder. Training that was stopped goes on where it was when the same
+    command is given again.
+    """
+    from ccb_lib.datasets import load_dataset
+    from ccb_lib.detectors import METHODS
+
+    if method not in METHODS:
+        raise click.BadParameter(f"{method!r} is unknown. Choose one of: {', '.join(METHODS)}.", param_hint="--method")
+    _check_writable(out)
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = {name: given[name] for name in ("epochs", "width", "device", "fast", "seed") if name in given}
+    known = {field.name for field in fields(METHODS[method])}
+    if foreign := [f"--{name}" for name in settings if name not in known]:
+        raise click.UsageError(f"The method {method} has no {', '.join(foreign)}.")
+    detector = METHODS[method](**settings)
+
+    chosen = {key: given[key] for key in ("seed", "normal", "source", "window", "image_size") if key in given}
+    split = load_dataset(dataset, abnormal=abnormal, root=options["root"], **chosen)
+    click.echo(repr(split))
+    checkpoint = out.with_name(f"{out.stem}.checkpoint.safetensors")
+    try:
+        detector.fit(
+            split.train,
+            calibration=split.calibration,
+            false_alarms=options["false_alarms"],
+            resume=checkpoint,
+            progress=sys.stderr.isatty(),
+        )
+    except KeyboardInterrupt:
+        if checkpoint.exists():
+            click.echo(
+                f"\nStopped. The epochs done are kept in {checkpoint}; the same command goes on from there.", err=True
+            )
+        else:
+            click.echo("\nStopped before the first epoch was done; nothing is kept.", err=True)
+        ctx.exit(STOPPED)
+    detector.save(out)
+    checkpoint.unlink(missing_ok=True)
+    _report(detector, split, out, given.get("window"))
+
+
+def _check_writable(out: Path) -> None:
+    """Find out before hours of training, not after, whether the detector can be written."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"Cannot write {out}: {error.strerror}. Choose a folder that you may write to.") from error
+
+
+def _report(detector: Any, split: Any, out: Path, window: tuple[float, float] | None) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    auc = roc_auc_score(split.test_labels, detector.decision_function(split.test))
+    bad = int(split.test_labels.sum())
+    click.echo(
+        f"Saved {out}. Images are called abnormal above a score of {detector.threshold_:.4g}, which "
+        f"{detector.false_alarms_:.0%} of {len(split.calibration)} held-out normal images may exceed.\n"
+        f"AUC on the test's {len(split.test) - bad} normal and {bad} abnormal images: {auc:.3f}."
+    )
+    extra = f" --window {window[0]:g} {window[1]:g}" if window else ""
+    click.echo(f"Score images with: ccb score {out} IMAGES… --out scores.csv{extra}")

@@ -1,0 +1,1 @@
+"""Small drawn data sets that chapters and tests write to disk."""

@@ -1,0 +1,248 @@
+"""Scores that need no network. A table without them misleads: on some data they beat networks."""
+
+import io
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ccb_lib.detectors.base import Detector
+from ccb_lib.io.images import to_uint8, to_unit
+from ccb_lib.io.tensors import check_tensors
+from ccb_lib.scores import ScoreTerms, error_map
+from ccb_lib.training.types import Turns
+
+_CHUNK = 1024  # images worked on at once
+
+
+@dataclass(kw_only=True, eq=False)
+class TrivialDetector(Detector):
+    """A score of one term, given as both terms of Eq. 2, so that it is the same for every α.
+
+    There is nothing that a seed, epochs or batches could change: ``resume``, ``on_epoch_end`` and the protocols'
+    ``batch_norm``, ``batch_size`` and ``dropout`` are taken and change nothing, and ``history_`` is empty.
+    """
+
+    scores_each_epoch: ClassVar[bool] = False  # there are none
+
+    alpha: float = 1.0  # whatever it is, it weighs the same term twice; 1 does so without rounding
+
+    def __post_init__(self) -> None:
+        """Check the settings; see `Detector`."""
+        super().__post_init__()
+        self.learnt_: dict[str, Tensor] = {}
+
+    def _fit(
+        self,
+        images: Tensor,
+        *,
+        resume: str | Path | None,
+        on_epoch_end: Callable[[int], dict[str, float] | None] | None,
+        progress: bool,
+    ) -> Turns[list[dict[str, float]]]:
+        self.learnt_ = {name: tensor.to(self.device_) for name, tensor in self.learn(images).items()}
+        yield from ()  # there are no steps
+        return []
+
+    def learn(self, images: Tensor) -> dict[str, Tensor]:
+        """What is kept of the training images, (N, C, H, W) uint8: tensors by name; nothing by default."""
+        return {}
+
+    @abstractmethod
+    def scores(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) uint8 on the detector's device → (B,) float32, higher is more abnormal."""
+
+    def rebuild(self, x: Tensor) -> Tensor:
+        """What the score takes for normal in an image: (B, C, H, W) uint8 → the same; the image itself by default."""
+        return x
+
+    def score_terms(
+        self,
+        images: Any,
+        *,
+        batch_norm: str = "running",
+        batch_size: int | None = None,
+        dropout: bool = False,
+    ) -> ScoreTerms:
+        """Return the score of each image as both terms of Eq. 2.
+
+        Args:
+            images: N images.
+            batch_norm: Ignored: there is none.
+            batch_size: Ignored: a score depends on its image alone.
+            dropout: Ignored: there is none.
+
+        Returns:
+            ScoreTerms(image, latent), both the same (N,) float32, higher is more abnormal.
+
+        Raises:
+            NotReady: The detector was not fitted.
+            ValueError: Images of a wrong form.
+        """
+        values = self._chunks(images, self.scores).float().numpy()
+        return ScoreTerms(image=values, latent=values)
+
+    def reconstruct(self, images: Any) -> Tensor:
+        """Give what the score takes for normal in each image: (N, C, H, W) uint8 on the CPU."""
+        return self._chunks(images, self.rebuild)
+
+    def anomaly_map(self, images: Any) -> NDArray[np.float32]:
+        """Squared difference from `reconstruct`, averaged over channels: (N, H, W) float32, in units of [-1, 1]."""
+        return self._chunks(images, lambda x: error_map(to_unit(x), to_unit(self.rebuild(x)))).numpy()
+
+    def _chunks(self, images: Any, function: Callable[[Tensor], Tensor]) -> Tensor:
+        own = self._own_images(images)
+        return torch.cat([function(part.to(self.device_)).cpu() for part in own.split(_CHUNK)])
+
+    def _state(self) -> dict[str, Tensor]:
+        return self.learnt_
+
+    def _load_state(self, tensors: dict[str, Tensor]) -> None:
+        check_tensors(tensors, self._wanted(tensors))
+        self.learnt_ = {name: tensor.to(self.device_) for name, tensor in tensors.items()}
+
+    def _wanted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors on the meta device that a file must hold the likes of."""
+        return {}
+
+
+@dataclass(kw_only=True, eq=False)
+class PixelPCA(TrivialDetector):
+    """What a principal component analysis of the pixels leaves over: the mean squared residual in [-1, 1].
+
+    Attributes:
+        components: Number of components; fewer where there are fewer training images or pixels.
+    """
+
+    method: ClassVar[str] = "pca"
+
+    components: int = 256
+
+    def __post_init__(self) -> None:
+        """Check the settings; see `Detector`."""
+        super().__post_init__()
+        self._need_whole("components")
+
+    def learn(self, images: Tensor) -> dict[str, Tensor]:
+        """Find the mean (P,) and the components (K, P) of P = C·H·W pixels, with scikit-learn."""
+        from sklearn.decomposition import PCA
+
+        pixels = to_unit(images.cpu()).flatten(1).numpy()
+        pca = PCA(min(self.components, *pixels.shape), random_state=self.seed).fit(pixels)
+        return {"mean": torch.from_numpy(pca.mean_), "components": torch.from_numpy(pca.components_).contiguous()}
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Mean squared residual of each image."""
+        pixels = to_unit(x).flatten(1)
+        return (pixels - self._project(pixels)).square().mean(1)
+
+    def rebuild(self, x: Tensor) -> Tensor:
+        """Project images onto the components, clipped to 0…255."""
+        return to_uint8(self._project(to_unit(x).flatten(1)).view(x.shape))
+
+    def _project(self, pixels: Tensor) -> Tensor:
+        mean, components = self.learnt_["mean"], self.learnt_["components"]
+        return mean + (pixels - mean) @ components.T @ components
+
+    def _wanted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        size, channels = self._check_fitted()
+        pixels, rows = channels * size**2, max(1, min(self.components, len(tensors["components"])))
+        return {
+            "mean": torch.empty(pixels, device="meta"),
+            "components": torch.empty(rows, pixels, device="meta"),
+        }
+
+
+@dataclass(kw_only=True, eq=False)
+class MeanIntensity(TrivialDetector):
+    """The mean of all pixels and channels, 0 to 255: brighter is called more abnormal, whether that helps or not."""
+
+    method: ClassVar[str] = "mean-intensity"
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Mean of each image."""
+        return x.float().flatten(1).mean(1)
+
+    def rebuild(self, x: Tensor) -> Tensor:
+        """Give all that the score sees of an image: a flat one of its mean."""
+        return self.scores(x).round().to(torch.uint8).view(-1, 1, 1, 1).expand_as(x)
+
+
+@dataclass(kw_only=True, eq=False)
+class PNGBytes(TrivialDetector):
+    """The size of the image as a PNG file, in bytes: what is harder to compress is called more abnormal."""
+
+    method: ClassVar[str] = "png-bytes"
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Bytes of each image's PNG file, as Pillow writes it by default."""
+        return torch.tensor([float(_png_bytes(image)) for image in x.cpu().permute(0, 2, 3, 1).numpy()])
+
+
+@dataclass(kw_only=True, eq=False)
+class NearestNeighbours(TrivialDetector):
+    """Mean Euclidean distance of the pixels in [-1, 1] to the nearest training images.
+
+    All training images are kept, and are saved with the detector.
+
+    Attributes:
+        neighbours: How many are averaged; fewer where there are fewer training images.
+    """
+
+    method: ClassVar[str] = "nearest-neighbours"
+
+    neighbours: int = 5
+
+    def __post_init__(self) -> None:
+        """Check the settings; see `Detector`."""
+        super().__post_init__()
+        self._need_whole("neighbours")
+
+    def learn(self, images: Tensor) -> dict[str, Tensor]:
+        """Keep the images, (N, C, H, W) uint8."""
+        return {"images": images}
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Mean distance to the nearest training images."""
+        return self._nearest(x)[0].mean(1)
+
+    def rebuild(self, x: Tensor) -> Tensor:
+        """Give the nearest training image."""
+        return self.learnt_["images"][self._nearest(x)[1][:, 0]]
+
+    def _nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances to the k nearest, (B, k), nearest first, and their rows."""
+        known, pixels = self.learnt_["images"], to_unit(x).flatten(1)
+        k = min(self.neighbours, len(known))
+        squares = torch.empty(len(x), 0, device=x.device)
+        rows = torch.empty(len(x), 0, dtype=torch.long, device=x.device)
+        for first in range(0, len(known), 8 * _CHUNK):
+            others = to_unit(known[first : first + 8 * _CHUNK]).flatten(1)
+            found = others.square().sum(1) - 2 * pixels @ others.T  # (B, n), short of |x|², which orders nothing
+            squares = torch.cat([squares, found], dim=1)
+            rows = torch.cat([rows, torch.arange(first, first + len(others), device=x.device).expand(len(x), -1)], 1)
+            squares, order = squares.topk(min(k, squares.shape[1]), largest=False)
+            rows = rows.gather(1, order)
+        # The short cut above rounds; the distances of the few that it found are taken as they are.
+        distances = (pixels[:, None] - to_unit(known[rows]).flatten(2)).norm(dim=2)
+        distances, order = distances.sort(dim=1)
+        return distances, rows.gather(1, order)
+
+    def _wanted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        size, channels = self._check_fitted()
+        shape = (max(1, len(tensors["images"])), channels, size, size)
+        return {"images": torch.empty(shape, dtype=torch.uint8, device="meta")}
+
+
+def _png_bytes(image: NDArray[np.uint8]) -> int:
+    """Size of an (H, W, C) image as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "PNG")
+    return file.tell()

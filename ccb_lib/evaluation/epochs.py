@@ -1,0 +1,98 @@
+"""Scores kept while training goes on, for protocols that choose an epoch by test labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ccb_lib.datasets.base import AnomalySplit
+from ccb_lib.evaluation.protocols import Protocol, feed
+from ccb_lib.io.tensors import load_tensors, save_tensors
+from ccb_lib.scores import ScoreTerms, anomaly_score
+
+if TYPE_CHECKING:
+    from ccb_lib.detectors.base import Detector
+
+
+class EpochBest(NamedTuple):
+    """The epoch that a protocol chooses, and what it scored then."""
+
+    epoch: int
+    terms: ScoreTerms
+    calibration: ScoreTerms
+
+
+class EpochScores:
+    """A callback for ``fit(…, on_epoch_end=…)`` that scores a test set after every epoch.
+
+    Choosing by test AUC is an **oracle's** choice. It is here because published numbers were chosen so.
+
+    Args:
+        split: Whose test is scored.
+        protocols: Those that choose an epoch are recorded; others are passed over.
+        path: Where to keep what was seen, so that a resumed run goes on with it. Written after each epoch.
+
+    Attributes:
+        aucs: For each protocol's name, its test AUC after each epoch.
+    """
+
+    def __init__(self, split: AnomalySplit, protocols: Sequence[Protocol], path: str | Path | None = None) -> None:
+        self.split = split
+        self.protocols = [protocol for protocol in protocols if protocol.epoch != "last"]
+        self.path = None if path is None else Path(path)
+        self.aucs: dict[str, list[float]] = {protocol.name: [] for protocol in self.protocols}
+        self._best: dict[str, EpochBest] = {}
+        if self.path is not None and self.path.exists():
+            self._load(self.path)
+
+    def __call__(self, detector: "Detector", epoch: int) -> None:
+        """Score the test under every protocol; keep the terms of the best epoch so far."""
+        from ccb_lib.metrics import auc
+
+        fed: dict[tuple, tuple[ScoreTerms, ScoreTerms]] = {}
+        for protocol in self.protocols:
+            if protocol.feeding not in fed:
+                fed[protocol.feeding] = feed(detector, self.split, protocol)
+            terms, calibration = fed[protocol.feeding]
+            value = auc(anomaly_score(terms, detector.alpha), self.split.test_labels)
+            # A run taken up again may repeat the epoch that it was killed in.
+            aucs = self.aucs[protocol.name][: epoch - 1]
+            if not aucs or value > max(aucs):
+                self._best[protocol.name] = EpochBest(epoch, terms, calibration)
+            self.aucs[protocol.name] = [*aucs, value]
+        if self.path is not None:
+            self._save(self.path)
+
+    def best(self, protocol: Protocol) -> EpochBest:
+        """Return the best epoch of a protocol, the earliest where several are.
+
+        Raises:
+            ValueError: The protocol was not recorded.
+        """
+        if protocol.name not in self._best:
+            raise ValueError(
+                f"No epochs of {protocol.name!r} were recorded; there are: {sorted(self._best) or 'none'}."
+            )
+        return self._best[protocol.name]
+
+    def _save(self, path: Path) -> None:
+        tensors = {}
+        for name, best in self._best.items():
+            for part, terms in (("test", best.terms), ("calibration", best.calibration)):
+                tensors |= {f"{name}/{part}/{term}": torch.from_numpy(getattr(terms, term)) for term in terms._fields}
+        save_tensors(path, tensors, {"aucs": self.aucs, "epochs": {k: b.epoch for k, b in self._best.items()}})
+
+    def _load(self, path: Path) -> None:
+        tensors, header = load_tensors(path)
+        for name, epoch in header["epochs"].items():
+            if name not in self.aucs:
+                continue
+            parts: list[ScoreTerms] = []
+            for part in ("test", "calibration"):
+                columns: list[NDArray[np.float32]] = [tensors[f"{name}/{part}/{t}"].numpy() for t in ScoreTerms._fields]
+                parts.append(ScoreTerms(*columns))
+            self._best[name] = EpochBest(epoch, *parts)
+            self.aucs[name] = header["aucs"][name]

@@ -1,0 +1,274 @@
+"""How a test set is fed to a detector, as a value that one can change: from RELEASED to CLEAN, a field at a time."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ccb_lib.datasets.base import AnomalySplit
+from ccb_lib.io.images import to_unit
+from ccb_lib.scores import ScoreTerms, anomaly_score
+from ccb_lib.thresholds import normal_quantile, oracle_f1
+
+if TYPE_CHECKING:
+    from ccb_lib.detectors.base import Detector
+    from ccb_lib.evaluation.epochs import EpochScores
+    from ccb_lib.metrics import Metrics
+
+BATCH_NORMS = ("running", "recomputed", "batch")
+ORDERS = ("any", "normals then abnormals", "normals by class then abnormals", "shuffled")
+EPOCHS = ("last", "best by test AUC")
+THRESHOLDS = ("calibrated", "oracle")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """One field for each way in which a test can differ.
+
+    Attributes:
+        name: What tables call it.
+        batch_norm: ``"running"`` statistics of training; ``"recomputed"`` on the training normals with the final
+            weights; or the test ``"batch"``'s own, as networks left in training mode use.
+        dropout: Whether dropout is active.
+        order: ``"any"`` where it cannot matter; ``"normals then abnormals"``, the normals mixed;
+            ``"normals by class then abnormals"``; ``"shuffled"``, all together by a fixed seed.
+        batch_size: Images scored together; the last batch may be short.
+        epoch: ``"last"``, or ``"best by test AUC"``, which needs test labels.
+        threshold: ``"calibrated"`` on held-out normals, or ``"oracle"``, the best F1 on the test itself.
+    """
+
+    name: str
+    batch_norm: str = "running"
+    dropout: bool = False
+    order: str = "any"
+    batch_size: int = 256
+    epoch: str = "last"
+    threshold: str = "calibrated"
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            ValueError: A field has none of its values, or the order is left open where it matters.
+        """
+        for field, values in (
+            ("batch_norm", BATCH_NORMS),
+            ("order", ORDERS),
+            ("epoch", EPOCHS),
+            ("threshold", THRESHOLDS),
+        ):
+            if getattr(self, field) not in values:
+                given = getattr(self, field)
+                raise ValueError(f"Protocol {self.name!r}: {field}={given!r} given; one of {values} is needed.")
+        if self.batch_size < 1:
+            raise ValueError(f"Protocol {self.name!r}: batch_size={self.batch_size} given; at least 1 is needed.")
+        if self.batch_norm == "batch" and self.order == "any":
+            raise ValueError(f"Protocol {self.name!r}: with batch statistics the order matters; name one.")
+
+    @property
+    def feeding(self) -> tuple[str, bool, str, int]:
+        """What decides the scores of given weights: protocols that agree in it share them."""
+        return (self.batch_norm, self.dropout, self.order, self.batch_size)
+
+
+CLEAN = Protocol(name="clean")
+"""``eval()``, last epoch, φ from held-out normals: a score depends on its image alone."""
+
+RELEASED = Protocol(
+    name="released",
+    batch_norm="batch",
+    dropout=True,
+    order="normals then abnormals",
+    batch_size=64,
+    epoch="best by test AUC",
+    threshold="oracle",
+)
+"""The test loop of the public Skip-GANomaly code: batch statistics over pure batches, best epoch by test AUC."""
+
+WALK: tuple[Protocol, ...] = (
+    RELEASED,
+    replace(RELEASED, name="threshold calibrated", threshold="calibrated"),
+    replace(RELEASED, name="last epoch", threshold="calibrated", epoch="last"),
+    replace(RELEASED, name="no dropout", threshold="calibrated", epoch="last", dropout=False),
+    replace(RELEASED, name="shuffled", threshold="calibrated", epoch="last", dropout=False, order="shuffled"),
+    CLEAN,
+)
+"""From RELEASED to CLEAN, one field at a time: with running statistics order and batch size no longer matter."""
+
+ASIDES: tuple[Protocol, ...] = (
+    replace(RELEASED, name="released, shuffled", order="shuffled"),
+    replace(RELEASED, name="released, normals by class", order="normals by class then abnormals"),
+    replace(RELEASED, name="released, one at a time, last epoch", batch_size=1, epoch="last"),
+    replace(CLEAN, name="clean, statistics recomputed", batch_norm="recomputed"),
+    replace(CLEAN, name="clean, best epoch (oracle)", epoch="best by test AUC"),
+    replace(CLEAN, name="clean, oracle φ", threshold="oracle"),
+)
+"""Single changes to either end, for taking the gap apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a detector does on a test set under a protocol.
+
+    Attributes:
+        protocol: How the test was fed.
+        terms: (K,) each, in the split's own order, whatever the order of feeding.
+        calibration: The same for the calibration images; ``None`` where no protocol needs them.
+        labels, ids, groups, classes: Those of the split, (K,).
+        scores: (K,) float32, Eq. 2.
+        threshold: φ.
+        epoch: The epoch scored, from 1.
+        imposed: Whether the protocol is one that the method's own public code does not use.
+    """
+
+    protocol: Protocol
+    terms: ScoreTerms
+    calibration: ScoreTerms
+    labels: NDArray[np.bool_]
+    ids: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    classes: NDArray[np.str_]
+    scores: NDArray[np.float32]
+    threshold: float
+    epoch: int
+    imposed: bool
+
+    @property
+    def auc(self) -> float:
+        """Area under the ROC curve of ``scores``."""
+        from ccb_lib.metrics import auc
+
+        return auc(self.scores, self.labels)
+
+    @property
+    def metrics(self) -> "Metrics":
+        """Accuracy, F1 and the others at ``threshold``."""
+        from ccb_lib.metrics import metrics_at
+
+        return metrics_at(self.scores, self.labels, self.threshold)
+
+
+def evaluate(
+    detector: "Detector", split: AnomalySplit, protocol: Protocol, *, epochs: "EpochScores | None" = None
+) -> Evaluation:
+    """Test a detector under a protocol; the detector is left as it was.
+
+    Args:
+        detector: Fitted.
+        split: Images, labels, and the training normals where statistics are recomputed.
+        protocol: Such as CLEAN or RELEASED.
+        epochs: What `EpochScores` kept during training; needed where the protocol chooses an epoch.
+
+    Raises:
+        ValueError: The protocol chooses an epoch and ``epochs`` is missing.
+    """
+    chooses = protocol.epoch != "last" and detector.scores_each_epoch
+    if chooses:
+        if epochs is None:
+            raise ValueError(
+                f"Protocol {protocol.name!r} takes the best epoch by test AUC, and this detector has only its last. "
+                "Record the epochs while training: recorder = EpochScores(split, [protocol]); "
+                "fit(…, on_epoch_end=recorder); evaluate(…, epochs=recorder)."
+            )
+        best = epochs.best(protocol)
+        terms, calibration, epoch = best.terms, best.calibration, best.epoch
+    else:
+        terms, calibration = feed(detector, split, protocol)
+        epoch = len(detector.history_)
+    scores = anomaly_score(terms, detector.alpha)
+    if protocol.threshold == "oracle":
+        threshold = oracle_f1(scores, split.test_labels)
+    else:
+        threshold = normal_quantile(anomaly_score(calibration, detector.alpha), detector.false_alarms_)
+    return Evaluation(
+        protocol=protocol,
+        terms=terms,
+        calibration=calibration,
+        labels=split.test_labels,
+        ids=split.test_ids,
+        groups=split.test_groups,
+        classes=split.test_classes,
+        scores=scores,
+        threshold=threshold,
+        epoch=epoch,
+        imposed=protocol.batch_norm == "batch" and not detector.released_in_train_mode,
+    )
+
+
+def feed(detector: "Detector", split: AnomalySplit, protocol: Protocol) -> tuple[ScoreTerms, ScoreTerms]:
+    """Score test and calibration images as the protocol feeds them.
+
+    Args:
+        detector: Fitted; left as it was.
+        split: The images.
+        protocol: Its ``batch_norm``, ``dropout``, ``order`` and ``batch_size`` matter here.
+
+    Returns:
+        The terms of the test images, in the split's own order, and of the calibration images.
+    """
+    batch_norm = "batch" if protocol.batch_norm == "batch" else "running"
+    order = feeding_order(split, protocol.order)
+    recomputed = recomputed_statistics(detector, split.train) if protocol.batch_norm == "recomputed" else nullcontext()
+
+    def score(images: Tensor) -> ScoreTerms:
+        return detector.score_terms(
+            images, batch_norm=batch_norm, batch_size=protocol.batch_size, dropout=protocol.dropout
+        )
+
+    with recomputed:
+        fed = score(split.test[torch.from_numpy(order)])
+        back = np.argsort(order)
+        return ScoreTerms(*(term[back] for term in fed)), score(split.calibration)
+
+
+def feeding_order(split: AnomalySplit, order: str) -> NDArray[np.intp]:
+    """Return the rows of ``split.test`` in the order in which they are fed."""
+    rows = np.arange(len(split.test))
+    if order == "shuffled":
+        return np.random.default_rng(0).permutation(rows)
+    if order == "normals by class then abnormals":
+        return np.lexsort((rows, split.test_classes, split.test_labels))
+    return rows  # a split holds mixed normals, then abnormals
+
+
+@contextmanager
+def recomputed_statistics(detector: "Detector", normals: Tensor, batch_size: int = 256) -> Iterator[None]:
+    """Inside the block, batch norms hold plain averages over ``normals`` under the final weights; then the old ones.
+
+    Args:
+        detector: Fitted.
+        normals: (N, C, H, W) uint8.
+        batch_size: Images a batch.
+    """
+    networks: dict[str, nn.Module] = getattr(detector, "networks_", {})
+    norms = [m for net in networks.values() for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    kept = [(m.momentum, [b.clone() for b in m.buffers()]) for m in norms]
+    try:
+        for module in norms:
+            module.reset_running_stats()
+            module.momentum = None  # a plain average over batches
+            module.train()
+        with torch.no_grad():
+            for part in normals.split(batch_size):
+                if norms and (len(part) == batch_size or len(normals) < batch_size):
+                    detector.terms(to_unit(part.to(detector.device_)))  # type: ignore[attr-defined]
+        for module in norms:
+            module.eval()
+        yield
+    finally:
+        for module, (momentum, buffers) in zip(norms, kept, strict=True):
+            module.momentum = momentum
+            module.eval()
+            for buffer, old in zip(module.buffers(), buffers, strict=True):
+                buffer.copy_(old)
+
+
+def unlike(a: Protocol, b: Protocol) -> dict[str, tuple[Any, Any]]:
+    """Return the fields in which two protocols differ, their names aside."""
+    fields: Sequence[str] = [name for name in Protocol.__dataclass_fields__ if name != "name"]
+    return {name: (getattr(a, name), getattr(b, name)) for name in fields if getattr(a, name) != getattr(b, name)}

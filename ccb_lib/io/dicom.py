@@ -1,0 +1,257 @@
+"""DICOM slices: the only module that needs pydicom."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ccb_lib.io.tensors import replacing
+from ccb_lib.io.windows import LUNG_WINDOW, Window, to_window
+
+if TYPE_CHECKING:
+    from pydicom.dataset import FileDataset
+
+PADDING = -2000  # raw value outside the scanner's round field of view
+
+
+@dataclass(frozen=True)
+class Header:
+    """What places one slice or mask among the others of its series.
+
+    Attributes:
+        path: The file.
+        series: SeriesInstanceUID, empty where the file has none.
+        number: InstanceNumber, ``None`` where the file has none.
+        location: SliceLocation in mm, else the z of ImagePositionPatient, else ``None``.
+        size: (rows, columns).
+    """
+
+    path: Path
+    series: str
+    number: int | None
+    location: float | None
+    size: tuple[int, int]
+
+
+def read_header(path: Path) -> Header:
+    """Read what places a slice, without its pixels.
+
+    Raises:
+        ImportError: pydicom is not installed.
+        ValueError: The file is no DICOM image.
+    """
+    data = _read(path, pixels=False)
+    position = _numbers(data, "ImagePositionPatient")
+    location = (_numbers(data, "SliceLocation") or position[2:3] or [None])[0]
+    number = (_numbers(data, "InstanceNumber") or [None])[0]
+    return Header(
+        path=path,
+        series=str(data.get("SeriesInstanceUID") or ""),
+        number=None if number is None else int(number),
+        location=location,
+        size=(int(data.Rows), int(data.Columns)),
+    )
+
+
+def read_hounsfield(path: Path, padding: int | None = PADDING) -> NDArray[np.float32]:
+    """Read a CT slice in Hounsfield units: HU = slope × raw + intercept.
+
+    Args:
+        path: A DICOM file with one grey image.
+        padding: This raw value is set to 0 first, as the Geneva database asks; ``None`` changes none.
+
+    Returns:
+        (H, W) float32.
+
+    Raises:
+        ImportError: pydicom is not installed.
+        ValueError: The file is no DICOM image, or says no slope and intercept.
+    """
+    data = _read(path)
+    slope, intercept = _rescale(data)
+    raw = _pixels(data)
+    if raw.ndim != 2:
+        raise ValueError(f"pixels of shape {raw.shape}; one grey slice is needed")
+    values = raw.astype(np.float32)
+    if padding is not None:
+        values[raw == padding] = 0
+    return values * np.float32(slope) + np.float32(intercept)
+
+
+def read_mask(path: Path) -> NDArray[np.int64]:
+    """Read a mask: raw pixel values, which are label numbers, as (H, W) int64.
+
+    Raises:
+        ImportError: pydicom is not installed.
+        ValueError: The file is no DICOM image of one grey slice.
+    """
+    mask = _pixels(_read(path))
+    if mask.ndim != 2:
+        raise ValueError(f"pixels of shape {mask.shape}; one grey slice is needed")
+    return mask.astype(np.int64)
+
+
+def read_image(path: Path, window: Window | None = None) -> Image.Image:
+    """Read any single DICOM image as 8 bits.
+
+    Args:
+        path: A DICOM file with one image, grey or colour.
+        window: The values that become 0 and 255, in Hounsfield units for CT and in the file's own (rescaled) units
+            otherwise. ``None``: −1000…400 HU for CT; otherwise the window that the file asks for, else all the
+            values that its bits can hold.
+
+    Returns:
+        A PIL image of mode L or RGB; MONOCHROME1, where low values are white, is turned round.
+
+    Raises:
+        ImportError: pydicom is not installed.
+        ValueError: No DICOM image, several frames, or a CT slice without slope and intercept.
+    """
+    data = _read(path)
+    pixels = _pixels(data)
+    if pixels.ndim == 3 and pixels.dtype == np.uint8 and int(data.get("SamplesPerPixel", 1)) == 3:
+        return Image.fromarray(pixels)
+    if pixels.ndim != 2:
+        raise ValueError(f"pixels of shape {pixels.shape}; one image of grey values or 8-bit colours is needed")
+    ct = data.get("Modality") == "CT"
+    slope, intercept = _rescale(data, needed=ct)
+    if window is None:
+        window = LUNG_WINDOW if ct else _own_window(data, slope, intercept)
+    grey = to_window(pixels * slope + intercept, window)
+    return Image.fromarray(255 - grey if data.get("PhotometricInterpretation") == "MONOCHROME1" else grey)
+
+
+def is_grey(path: Path) -> bool:
+    """Whether a DICOM file holds one value a pixel, by its header."""
+    return int(_read(path, pixels=False).get("SamplesPerPixel", 1)) == 1
+
+
+def _read(path: Path, pixels: bool = True) -> "FileDataset":
+    pydicom = _pydicom()
+    try:
+        # force: old files lack the mark after 128 bytes; whether it is an image at all is asked below.
+        data = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
+    except OSError:
+        raise
+    except Exception as error:  # damaged files raise many kinds
+        raise ValueError(f"no DICOM file, or a damaged one ({error})") from error
+    if not data.get("Rows") or not data.get("Columns") or (pixels and "PixelData" not in data):
+        raise ValueError("no DICOM image: it has no rows, columns or pixels")
+    return data
+
+
+def _pixels(data: "FileDataset") -> NDArray[Any]:
+    pydicom = _pydicom()
+    if "TransferSyntaxUID" not in data.file_meta:
+        data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian  # what the standard takes for granted
+    if data.get("PhotometricInterpretation") == "PALETTE COLOR":
+        raise ValueError("its colours come from a palette, which is not read; save it as PNG")
+    try:
+        return pydicom.pixels.pixel_array(data)  # YBR becomes RGB
+    except Exception as error:  # truncated pixels, or a compression without a decoder
+        raise ValueError(f"its pixels cannot be decoded ({error})") from error
+
+
+def _rescale(data: "FileDataset", needed: bool = True) -> tuple[float, float]:
+    slope, intercept = _numbers(data, "RescaleSlope"), _numbers(data, "RescaleIntercept")
+    if slope and intercept:
+        return slope[0], intercept[0]
+    if not needed:
+        return 1.0, 0.0
+    raise ValueError(
+        "it has no RescaleSlope or no RescaleIntercept, so that its values are no Hounsfield units; leave it out, or "
+        "add the tags that its scanner means"
+    )
+
+
+def _own_window(data: "FileDataset", slope: float, intercept: float) -> Window:
+    centre, width = _numbers(data, "WindowCenter"), _numbers(data, "WindowWidth")
+    if centre and width and width[0] > 0:
+        return centre[0] - width[0] / 2, centre[0] + width[0] / 2
+    bits, signed = int(data.BitsStored), int(data.get("PixelRepresentation", 0))
+    ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    low, high = sorted(slope * end + intercept for end in ends)
+    return low, high
+
+
+def _numbers(data: "FileDataset", tag: str) -> list[float]:
+    """Whatever a tag holds, nothing, a number or several, as a list."""
+    try:
+        value = data.get(tag)
+        if value is None or value == "":
+            return []
+        numbers = [float(item) for item in value] if hasattr(value, "__iter__") else [float(value)]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"its {tag} is no number ({error})") from error
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"its {tag} is {value}")
+    return numbers
+
+
+def write_image(
+    path: Path,
+    raw: NDArray[np.integer],
+    *,
+    number: int | None = None,
+    location: float | None = None,
+    series: str = "",
+    slope: float | None = 1.0,
+    intercept: float | None = -1024.0,
+    spacing: tuple[float, float] = (1.0, 1.0),
+    modality: str = "CT",
+) -> None:
+    """Write a small DICOM file of one grey image, for examples and tests; it names no person.
+
+    Args:
+        path: The file; its folder is created.
+        raw: (H, W) whole numbers from −32768 to 32767.
+        number: InstanceNumber.
+        location: SliceLocation in mm.
+        series: SeriesInstanceUID.
+        slope: Of Hounsfield units; ``None`` leaves the tag out.
+        intercept: Likewise.
+        spacing: PixelSpacing in mm, rows first.
+        modality: Such as ``"CT"``.
+
+    Raises:
+        ImportError: pydicom is not installed.
+        OSError: The folder cannot be written to.
+    """
+    pydicom = _pydicom()
+    data = pydicom.Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    facts = {
+        "Modality": modality,
+        "SeriesInstanceUID": series or None,
+        "InstanceNumber": number,
+        "SliceLocation": location,
+        "RescaleSlope": slope,
+        "RescaleIntercept": intercept,
+    }
+    for tag, value in facts.items():
+        if value is not None:
+            setattr(data, tag, value)
+    data.PixelSpacing = list(spacing)
+    data.Rows, data.Columns = raw.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.PixelRepresentation = 15, 1
+    data.PixelData = raw.astype("<i2").tobytes()
+    with replacing(path) as part:
+        data.save_as(part, enforce_file_format=True)
+
+
+def _pydicom() -> Any:
+    try:
+        import pydicom
+    except ImportError as error:
+        raise ImportError(
+            'Reading and writing DICOM needs pydicom, which is not installed. Run: pip install "ccb-lib[dicom]"'
+        ) from error
+    return pydicom

@@ -1,0 +1,200 @@
+"""Image files of every common kind, DICOM included, to uint8 squares: EXIF, transparency, 16 bits, windows."""
+
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+from tqdm import tqdm
+
+from ccb_lib.io.windows import Window, to_window
+
+# Named one by one: Pillow also reads formats that start other programs (EPS runs Ghostscript) or are no images.
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
+_USUAL = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp")
+_RARE = (".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".avif")
+ENDINGS = frozenset({*_USUAL, *_RARE})
+DICOM_ENDINGS = frozenset({".dcm", ".dicom", ".ima"})
+
+_DEEP = 65535  # the white of 16-bit images
+
+
+def read_images(
+    paths: Sequence[Path],
+    *,
+    image_size: int,
+    channels: int,
+    window: Window | None = None,
+    progress: str | None = None,
+) -> Tensor:
+    """Decode image files in parallel; crop each to a centred square and resize it with antialiasing.
+
+    Args:
+        paths: PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000, AVIF or DICOM files. EXIF rotation is applied,
+            transparency laid on black, 16-bit grey scaled to 8; of an animation the first frame is read.
+        image_size: Height and width of the result, in pixels.
+        channels: 1 for grey, 3 for RGB.
+        window: The pixel values that become 0 and 255 in grey images of more than 8 bits (Hounsfield units in CT).
+            ``None``: 0 and 65535 for 16-bit files; for DICOM see `ccb_lib.io.dicom.read_image`.
+        progress: What to write before a progress bar; ``None`` shows none.
+
+    Returns:
+        (N, channels, image_size, image_size) uint8 in 0…255.
+
+    Raises:
+        ValueError: Files are missing or unreadable; all of them are listed, each with its reason.
+    """
+    images, broken = read_each(paths, image_size=image_size, channels=channels, window=window, progress=progress)
+    if broken:
+        raise ValueError(
+            listing(broken, f"{len(broken)} of {len(paths)} images cannot be read", "Remove or replace them.")
+        )
+    return images
+
+
+def read_each(
+    paths: Sequence[Path],
+    *,
+    image_size: int,
+    channels: int,
+    window: Window | None = None,
+    progress: str | None = None,
+) -> tuple[Tensor, dict[Path, str]]:
+    """Decode as `read_images` does, but go on after files that cannot be read.
+
+    Returns:
+        (N, channels, image_size, image_size) uint8, one row a path, black where a file could not be read; and the
+        reason for each such path.
+    """
+    images = torch.zeros((len(paths), channels, image_size, image_size), dtype=torch.uint8)
+    pixels = images.numpy()  # shares the tensor's memory
+
+    def read(row: int) -> str | None:
+        try:
+            pixels[row] = _read(Path(paths[row]), image_size, channels, window)
+        except Exception as error:  # decoders raise many kinds; each is collected, none hidden
+            return str(error) or type(error).__name__
+        return None
+
+    pool = ThreadPoolExecutor()
+    try:
+        # disable=None: no bar where nobody watches (logs, pipes, built pages)
+        rows = tqdm(pool.map(read, range(len(paths))), progress, len(paths), disable=None if progress else True)
+        reasons = list(rows)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C do not decode what still waits
+    return images, {path: why for path, why in zip(paths, reasons, strict=True) if why is not None}
+
+
+def listing(problems: dict[Path, str], what: str, advice: str) -> str:
+    """Write problems into one message: ``what``, at most 20 files each with its reason, and ``advice``."""
+    lines = [f"{path}: {why}" for path, why in list(problems.items())[:20]]
+    if len(problems) > 20:
+        lines.append(f"… and {len(problems) - 20} more")
+    return f"{what}:\n  " + "\n  ".join(lines) + f"\n{advice}"
+
+
+def square(image: Image.Image, image_size: int, channels: int, window: Window | None = None) -> NDArray[np.uint8]:
+    """Crop a PIL image to a centred square and resize it with antialiasing.
+
+    Args:
+        image: Any mode. EXIF rotation is applied, transparency laid on black.
+        image_size: Height and width of the result.
+        channels: 1 for grey, 3 for RGB.
+        window: See `read_images`.
+
+    Returns:
+        (channels, image_size, image_size) uint8.
+
+    Raises:
+        ValueError: The pixels are floats, or reach beyond 16 bits, and no window says what is black and white.
+    """
+    image = eight_bits(image, window).convert("L" if channels == 1 else "RGB")
+    image = ImageOps.fit(image, (image_size, image_size), method=Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def eight_bits(image: Image.Image, window: Window | None = None) -> Image.Image:
+    """Turn a PIL image upright, lay transparency on black, and bring it to mode L (grey) or RGB.
+
+    Raises:
+        ValueError: As for `square`.
+    """
+    image = ImageOps.exif_transpose(image)
+    grey = _has_grey(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = Image.fromarray(_shallow(np.asarray(image), window))
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
+    return image.convert("L" if grey else "RGB")
+
+
+def is_grey(path: Path) -> bool:
+    """Whether a file holds a grey image, by its header alone; DICOM counts as grey unless it says otherwise."""
+    if is_dicom(path):
+        from ccb_lib.io.dicom import is_grey as dicom_is_grey
+
+        return dicom_is_grey(path)
+    with _open(path) as image:
+        return _has_grey(image)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, by its ending or the mark that DICOM files carry after 128 bytes."""
+    if path.suffix.lower() in DICOM_ENDINGS:
+        return True
+    if path.suffix.lower() in ENDINGS:
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _read(path: Path, image_size: int, channels: int, window: Window | None) -> NDArray[np.uint8]:
+    if not path.is_file():
+        raise FileNotFoundError("there is no such file")
+    if is_dicom(path):
+        from ccb_lib.io.dicom import read_image
+
+        return square(read_image(path, window), image_size, channels)
+    with _open(path) as image:
+        return square(image, image_size, channels, window)
+
+
+def _open(path: Path) -> Image.Image:
+    Image.init()
+    try:
+        image = Image.open(path, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
+    except Image.UnidentifiedImageError as error:
+        raise ValueError("no image in a format that is read here") from error
+    if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+        frames = getattr(image, "n_frames", 1)
+        image.close()
+        raise ValueError(f"a TIFF stack of {frames} images; save each as a file of its own")
+    return image
+
+
+def _has_grey(image: Image.Image) -> bool:
+    return image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16")
+
+
+def _shallow(values: NDArray, window: Window | None) -> NDArray[np.uint8]:
+    if window is not None:
+        return to_window(values, window)
+    low, high = values.min(initial=0), values.max(initial=0)
+    if np.issubdtype(values.dtype, np.floating) or low < 0 or high > _DEEP:
+        raise ValueError(
+            f"{values.dtype} pixels from {low:g} to {high:g}: what is black and what is white? Pass window=(low, high)"
+        )
+    if 0 < high < 4096:
+        warnings.warn(
+            "16-bit images whose values stay below 4096 come out nearly black, as 65535 is taken for white. "
+            "If they hold 12 bits, pass window=(0, 4095).",
+            stacklevel=2,
+        )
+    return to_window(values, (0, _DEEP))

@@ -1,0 +1,33 @@
+"""Windows: which pixel values, such as Hounsfield units, become black and white."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Window = tuple[float, float]  # the pixel values that become 0 and 255; all others are clipped to these
+LUNG_WINDOW: Window = (-1000.0, 400.0)  # Hounsfield units: air to above soft tissue
+
+
+def to_window(values: NDArray, window: Window) -> NDArray[np.uint8]:
+    """Map ``window`` linearly to 0…255, rounding to nearest; values outside are clipped.
+
+    Args:
+        values: Numbers of any shape and dtype, such as Hounsfield units.
+        window: The values that become 0 and 255.
+
+    Raises:
+        ValueError: The window is not two finite numbers, the lower first.
+    """
+    low, high = check_window(window)
+    scaled = (np.asarray(values, dtype=np.float64) - low) * (255.0 / (high - low))
+    return np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255).round().astype(np.uint8)
+
+
+def check_window(window: Window) -> Window:
+    """Return ``window`` as two floats, or raise a ValueError that says what is wrong with it."""
+    try:
+        low, high = (float(value) for value in window)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"window={window!r} given; two numbers are needed, such as (-1000, 400).") from error
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise ValueError(f"window=({low:g}, {high:g}) given; the lower value comes first: (-1000, 400), say.")
+    return low, high

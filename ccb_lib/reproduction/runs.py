@@ -1,0 +1,198 @@
+"""Tables 1–7 as grids of runs: what there is to train, and under which protocols it is tested."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ccb_lib.detectors import METHODS
+from ccb_lib.evaluation.protocols import ASIDES, CLEAN, RELEASED, WALK, Protocol
+
+PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
+TRIVIAL_METHODS = ("pca", "mean-intensity", "png-bytes", "nearest-neighbours")
+CHAINS = ((4, 3, 2, 1), (8, 6, 4, 2), (16, 12, 8, 4), (24, 18, 12, 6), (32, 24, 16, 8))
+CLASSES = {
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    "ild": ("fibrosis", "micronodules", "emphysema", "ground_glass"),
+    "ham10000": ("akiec", "bcc", "df", "vasc"),
+}
+DATASETS = {
+    1: ("cifar10",),
+    **dict.fromkeys((2, 3), ("ild",)),
+    **dict.fromkeys((4, 5), ("ham10000",)),
+    **dict.fromkeys((6, 7), ("ild", "ham10000")),
+    **dict.fromkeys(("skips", "ablation"), ("cifar10", "ham10000")),
+    "lung-ct-98": ("ild",),
+}
+AUDIT = (CLEAN, RELEASED, *WALK[1:-1], *ASIDES)  # every step from one to the other
+_FILES = {1: "table1", 2: "tables2-3", 3: "tables2-3", 4: "tables4-5", 5: "tables4-5", 6: "tables6-7", 7: "tables6-7",
+          "skips": "studies", "ablation": "studies", "lung-ct-98": "lung-ct-98"}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """One training, and the tests that follow from it.
+
+    Attributes:
+        dataset: As `load_dataset` knows it.
+        method: As `METHODS` knows it.
+        abnormal: The classes it is tested on, each for itself. HAM10000 and ILD train on the same normals whichever is
+            abnormal, so one training serves them all; CIFAR-10 trains anew for each.
+        seed: Of weights and order.
+        settings: Of the detector, such as ``epochs``.
+        options: Of the data set, such as ``normal`` or the split's own ``seed``.
+        limit: Use at most so many images of each part; for trying things out, never for a table.
+        protocols: What it is scored under; no part of what makes the run what it is.
+    """
+
+    dataset: str
+    method: str
+    abnormal: tuple[str, ...]
+    seed: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+    protocols: tuple[Protocol, ...] = (CLEAN, RELEASED)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes the run what it is, as JSON."""
+        return {
+            "dataset": self.dataset,
+            "method": self.method,
+            "abnormal": list(self.abnormal),
+            "seed": self.seed,
+            "settings": as_json(self.settings),
+            "options": as_json(self.options),
+            "limit": self.limit,
+        }
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits from `identity`."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        chain = f" {self.settings['chain']}" if "chain" in self.settings else ""
+        return f"{self.dataset} {self.method}{chain} {'+'.join(self.abnormal)} seed {self.seed}"
+
+
+def feeding(protocol: Protocol) -> str:
+    """Name what decides the scores: protocols that agree in it share stored terms. φ is set later, from these."""
+    if protocol.batch_norm != "batch":
+        return f"{protocol.batch_norm}, {protocol.epoch}"  # order and company do not matter
+    return ", ".join(
+        [protocol.batch_norm, "dropout" if protocol.dropout else "no dropout", protocol.order,
+         str(protocol.batch_size), protocol.epoch]
+    )  # fmt: skip
+
+
+def kind(protocol: Protocol) -> str:
+    """Which test set a protocol uses: the released loop its own balanced one, the clean ones all held-out normals."""
+    return "as released" if protocol.batch_norm == "batch" else "natural"
+
+
+def store_path(table: int | str, folder: str | Path | None = None) -> Path:
+    """Where the results of a table, 1 to 7, or of a study lie: ``data/results`` of the book by default."""
+    return Path(folder or results_folder()) / f"{_FILES[table]}.safetensors"
+
+
+def results_folder() -> Path:
+    """``data/results`` beside the package in a checkout, else in the nearest folder upwards that has one."""
+    beside = Path(__file__).parents[2] / "data" / "results"
+    if beside.is_dir():
+        return beside
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "data" / "results").is_dir():
+            return folder / "data" / "results"
+    return Path.cwd() / "data" / "results"
+
+
+def grid(
+    table: int,
+    *,
+    methods: Sequence[str] | None = None,
+    abnormal: Sequence[str] | None = None,
+    seeds: int = 1,
+    epochs: int = 50,
+    limit: int | None = None,
+    image_size: int | None = None,
+    normal: str | None = None,
+    **settings: Any,
+) -> list[Run]:
+    """List the runs of a table.
+
+    Args:
+        table: 1 to 7.
+        methods: Of `METHODS`; the paper's five and the trivial scores by default, CCB alone in Tables 6–7.
+        abnormal: Some of the table's classes; all by default.
+        seeds: Seeds 0 … ``seeds`` − 1 each, of weights and order, and of the split but on CIFAR-10; trivial scores
+            have one there.
+        epochs: Of training; the paper's are 50.
+        limit: See `Run`.
+        image_size: 32, 64 or 128, where the data set has more than one.
+        normal: HAM10000's normal classes where not the paper's; ``"nv"`` for nevi alone.
+        **settings: Further settings of the detectors that have them, such as ``width`` or ``similarity``.
+
+    Raises:
+        ValueError: An unknown table, method or class.
+    """
+    if table not in DATASETS:
+        raise ValueError(f"table={table} given; the paper has Tables 1 to 7.")
+    chains: tuple = CHAINS if table >= 6 else (None,)
+    methods = tuple(methods or (("ccb",) if table >= 6 else (*PAPER_METHODS, *TRIVIAL_METHODS)))
+    if unknown := set(methods) - set(METHODS):
+        raise ValueError(f"Unknown methods {sorted(unknown)}; there are {', '.join(METHODS)}.")
+    known = [name for dataset in DATASETS[table] for name in CLASSES[dataset]]
+    if unknown := set(abnormal or ()) - set(known):
+        raise ValueError(f"Table {table} has no class {sorted(unknown)}; it has {', '.join(known)}.")
+    runs = []
+    for dataset in DATASETS[table]:
+        classes = tuple(name for name in CLASSES[dataset] if abnormal is None or name in abnormal)
+        # What training sees differs with the class on CIFAR-10 alone.
+        tests = [(name,) for name in classes] if dataset == "cifar10" else [classes] if classes else []
+        for seed in range(seeds):
+            for method in methods:
+                fields = METHODS[method].__dataclass_fields__
+                own = {k: v for k, v in {"epochs": epochs, **unsaid(method, settings)}.items() if k in fields}
+                if "epochs" not in fields and seed > 0 and dataset == "cifar10":
+                    continue  # nothing that a seed could change: no weights, and a split that is given
+                for chain in chains:
+                    # Why a longer chain is worse, if it is, shows in the signal that it passes on.
+                    with_chain = {**own, "chain": chain, "log_skips": True} if chain else own
+                    audited = seed == 0 and table == 1 and method in ("skip-ganomaly", "ccb")
+                    runs += [
+                        Run(dataset=dataset, method=method, abnormal=test, seed=seed, settings=with_chain, limit=limit,
+                            options=options_of(dataset, method, seed, image_size=image_size, normal=normal),
+                            protocols=AUDIT if audited else (CLEAN, RELEASED))
+                        for test in tests
+                    ]  # fmt: skip
+    return runs
+
+
+def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by name as a stored run has them: sorted, tuples as lists."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in sorted(settings.items())}
+
+
+def default_of(method: str, choice: str) -> Any:
+    """What a method, or a data set, takes where a choice is not named; ``None`` where it knows no such choice."""
+    of_images = {"image_size": 32, "normal": "nv+bkl+mel"}
+    field = METHODS[method].__dataclass_fields__.get(choice)
+    return of_images.get(choice, field and field.default)
+
+
+def unsaid(method: str, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is ``None`` and what goes without saying: said aloud or not, it makes the same run."""
+    said = {name: value for name, value in choices.items() if value is not None}
+    return {name: value for name, value in said.items() if name == "epochs" or value != default_of(method, name)}
+
+
+def options_of(dataset: str, method: str, seed: int, **chosen: Any) -> dict[str, Any]:
+    """Choose the split: CIFAR-10's is fixed by its makers; the others' follows the seed; ``None`` is a default."""
+    normal = chosen.pop("normal", None)
+    if dataset == "ham10000" and normal is not None:
+        chosen["normal"] = "+".join(sorted(normal.split("+"), key="nv bkl mel".find))  # order makes no other run
+    return ({} if dataset == "cifar10" else {"seed": seed}) | unsaid(method, chosen)

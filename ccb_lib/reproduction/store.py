@@ -1,0 +1,217 @@
+"""What runs measured: score terms of every image under each protocol, one file a table, mergeable and verified."""
+
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ccb_lib.io.tensors import digest, load_tensors, save_tensors
+from ccb_lib.scores import ScoreTerms
+
+_VERSION = 1
+_TOP = 2.0**15  # terms are scaled so that the largest is this; float16 then has 11 bits down to 6e-5
+_COLUMNS = ("labels", "ids", "groups", "classes")
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """The images that a run was tested on.
+
+    Attributes:
+        labels: (K,) bool, True is abnormal.
+        ids, groups, classes: (K,) str.
+    """
+
+    labels: NDArray[np.bool_]
+    ids: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    classes: NDArray[np.str_]
+
+    __test__ = False  # no test case of pytest's
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def key(self) -> str:
+        """Tells test sets apart by what is in them."""
+        return digest(*(torch.frombuffer(bytearray(_bytes(getattr(self, n))), dtype=torch.uint8) for n in _COLUMNS))
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What one run scored on one test set under one way of feeding it.
+
+    Attributes:
+        test: Terms of the test images, (K,) each.
+        calibration: Terms of the calibration images; ``None`` where they were not kept.
+        epoch: The epoch scored, from 1.
+    """
+
+    test: ScoreTerms
+    calibration: ScoreTerms | None
+    epoch: int
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """All that one run measured.
+
+    Attributes:
+        manifest: Settings, seed, versions, device, seconds, commit, a hash of the images; JSON.
+        sets: Test sets by class and kind (``"natural"`` or ``"as released"``).
+        scored: By (class, way of feeding).
+        aucs: By (class, way of feeding): the test AUC after each epoch, where it was recorded.
+    """
+
+    manifest: dict[str, Any]
+    sets: dict[str, TestSet] = field(default_factory=dict)
+    scored: dict[str, Scored] = field(default_factory=dict)
+    aucs: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The run's own key."""
+        return self.manifest["key"]
+
+
+class Store:
+    """Results of one table in one file.
+
+    Args:
+        path: The file; need not exist.
+
+    Attributes:
+        results: By the runs' keys.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.results: dict[str, Result] = {}
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a file and verify it; a file that is not there is an empty store.
+
+        Raises:
+            ValueError: The file is broken, or its parts do not belong together; the message names the run.
+        """
+        store = cls(path)
+        if store.path.exists():
+            store.results = _unpacked(*load_tensors(store.path), store.path)
+        return store
+
+    def add(self, *results: Result) -> None:
+        """Take results in and write the file, together with what others wrote to it meanwhile.
+
+        The file is replaced in one step, so a reader, or a run that is killed, never sees half of it.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            self.results = {**type(self).read(self.path).results, **self.results, **{r.key: r for r in results}}
+            save_tensors(self.path, *_packed_all(self.results.values()))
+
+    def merge(self, other: str | Path) -> int:
+        """Take in all runs of another file, say from another machine; return how many were new.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is broken.
+        """
+        if not Path(other).is_file():
+            raise FileNotFoundError(f"No results at {other}. Give a file of `ccb table --run`.")
+        theirs = type(self).read(other).results
+        new = [result for key, result in theirs.items() if key not in self.results]
+        self.add(*new)
+        return len(new)
+
+
+def _packed_all(results: Iterable[Result]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors: dict[str, Tensor] = {}
+    runs = {}
+    for result in sorted(results, key=lambda r: r.key):
+        sets = {}
+        for name, test_set in result.sets.items():
+            sets[name] = test_set.key
+            for column in _COLUMNS:
+                tensors[f"set/{test_set.key}/{column}"] = _packed(getattr(test_set, column))
+        scored = {}
+        for name, found in result.scored.items():
+            terms = {}
+            for part, pair in (("test", found.test), ("calibration", found.calibration)):
+                for term, values in pair._asdict().items() if pair else ():
+                    scale = float(np.abs(values).max()) / _TOP or 1.0
+                    tensor = torch.from_numpy((values / scale).astype(np.float16))
+                    name_of = digest(tensor)  # equal scores are stored once: a trivial score's, say, under any protocol
+                    tensors[f"terms/{name_of}"] = tensor
+                    terms[f"{part}/{term}"] = [name_of, scale]
+            scored[name] = {"epoch": found.epoch, "terms": terms}
+        runs[result.key] = {"manifest": result.manifest, "sets": sets, "scored": scored, "aucs": result.aucs}
+    return tensors, {"kind": "results", "version": _VERSION, "runs": runs}
+
+
+def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Path) -> dict[str, Result]:
+    if header.get("kind") != "results" or header.get("version") != _VERSION:
+        raise ValueError(
+            f"{path} holds {header.get('kind')!r}, version {header.get('version')!r}; results of version {_VERSION} "
+            "are needed. Use the ccb_lib that wrote it, or run the table again."
+        )
+    sets: dict[str, TestSet] = {}
+    results = {}
+    for key, run in header["runs"].items():
+        try:
+            for set_key in run["sets"].values():
+                if set_key not in sets:
+                    sets[set_key] = TestSet(*(_unpack(tensors[f"set/{set_key}/{c}"], c == "labels") for c in _COLUMNS))
+                    if sets[set_key].key != set_key:
+                        raise ValueError("the test set is not the one that was scored")
+            scored = {}
+            for name, facts in run["scored"].items():
+                parts: dict[str, dict[str, NDArray[np.float32]]] = {}
+                for which, (name_of, scale) in facts["terms"].items():
+                    part, term = which.split("/")
+                    values = tensors[f"terms/{name_of}"].numpy().astype(np.float32) * np.float32(scale)
+                    if not np.isfinite(values).all():
+                        raise ValueError(f"{name} has scores that are not finite")
+                    parts.setdefault(part, {})[term] = values
+                terms = {part: ScoreTerms(**columns) for part, columns in parts.items()}
+                rows = len(sets[run["sets"][set_name(name)]])
+                if any(len(column) != rows for column in terms["test"]):
+                    raise ValueError(f"{name} has {len(terms['test'].image)} scores for {rows} images")
+                scored[name] = Scored(terms["test"], terms.get("calibration"), facts["epoch"])
+            named = {name: sets[set_key] for name, set_key in run["sets"].items()}
+            results[key] = Result(run["manifest"], named, scored, run["aucs"])
+        except (KeyError, TypeError, ValueError, zlib.error) as error:
+            raise ValueError(f"{path}: run {key} does not fit together ({error}). Delete it and run again.") from error
+    return results
+
+
+def scored_name(abnormal: str, kind: str, feeding: str) -> str:
+    """Name what a run scored: the abnormal class, the kind of test set, and the way of feeding it."""
+    return f"{abnormal}|{kind}|{feeding}"
+
+
+def set_name(name: str) -> str:
+    """Return the test set's name from `scored_name`'s."""
+    return name.rsplit("|", 1)[0]
+
+
+def _packed(column: NDArray) -> Tensor:
+    """Labels or text as compressed bytes, since names repeat."""
+    return torch.frombuffer(bytearray(zlib.compress(_bytes(column), 9)), dtype=torch.uint8)
+
+
+def _bytes(column: NDArray) -> bytes:
+    return column.astype(np.uint8).tobytes() if column.dtype == bool else "\0".join(column.tolist()).encode()
+
+
+def _unpack(packed: Tensor, labels: bool) -> NDArray:
+    raw = zlib.decompress(packed.numpy().tobytes())
+    return np.frombuffer(raw, np.uint8).astype(bool) if labels else np.array(raw.decode().split("\0"), dtype=np.str_)

@@ -1,1 +1,0 @@
-"""What readers see of stored files: tables with gaps named, sentences that are computed, explorers."""

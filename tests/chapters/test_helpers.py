@@ -1,0 +1,48 @@
+"""What chapters lean on: a place for files, whether data is here, and the command."""
+
+import pytest
+from click import Group
+
+from ccb_lib.chapters import helpers as chapters
+from ccb_lib.chapters.helpers import ccb, here, workplace
+from ccb_lib.cli.group import main
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path, monkeypatch):
+    monkeypatch.setenv("CCB_MODELS", str(tmp_path / "build/models"))
+    return tmp_path
+
+
+def test_a_workplace_is_empty_each_time(models):
+    folder = workplace("one")
+    assert folder == models / "build/chapters/one"
+    (folder / "old.txt").write_text("x")
+    assert list(workplace("one").iterdir()) == []
+
+
+def test_data_is_here_or_not(tmp_path, monkeypatch):
+    (tmp_path / "ham10000").mkdir()
+    monkeypatch.setenv("CCB_DATA", str(tmp_path))
+    assert here("ham10000") == tmp_path / "ham10000"
+    assert here("ild") is None
+    monkeypatch.setenv("CCB_DATA", str(tmp_path / "none"))
+    assert here("ham10000") is None
+
+
+def test_the_command_runs_in_a_folder_and_shows_itself(tmp_path, capsys):
+    (tmp_path / "train/normal").mkdir(parents=True)
+    ccb("data check folder --root .", tmp_path)
+    output = capsys.readouterr().out
+    assert output.startswith("$ ccb data check folder --root .\nfolder in ")
+    assert "missing: images in train/normal" in output
+
+
+def test_an_error_of_its_own_is_not_hidden(tmp_path, monkeypatch):
+    def broken(self, ctx):
+        raise ZeroDivisionError
+
+    assert isinstance(main, Group)
+    monkeypatch.setattr(type(main), "invoke", broken)
+    with pytest.raises(RuntimeError, match="failed"):
+        chapters.ccb("data list", tmp_path)

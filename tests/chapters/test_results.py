@@ -1,0 +1,195 @@
+"""What readers see of stored results; the stored trivial scores of HAM10000 are the example."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ccb_lib import CLEAN
+from ccb_lib.chapters.explorers import explorer_cells, results_explorer
+from ccb_lib.chapters.results import (
+    described,
+    in_short,
+    long_form,
+    note,
+    overview,
+    reading,
+    settings_run,
+    side_by_side,
+    with_intervals,
+)
+from ccb_lib.reproduction.arithmetic import printed
+from ccb_lib.reproduction.results import (
+    PAPER,
+    PRINTED_NAMES,
+    at_settings,
+    compare,
+    load_results,
+    read_results,
+    scores_of,
+)
+from ccb_lib.reproduction.runs import CLASSES, TRIVIAL_METHODS
+from ccb_lib.reproduction.store import Store
+from ccb_lib.scores import anomaly_score
+
+RESULTS = Path(__file__).parents[2] / "data" / "results"
+
+
+def test_missing_cells_are_named_and_printed_ones_are_the_papers():
+    style = side_by_side(4, folder="/nowhere")
+    assert style.data.index.tolist() == [(name, "printed") for name in PRINTED_NAMES.values()]
+    assert style.data.loc[("CCB", "printed"), "bcc"] == "0.973"
+    assert style.caption == f"Not run: {', '.join([*PRINTED_NAMES.values(), *TRIVIAL_METHODS])}."
+    assert side_by_side(6, folder="/nowhere").caption.startswith("Not run: 4-3-2-1 blocks, ")
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_every_table_is_laid_out_as_printed(number):
+    shown, paper = side_by_side(number, folder="/nowhere").data, printed(number)
+    assert shown.index.tolist() == [(name, "printed") for name in paper.index]
+    wanted = [[f"{value:.3f}" for value in row] for row in paper.select_dtypes("number").to_numpy()]
+    assert shown.to_numpy().tolist() == wanted
+    assert shown.columns.tolist() == [name.replace("_", " ") for name in paper.select_dtypes("number")]
+    assert side_by_side(number, folder="/nowhere", missing=False).data.empty
+
+
+def the_papers(method):
+    """The stored run of a trivial score at the paper's settings."""
+    found = (result.manifest for result in read_results(4, RESULTS).values())
+    keys = [facts["key"] for facts in found if facts["method"] == method and facts["options"] == {"seed": 0}]
+    return read_results(4, RESULTS)[keys[0]]
+
+
+def test_a_hole_in_a_method_that_was_run_is_named(tmp_path):
+    kept = the_papers("pca")
+    scored = {name: value for name, value in kept.scored.items() if name.startswith("df|")}
+    Store(tmp_path / "tables4-5.safetensors").add(replace(kept, scored=scored))
+    style = side_by_side(4, folder=tmp_path)
+    assert (style.data.loc[("pca", "clean")] == "not run").tolist() == [True, True, False, True]
+    assert "pca" not in style.caption
+
+
+def test_trivial_rows_have_no_print_and_real_numbers():
+    shown, frame = side_by_side(4, folder=RESULTS).data, compare(4, folder=RESULTS)
+    assert shown.loc["pca"].index.tolist() == ["released", "clean"]
+    assert shown.loc[("pca", "clean"), "akiec"] == f"{frame.loc[('pca', 'akiec'), 'clean']:.3f}"
+    whole = side_by_side(4, folder=RESULTS, missing=False)
+    assert len(whole.data) < len(shown)
+    assert whole.caption is None
+
+
+def test_at_other_settings_trivial_rows_stand_only_where_they_change():
+    small = {**PAPER, "width": 8}
+    shown, frame = side_by_side(4, settings=small, missing=False, folder=RESULTS).data, compare(4, settings=small)
+    assert not set(shown.index.unique(0)) & set(TRIVIAL_METHODS)
+    assert "trivial" in reading(4, folder=RESULTS).data
+    assert "trivial" not in reading(4, settings=small, folder=RESULTS).data
+    assert shown.loc[("CCB", "clean"), "df"] == f"{frame.loc[('ccb', 'df'), 'clean']:.3f}"
+
+
+def test_intervals_hold_scikit_learns_auc():
+    frame = with_intervals(4, folder=RESULTS, replicates=50)
+    frame = frame[frame["method"].isin(["pca", "mean-intensity"])]
+    assert len(frame) == 8
+    assert ((frame["low"] < frame["auc"]) & (frame["auc"] < frame["high"])).all()
+    lines = at_settings(load_results(4, protocols=(CLEAN,), folder=RESULTS), PAPER)
+    line = lines.query("method == 'pca' and abnormal == 'df'").iloc[0]
+    scored, tests = scores_of(read_results(4, RESULTS)[line["key"]], "df", CLEAN)
+    expected = roc_auc_score(tests.labels, anomaly_score(scored.test, line["alpha"]))
+    assert frame.query("method == 'pca' and abnormal == 'df'")["auc"].item() == pytest.approx(expected)
+    assert line["auc"] == pytest.approx(expected)
+
+
+def test_lesions_are_what_intervals_resample():
+    tests = next(iter(read_results(4, RESULTS).values())).sets["df|natural"]
+    assert len(set(tests.groups)) < len(tests.groups)
+    # no lesion is normal and abnormal at once
+    assert not set(tests.groups[tests.labels]) & set(tests.groups[~tests.labels])
+    assert tests.labels.sum() == 115
+
+
+def test_figures_get_gaps_where_nothing_was_run():
+    frame = long_form(4, folder="/nowhere")
+    assert set(frame["source"]) == {"printed", "released", "clean"}
+    assert frame.groupby("source")["value"].count().to_dict() == {"clean": 0, "printed": 20, "released": 0}
+
+
+def test_sentences_count_what_there_is():
+    text = reading(4, folder="/nowhere").data
+    assert "20 cells are printed" in text
+    assert text.count("None of them was run") == 2
+    best = compare(4, folder=RESULTS)
+    best = best[best["printed"].isna()]["clean"].groupby("abnormal").max().mean()
+    assert f"{best:.3f}" in reading(4, folder=RESULTS).data
+
+
+def test_an_explorer_where_there_are_scores_and_a_way_to_get_them_where_not():
+    assert "ccb table 6 --run" in results_explorer(6, folder="/nowhere").data
+    assert "ccb table 2 --run" in note(2).data
+    html = results_explorer(4, folder=RESULTS).to_html()
+    assert re.search(r"pca", html)
+    assert "akiec" in html
+
+
+def test_an_explorer_of_all_settings_opens_on_a_network_and_keeps_the_papers_order():
+    cells = explorer_cells(4, settings=settings_run(4, folder=RESULTS), folder=RESULTS)
+    names = list(dict.fromkeys(name for name, _ in cells))
+    networks = [name for name in names if "epochs" in name]
+    assert names[: len(networks)] == networks
+    assert {"SkipGANomaly, 50 epochs, width 8", "CCB, 50 epochs, width 8"} <= set(networks)
+    assert names[len(networks) :][: len(TRIVIAL_METHODS)] == list(TRIVIAL_METHODS)
+    assert list(dict.fromkeys(name for _, name in cells)) == list(CLASSES["ham10000"])
+    line = load_results(4, protocols=(CLEAN,), folder=RESULTS).query("method == 'ccb' and abnormal == 'df'").iloc[0]
+    scores, labels, _ = cells["CCB, 50 epochs, width 8", "df"]
+    assert roc_auc_score(labels, scores) == pytest.approx(line["auc"])
+    assert "CCB, 50 epochs, width 8" in results_explorer(4, folder=RESULTS).to_html()
+    # one setting alone needs no name
+    assert {name for name, _ in explorer_cells(4, settings={**PAPER, "width": 8}, folder=RESULTS, methods=["ccb"])} == {
+        "CCB"
+    }
+
+
+def test_settings_are_said_in_words_and_the_papers_come_first():
+    assert described(PAPER) == "50 epochs"
+    assert described({**PAPER, "epochs": 3.0, "width": 16.0, "limit": 200}) == (
+        "3 epochs, at most 200 images of each part, width 16"
+    )
+    assert settings_run(1, folder="/nowhere") == [PAPER]
+    assert settings_run(4, folder=RESULTS)[0] == PAPER
+
+
+def test_the_overview_counts_every_printed_cell():
+    frame = overview(folder="/nowhere")
+    assert frame["printed cells"].to_dict() == {
+        "Table 1": 50, "Table 2": 20, "Table 3": 20, "Table 4": 20, "Table 5": 20, "Table 6": 40, "Table 7": 40,
+    }  # fmt: skip
+    assert (frame[["released", "clean", "trivial"]] == 0).all(axis=None)
+    assert isinstance(overview(folder=RESULTS), pd.DataFrame)
+    assert np.int64(overview(folder=RESULTS).loc["Table 4", "trivial"]) == 16
+
+
+def test_in_short_says_what_lies_there():
+    text, frame = in_short(RESULTS).data, at_settings(load_results(4, folder=RESULTS), PAPER)
+    clean = frame[(frame["protocol"] == "clean") & (frame["method"] == "mean-intensity")]["auc"].mean()
+    line = next(line for line in text.splitlines() if line.startswith("- **HAM10000, 4 scores that need no network"))
+    assert f"{clean:.3f} (mean-intensity)" in line
+    assert re.search(r"HAM10000, SkipGANomaly, 50 epochs, width 8.* 0\.\d{3} under \*released\*", text)
+    assert in_short("/nowhere").data == "*Nothing was run.*"
+
+
+def test_trivial_scores_on_other_images_have_settings_of_their_own(tmp_path):
+    store = Store(tmp_path / "tables4-5.safetensors")
+    for result in read_results(4, RESULTS).values():
+        if result.manifest["method"] == "pca" and "normal" not in result.manifest["options"]:
+            other = {**result.manifest, "options": {"seed": 0, "normal": "nv"}, "key": "0" * 16}
+            store.add(replace(result, manifest=other))
+    assert settings_run(4, folder=tmp_path) == [PAPER, {**PAPER, "normal": "nv"}]
+    shown = side_by_side(4, settings={**PAPER, "normal": "nv"}, missing=False, folder=tmp_path).data
+    assert shown.index.unique(0).tolist() == ["pca"]
+    names = {name for name, _ in explorer_cells(4, settings=settings_run(4, folder=tmp_path), folder=tmp_path)}
+    assert names == {"pca, normal: nv"}
+    assert described({**PAPER, "normal": "nv"}) == "50 epochs, normal: nv"

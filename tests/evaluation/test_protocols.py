@@ -1,0 +1,206 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from ccb_lib import CCB, CLEAN, EGBAD, RELEASED, AnoGAN, EpochScores, GANomaly, SkipGANomaly, evaluate
+from ccb_lib.detectors.simple_baselines import PixelPCA
+from ccb_lib.evaluation.protocols import ASIDES, WALK, Protocol, feed, feeding_order, recomputed_statistics, unlike
+from ccb_lib.metrics import auc
+from ccb_lib.reproduction.execute import limited
+from ccb_lib.scores import anomaly_score
+from ccb_lib.thresholds import normal_quantile, oracle_f1
+
+ALL = {
+    CCB: {},
+    SkipGANomaly: {},
+    GANomaly: {},
+    EGBAD: {},
+    AnoGAN: {"search_steps": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def small(digits):
+    return limited(digits, 96)
+
+
+@pytest.fixture(scope="module", params=ALL, ids=lambda method: method.__name__)
+def fitted(request, small):
+    detector = request.param(epochs=1, width=4, device="cpu", **ALL[request.param])
+    return detector.fit(small.train, calibration=small.calibration, progress=False)
+
+
+def last(protocol, **changes):
+    return replace(protocol, epoch="last", **changes)
+
+
+def test_the_walk_changes_one_field_at_a_time():
+    for a, b in pairwise(WALK[:-1]):
+        assert len(unlike(a, b)) == 1
+    # the last step takes the order and the company away with the batch's statistics: they no longer matter
+    assert set(unlike(WALK[-2], WALK[-1])) == {"batch_norm", "order", "batch_size"}
+    assert (WALK[0], WALK[-1]) == (RELEASED, CLEAN)
+    assert len({protocol.name for protocol in (*WALK, *ASIDES)}) == len(WALK) + len(ASIDES)
+
+
+def test_the_two_ends_are_what_the_notes_say():
+    assert unlike(CLEAN, RELEASED) == {
+        "batch_norm": ("running", "batch"),
+        "dropout": (False, True),
+        "order": ("any", "normals then abnormals"),
+        "batch_size": (256, 64),
+        "epoch": ("last", "best by test AUC"),
+        "threshold": ("calibrated", "oracle"),
+    }
+
+
+def test_order_matters_in_train_mode_and_not_in_eval(fitted, small):
+    in_order, shuffled = (last(RELEASED, order=order) for order in ("normals then abnormals", "shuffled"))
+    a, b = (feed(fitted, small, protocol)[0] for protocol in (in_order, shuffled))
+    assert not np.allclose(anomaly_score(a, fitted.alpha), anomaly_score(b, fitted.alpha), rtol=1e-4)
+    quiet = [replace(CLEAN, order=order) for order in ("normals then abnormals", "shuffled", "any")]
+    scores = [anomaly_score(feed(fitted, small, protocol)[0], fitted.alpha) for protocol in quiet]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+    assert scores[0] == pytest.approx(scores[2], rel=1e-5)
+
+
+def test_scoring_never_changes_a_detector(fitted, small):
+    before = {name: value.clone() for name, value in fitted._state().items()}
+    modes = [module.training for network in fitted.networks_.values() for module in network.modules()]
+    momenta = [m.momentum for n in fitted.networks_.values() for m in n.modules() if hasattr(m, "momentum")]
+    for protocol in (RELEASED, *WALK, *ASIDES):
+        if protocol.batch_size == 1 and not isinstance(fitted, CCB | SkipGANomaly):
+            continue  # a batch norm of single values has no statistics of one image
+        feed(fitted, small, protocol)
+    assert all(torch.equal(value, before[name]) for name, value in fitted._state().items())
+    assert [module.training for network in fitted.networks_.values() for module in network.modules()] == modes
+    assert [m.momentum for n in fitted.networks_.values() for m in n.modules() if hasattr(m, "momentum")] == momenta
+
+
+def test_imposed_is_marked_where_public_code_tests_in_eval(fitted, small):
+    protocol = last(RELEASED)
+    assert evaluate(fitted, small, protocol).imposed == isinstance(fitted, EGBAD | AnoGAN)
+    assert not evaluate(fitted, small, CLEAN).imposed
+
+
+def test_evaluate_under_clean_equals_the_detectors_own_face(fitted, small):
+    evaluation = evaluate(fitted, small, CLEAN)
+    assert evaluation.scores == pytest.approx(fitted.decision_function(small.test), rel=1e-5)
+    assert evaluation.threshold == pytest.approx(fitted.threshold_, rel=1e-5)
+    assert evaluation.auc == auc(evaluation.scores, small.test_labels)
+    assert evaluation.metrics.tp == (evaluation.scores > evaluation.threshold)[small.test_labels].sum()
+    assert evaluation.epoch == 1
+
+
+@pytest.fixture(scope="module")
+def recorded(small):
+    recorder = EpochScores(small, [RELEASED, *WALK, *ASIDES])
+    detector = CCB(epochs=3, width=4, device="cpu", batch_size=32)
+    detector.fit(small.train, calibration=small.calibration, progress=False, on_epoch_end=recorder)
+    return detector, recorder
+
+
+def test_the_best_epoch_is_chosen_by_test_auc(recorded, small):
+    detector, recorder = recorded
+    evaluation = evaluate(detector, small, RELEASED, epochs=recorder)
+    aucs = recorder.aucs["released"]
+    assert len(aucs) == 3
+    assert evaluation.epoch == 1 + int(np.argmax(aucs))
+    assert evaluation.auc == pytest.approx(max(aucs))
+    assert evaluation.threshold == oracle_f1(evaluation.scores, small.test_labels)
+
+
+def test_the_thresholds_fields(recorded, small):
+    detector, _ = recorded
+    calibrated, oracle = (evaluate(detector, small, replace(CLEAN, threshold=t)) for t in ("calibrated", "oracle"))
+    own = anomaly_score(calibrated.calibration, detector.alpha)
+    assert calibrated.threshold == normal_quantile(own, 0.05)
+    assert oracle.metrics.f1 >= calibrated.metrics.f1
+
+
+def test_a_protocol_that_chooses_needs_the_epochs(recorded, small):
+    with pytest.raises(ValueError, match=r"on_epoch_end=recorder"):
+        evaluate(recorded[0], small, RELEASED)
+    with pytest.raises(ValueError, match="No epochs of 'clean' were recorded"):
+        recorded[1].best(CLEAN)
+
+
+def test_anogan_has_only_its_last_epoch(small):
+    detector = AnoGAN(epochs=1, width=4, search_steps=2, device="cpu").fit(
+        small.train, calibration=small.calibration, progress=False
+    )
+    assert evaluate(detector, small, RELEASED).epoch == 1
+
+
+def test_trivial_scores_are_the_same_under_every_protocol(small):
+    detector = PixelPCA().fit(small.train, calibration=small.calibration, progress=False)
+    assert evaluate(detector, small, RELEASED).scores == pytest.approx(
+        evaluate(detector, small, CLEAN).scores, rel=1e-5
+    )
+
+
+def test_epochs_survive_a_killed_run(small, tmp_path):
+    settings = {"epochs": 3, "width": 4, "batch_size": 32, "device": "cpu"}
+    whole = EpochScores(small, [RELEASED])
+    CCB(**settings).fit(small.train, progress=False, on_epoch_end=whole)
+
+    class KilledError(Exception):
+        pass
+
+    first = EpochScores(small, [RELEASED], tmp_path / "epochs.safetensors")
+
+    def kill(detector, epoch):
+        first(detector, epoch)  # the scores of epoch 2 are written, its checkpoint is not
+        if epoch == 2:
+            raise KilledError
+
+    run = tmp_path / "run.safetensors"
+    with pytest.raises(KilledError):
+        CCB(**settings).fit(small.train, progress=False, resume=run, on_epoch_end=kill)
+    again = EpochScores(small, [RELEASED], tmp_path / "epochs.safetensors")
+    CCB(**settings).fit(small.train, progress=False, resume=run, on_epoch_end=again)
+    assert again.aucs == whole.aucs
+    best, expected = again.best(RELEASED), whole.best(RELEASED)
+    assert best.epoch == expected.epoch
+    assert np.array_equal(best.terms.image, expected.terms.image)
+
+
+def test_orders(small):
+    assert np.array_equal(feeding_order(small, "normals then abnormals"), np.arange(len(small.test)))
+    grouped = feeding_order(small, "normals by class then abnormals")
+    classes, labels = small.test_classes[grouped], small.test_labels[grouped]
+    assert (np.diff(labels.astype(int)) >= 0).all()
+    assert (classes[~labels] == np.sort(classes[~labels])).all()
+    shuffled = feeding_order(small, "shuffled")
+    assert sorted(shuffled) == list(range(len(shuffled)))
+    assert 0.2 < small.test_labels[shuffled][: len(shuffled) // 2].mean() < 0.8
+
+
+def test_recomputed_statistics_are_plain_averages_over_the_normals(small):
+    detector = CCB(epochs=1, width=4, device="cpu", dropout=0.0).fit(small.train, progress=False)
+    norm = detector.networks_["generator"].encoder[1][1]
+    before = norm.running_mean.clone()
+    with recomputed_statistics(detector, small.train, batch_size=48), torch.no_grad():
+        from ccb_lib.io.images import to_unit
+
+        maps = detector.networks_["generator"].encoder[0](to_unit(small.train))
+        expected = detector.networks_["generator"].encoder[1][0](maps).mean((0, 2, 3))
+        assert torch.allclose(norm.running_mean, expected, atol=1e-5)
+    assert torch.equal(norm.running_mean, before)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("batch_norm", "train"), ("order", "random"), ("epoch", "best"), ("threshold", "0.5"), ("batch_size", 0)],
+)
+def test_unknown_values_are_refused(field, value):
+    with pytest.raises(ValueError, match=f"{field}="):
+        replace(RELEASED, **{field: value})
+
+
+def test_batch_statistics_need_an_order():
+    with pytest.raises(ValueError, match="name one"):
+        Protocol(name="x", batch_norm="batch")

@@ -1,0 +1,109 @@
+"""Archives from others: all or nothing, and nothing outside the folder."""
+
+import io
+import random
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from ccb_lib.io import archives
+from ccb_lib.io.archives import unpack
+
+
+def make_zip(path, members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def make_tar(path, *members, mode="w:gz"):
+    with tarfile.open(path, mode) as file:
+        for name, content, *kind in members:
+            info = tarfile.TarInfo(name)
+            if kind:
+                info.type, info.linkname = kind
+            else:
+                info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return path
+
+
+def inside(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_good_archives_are_unpacked_whole(tmp_path):
+    for archive in (
+        make_zip(tmp_path / "a.zip", {"x/1.txt": b"one", "2.txt": b"two"}),
+        make_tar(tmp_path / "a.tar.gz", ("x/1.txt", b"one"), ("2.txt", b"two")),
+    ):
+        folder = tmp_path / archive.stem
+        assert [file.relative_to(folder).as_posix() for file in unpack(archive, folder)] == ["2.txt", "x/1.txt"]
+        assert (folder / "x/1.txt").read_bytes() == b"one"
+        assert stat.S_IMODE(folder.stat().st_mode) & 0o055
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "x/../../out.txt", "/out.txt", "C:/out.txt", "..\\out.txt", "a\\b.txt"])
+def test_a_member_outside_unpacks_nothing(tmp_path, name):
+    box = tmp_path / "box"
+    box.mkdir()
+    for archive in (
+        make_zip(tmp_path / "bad.zip", {"good.txt": b"good", name: b"bad"}),
+        make_tar(tmp_path / "bad.tar.gz", ("good.txt", b"good"), (name, b"bad")),
+    ):
+        with pytest.raises(ValueError, match="would lie outside its folder"):
+            unpack(archive, box / "new")
+    assert inside(box) == []
+    assert inside(tmp_path) == ["bad.tar.gz", "bad.zip", "box"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_are_refused(tmp_path, kind):
+    archive = make_tar(tmp_path / "bad.tar.gz", ("good.txt", b"good"), ("link", b"", kind, "/etc/hostname"))
+    with pytest.raises(ValueError, match="is a link or a device"):
+        unpack(archive, tmp_path / "new")
+    assert inside(tmp_path) == ["bad.tar.gz"]
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path):
+    member = zipfile.ZipInfo("link")
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as file:
+        file.writestr(member, "/etc/hostname")
+    with pytest.raises(ValueError, match="is a link or a device"):
+        unpack(tmp_path / "bad.zip", tmp_path / "new")
+
+
+def test_a_bomb_is_refused_before_a_byte_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "_DENSEST", 10)
+    archive = make_zip(tmp_path / "bomb.zip", {"zeros": bytes(20 * 2**20)})
+    with pytest.raises(ValueError, match="more than"):
+        unpack(archive, tmp_path / "new")
+    assert inside(tmp_path) == ["bomb.zip"]
+
+
+@pytest.mark.parametrize("keep", [0, 40, 4000])
+def test_damaged_archives_leave_nothing(tmp_path, keep):
+    content = random.Random(0).randbytes(20_000)  # does not compress
+    for archive in (
+        make_zip(tmp_path / "cut.zip", {"a": content}),
+        make_tar(tmp_path / "cut.tar", ("a", content), mode="w"),
+    ):
+        archive.write_bytes(archive.read_bytes()[:keep])
+        with pytest.raises(ValueError, match="was not unpacked"):
+            unpack(archive, tmp_path / "new")
+    assert inside(tmp_path) == ["cut.tar", "cut.zip"]
+
+
+def test_what_is_there_is_kept(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", {"1.txt": b"new"})
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/1.txt").write_bytes(b"old")
+    with pytest.raises(FileExistsError, match="is there already"):
+        unpack(archive, tmp_path / "there")
+    assert (tmp_path / "there/1.txt").read_bytes() == b"old"
+    with pytest.raises(FileNotFoundError, match="No archive"):
+        unpack(tmp_path / "none.zip", tmp_path / "new")

@@ -1,0 +1,117 @@
+"""DICOM slices: Hounsfield units, padding and windows worked out by hand."""
+
+import sys
+
+import numpy as np
+import pydicom
+import pytest
+
+from ccb_lib.io import dicom
+from ccb_lib.io.image_files import is_grey, read_images
+
+RAW = np.full((32, 32), 1000, dtype=np.int16)
+
+
+def change(path, **tags):
+    data = pydicom.dcmread(path)
+    for tag, value in tags.items():
+        if value is None:
+            delattr(data, tag)
+        else:
+            setattr(data, tag, value)
+    data.save_as(path)
+    return path
+
+
+def test_hounsfield_units_by_hand(tmp_path):
+    raw = RAW.copy()
+    raw[0, :4] = [-2000, 0, 24, 1424]
+    dicom.write_image(tmp_path / "a.dcm", raw, slope=2.0, intercept=-1024.0)
+    got = dicom.read_hounsfield(tmp_path / "a.dcm")
+    assert got.dtype == np.float32
+    assert got[0, :5].tolist() == [-1024, -1024, -976, 1824, 976]  # 2 × raw − 1024, −2000 as 0
+    assert dicom.read_hounsfield(tmp_path / "a.dcm", padding=None)[0, 0] == -5024
+
+
+def test_headers_place_a_slice(tmp_path):
+    dicom.write_image(tmp_path / "a.dcm", RAW[:16], number=7, location=-12.5, series="1.2.3")
+    assert dicom.read_header(tmp_path / "a.dcm") == dicom.Header(tmp_path / "a.dcm", "1.2.3", 7, -12.5, (16, 32))
+    change(tmp_path / "a.dcm", SliceLocation=None, InstanceNumber=None, ImagePositionPatient=[0, 0, 3.5])
+    header = dicom.read_header(tmp_path / "a.dcm")
+    assert (header.number, header.location) == (None, 3.5)
+
+
+def test_a_slice_without_slope_is_an_error_that_says_so(tmp_path):
+    dicom.write_image(tmp_path / "a.dcm", RAW, slope=None)
+    for read in (dicom.read_hounsfield, dicom.read_image):
+        with pytest.raises(ValueError, match="no RescaleSlope"):
+            read(tmp_path / "a.dcm")
+    with pytest.raises(ValueError, match=r"a\.dcm: it has no RescaleSlope"):
+        read_images([tmp_path / "a.dcm"], image_size=32, channels=1)
+
+
+def test_ct_is_windowed_for_lungs_unless_told_otherwise(tmp_path):
+    raw = RAW.copy()
+    raw[0, :4] = [-2000, 24, 724, 1424]  # HU −3024, −1000, −300, 400
+    dicom.write_image(tmp_path / "a.dcm", raw)
+    assert np.asarray(dicom.read_image(tmp_path / "a.dcm"))[0, :4].tolist() == [0, 0, 128, 255]
+    assert np.asarray(dicom.read_image(tmp_path / "a.dcm", (-300, 400)))[0, :4].tolist() == [0, 0, 0, 255]
+
+
+def test_other_modalities_take_their_own_window_or_their_bits(tmp_path):
+    raw = RAW.copy()
+    raw[0, :3] = [0, 500, 32767]
+    path = tmp_path / "a.dcm"
+    dicom.write_image(path, raw, slope=None, intercept=None, modality="MR")
+    assert np.asarray(dicom.read_image(path))[0, :3].tolist() == [128, 129, 255]  # of −32768…32767
+    change(path, WindowCenter=[500, 40], WindowWidth=[1000, 400])
+    assert np.asarray(dicom.read_image(path))[0, :3].tolist() == [0, 128, 255]
+    change(path, PhotometricInterpretation="MONOCHROME1")
+    assert np.asarray(dicom.read_image(path))[0, :3].tolist() == [255, 127, 0]
+
+
+def test_colour_is_read_as_colour(tmp_path):
+    path = tmp_path / "a.dcm"
+    dicom.write_image(path, RAW)
+    data = pydicom.dcmread(path)
+    data.SamplesPerPixel, data.PlanarConfiguration, data.PhotometricInterpretation = 3, 0, "RGB"
+    data.BitsAllocated = data.BitsStored = 8
+    data.HighBit, data.PixelRepresentation = 7, 0
+    data.PixelData = np.broadcast_to(np.array([10, 20, 30], dtype=np.uint8), (32, 32, 3)).tobytes()
+    data.save_as(path)
+    assert not is_grey(path)
+    assert read_images([path], image_size=32, channels=3)[0, :, 5, 5].tolist() == [10, 20, 30]
+
+
+def test_files_are_known_by_content_and_old_ones_by_ending(tmp_path):
+    dicom.write_image(tmp_path / "IM0001", RAW)
+    assert read_images([tmp_path / "IM0001"], image_size=32, channels=1).float().mean() == 178  # −24 HU
+    whole = (tmp_path / "IM0001").read_bytes()
+    bare = pydicom.dcmread(tmp_path / "IM0001")
+    bare.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+    content = pydicom.filebase.DicomBytesIO()
+    content.is_little_endian, content.is_implicit_VR = True, True
+    pydicom.filewriter.write_dataset(content, bare)
+    (tmp_path / "bare.dcm").write_bytes(content.getvalue())  # no mark after 128 bytes, no file header
+    assert b"DICM" in whole
+    assert b"DICM" not in (tmp_path / "bare.dcm").read_bytes()
+    assert dicom.read_hounsfield(tmp_path / "bare.dcm")[0, 0] == -24
+
+
+def test_damaged_files_are_errors_that_say_so(tmp_path):
+    dicom.write_image(tmp_path / "a.dcm", RAW)
+    whole = (tmp_path / "a.dcm").read_bytes()
+    (tmp_path / "a.dcm").write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        dicom.read_hounsfield(tmp_path / "a.dcm")
+    for content in (b"", b"no dicom at all" * 100, whole[:200]):
+        (tmp_path / "a.dcm").write_bytes(content)
+        with pytest.raises(ValueError, match=r"no DICOM|damaged"):
+            dicom.read_hounsfield(tmp_path / "a.dcm")
+
+
+def test_without_pydicom_the_error_says_what_to_install(tmp_path, monkeypatch):
+    dicom.write_image(tmp_path / "a.dcm", RAW)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(ImportError, match=r'pip install "ccb-lib\[dicom\]"'):
+        dicom.read_header(tmp_path / "a.dcm")

@@ -1,0 +1,323 @@
+import os
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from ccb_lib.chapters.explorers import explorer_cells
+from ccb_lib.cli.group import main
+from ccb_lib.evaluation.protocols import CLEAN, RELEASED, WALK
+from ccb_lib.reproduction.execute import execute, limited, run_missing
+from ccb_lib.reproduction.results import (
+    CHOICES,
+    PAPER,
+    at_settings,
+    compare,
+    load_results,
+    placebo,
+    read_results,
+    table,
+)
+from ccb_lib.reproduction.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, store_path
+from ccb_lib.reproduction.store import Store
+
+TINY = {"epochs": 2, "limit": 48, "width": 2}
+
+
+def digits_run(seed=0, **changes):
+    return Run(**{"dataset": "digits", "method": "ccb", "abnormal": ("8",), "seed": seed, "limit": 48,
+                  "settings": {"epochs": 2, "width": 2, "batch_size": 16}, **changes})  # fmt: skip
+
+
+def equal(a, b):
+    """Whether two results hold the same scores, whatever they took."""
+    assert a.scored.keys() == b.scored.keys()
+    assert a.aucs == b.aucs
+    return all(
+        found.epoch == b.scored[name].epoch
+        and all(np.array_equal(x, y) for x, y in zip(found.test, b.scored[name].test, strict=True))
+        for name, found in a.scored.items()
+    )
+
+
+def test_grids_count_what_the_paper_prints():
+    assert len(grid(1, methods=["ccb"])) == 10
+    assert len(grid(1, seeds=3)) == 3 * 5 * 10 + 4 * 10  # trivial scores have one seed
+    assert [len(run.abnormal) for run in grid(4, methods=["ccb"])] == [4]  # trained once, tested on four classes
+    ablation = grid(6, seeds=3)
+    assert len(ablation) == 2 * 3 * 5
+    assert {run.settings["chain"] for run in ablation} == set(CHAINS)
+    assert len({run.key for table in range(1, 8) for run in grid(table, seeds=2)}) == 140 + 18 + 18 + 20
+    assert {run.options.get("seed") for run in grid(4, seeds=2, methods=["ccb"])} == {0, 1}
+
+
+def test_grids_refuse_what_the_paper_does_not_have():
+    with pytest.raises(ValueError, match="Tables 1 to 7"):
+        grid(8)
+    with pytest.raises(ValueError, match=r"\['resnet'\]; there are ccb"):
+        grid(1, methods=["resnet"])
+    with pytest.raises(ValueError, match=r"Table 1 has no class \['akiec'\]"):
+        grid(1, abnormal=["akiec"])
+
+
+def test_a_key_follows_what_matters_alone():
+    run = digits_run()
+    assert run.key == digits_run(protocols=AUDIT).key
+    others = [digits_run(1), digits_run(limit=49), digits_run(method="egbad"), digits_run(options={"seed": 1})]
+    assert len({run.key, *(other.key for other in others)}) == 5
+
+
+def test_a_default_said_aloud_makes_the_same_run():
+    aloud = grid(6, chain_init="he", similarity="l2", width=64, image_size=32, normal="nv+bkl+mel")
+    assert [run.key for run in aloud] == [run.key for run in grid(6)]
+    assert grid(6, chain_init="dcgan")[0].key != aloud[0].key
+    # What goes without saying differs: Skip-GANomaly's loss is l1 and EGBAD's width 128.
+    skip, egbad = (grid(4, methods=[m], similarity="l2", width=64)[0].settings for m in ("skip-ganomaly", "egbad"))
+    assert skip == {"epochs": 50, "similarity": "l2"}
+    assert egbad == {"epochs": 50, "width": 64}
+
+
+def test_the_order_of_normal_classes_makes_no_other_run():
+    keys = [grid(4, normal=normal)[0].key for normal in (None, "nv+bkl+mel", "mel+nv+bkl")]
+    assert len(set(keys)) == 1
+
+
+def test_a_class_run_alone_and_with_others_is_one_seed(tmp_path):
+    store = Store(store_path(4, tmp_path))
+    for result in read_results(4).values():
+        if result.manifest["method"] == "pca" and result.manifest["options"] == {"seed": 0}:
+            store.add(result, replace(result, manifest={**result.manifest, "abnormal": ["vasc"], "key": "0" * 16}))
+    assert len(store.results) == 2
+    assert table(4, folder=tmp_path).loc["pca", ("vasc", "seeds")] == 1
+
+
+def test_runs_with_other_settings_stay_out_of_the_main_cells():
+    frame = pd.DataFrame({"method": ["ccb"] * 2, **{name: [None] * 2 for name in CHOICES}})
+    frame["epochs"], frame["other"] = 50, [None, "dropout 0.0"]
+    assert at_settings(frame, PAPER).index.tolist() == [0]
+    assert at_settings(frame, {**PAPER, "other": "dropout 0.0"}).index.tolist() == [1]
+
+
+def test_settings_find_a_default_said_aloud():
+    frame = pd.DataFrame({"method": ["ccb", "ccb", "skip-ganomaly"], "similarity": [None, "l1", None]})
+    assert at_settings(frame, {"similarity": "l2"}).index.tolist() == [0]
+    assert at_settings(frame, {"similarity": "l1"}).index.tolist() == [1, 2]
+    assert at_settings(frame, {"similarity": None}).index.tolist() == [0, 2]
+
+
+def test_executing_scores_every_protocol_and_says_how(tmp_path):
+    run = digits_run(protocols=AUDIT)
+    result = execute(run, device="cpu")
+    names = {name.split("|", 2)[2] for name in result.scored}
+    assert names == {feeding(protocol) for protocol in run.protocols}
+    assert result.manifest["trained on"] == 48
+    assert {"torch", "device", "commit", "seconds", "images"} <= result.manifest.keys()
+    assert all(len(aucs) == 2 for aucs in result.aucs.values())
+    assert equal(result, execute(run, device="cpu"))
+
+
+def test_a_run_killed_between_epochs_ends_as_an_unbroken_one(tmp_path, monkeypatch):
+    run = digits_run()
+    whole = execute(run, device="cpu")
+    from ccb_lib.evaluation.epochs import EpochScores
+
+    original = EpochScores.__call__
+
+    def killed(self, detector, epoch):
+        original(self, detector, epoch)
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(EpochScores, "__call__", killed)
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, device="cpu", work=str(tmp_path))
+    monkeypatch.setattr(EpochScores, "__call__", original)
+    resumed = execute(run, device="cpu", work=str(tmp_path))
+    assert len(resumed.manifest["history"]) == 2
+    assert equal(whole, resumed)
+
+
+def test_only_what_is_missing_is_run_and_one_failure_spares_the_others(tmp_path):
+    store = Store(tmp_path / "t.safetensors")
+    runs = [digits_run(0), digits_run(1, settings={"epochs": 40, "learning_rate": 1e30, "width": 2}), digits_run(2)]
+    failed = run_missing(runs, store, device="cpu", work=str(tmp_path / "work"), progress=False)
+    assert list(failed) == [str(runs[1])]
+    assert "TrainingDiverged" in failed[str(runs[1])]
+    assert set(Store.read(store.path).results) == {runs[0].key, runs[2].key}
+    left = {path.name.split("-")[0].removesuffix(".safetensors") for path in (tmp_path / "work").iterdir()}
+    assert left <= {runs[1].key}  # what is stored needs no checkpoint
+    stamp = store.path.stat().st_mtime_ns
+    assert not run_missing(runs[::2], Store.read(store.path), device="cpu", progress=False)
+    assert store.path.stat().st_mtime_ns == stamp
+
+
+def test_processes_side_by_side_give_the_same_scores(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    runs = [digits_run(0), digits_run(1)]
+    alone, together = Store(tmp_path / "1.safetensors"), Store(tmp_path / "2.safetensors")
+    assert not run_missing(runs, alone, device="cpu", progress=False)
+    assert not run_missing(runs, together, device="cpu", progress=False, parallel=2)
+    for run in runs:
+        assert equal(alone.results[run.key], together.results[run.key])
+
+
+def test_limited_keeps_the_parts_together(digits):
+    small = limited(digits, 10)
+    assert (len(small.train), len(small.calibration), len(small.test)) == (10, 10, 20)
+    assert small.test_labels.sum() == 10
+    assert [len(getattr(small, f"{part}_ids")) for part in ("train", "calibration", "test")] == [10, 10, 20]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process by signal")
+def test_a_dask_cluster_finishes_although_a_worker_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    distributed = pytest.importorskip("distributed")
+    runs = [digits_run(seed, settings={"epochs": 6, "width": 2, "batch_size": 16}) for seed in range(3)]
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        victim = next(iter(client.run(os.getpid).values()))
+        store = Store(tmp_path / "t.safetensors")
+        from threading import Timer
+
+        def kill():
+            while not list((tmp_path / "work").glob("*.safetensors")):  # a run is under way
+                time.sleep(0.05)
+            os.kill(victim, signal.SIGKILL)
+
+        killer = Timer(0, kill)
+        killer.start()
+        failed = run_missing(
+            runs, store, executor=client.get_executor(), device="cpu", work=str(tmp_path / "work"), progress=False
+        )
+        killer.join()
+    assert failed == {}
+    for run in runs:
+        assert equal(execute(run, device="cpu"), store.results[run.key])
+
+
+@pytest.fixture(scope="module")
+def results(made_cifar, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    runs = grid(1, methods=["ccb", "skip-ganomaly", "egbad", "pca"], abnormal=["airplane", "frog"], **TINY)
+    assert not run_missing(runs, Store(store_path(1, folder)), root=str(made_cifar), device="cpu", progress=False)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:CIFAR-10 in .* not 60,000")
+class TestTable1:
+    def test_a_frame_of_every_run_class_and_protocol(self, results):
+        frame = load_results(1, folder=results, protocols=(CLEAN, RELEASED, *WALK[1:-1]), alphas=(None, 0.0, 1.0))
+        counts = frame.groupby(["method", "protocol"]).size()
+        assert counts["ccb", "clean"] == counts["ccb", "shuffled"] == 2 * 3
+        assert counts["egbad", "released"] == 2 * 3
+        assert ("egbad", "shuffled") not in counts
+        assert frame["auc"].between(0, 1).all()
+        assert set(frame[frame["imposed"]]["method"]) == {"egbad"}
+
+    def test_table_and_comparison(self, results):
+        settings = {"epochs": 2, "limit": 48, "width": 2}
+        laid_out = table(1, settings=settings, folder=results)
+        assert laid_out.loc["ccb", ("frog", "seeds")] == 1
+        frame = load_results(1, folder=results)
+        own = frame[(frame.method == "ccb") & (frame.abnormal == "frog") & (frame.protocol == "clean")].auc.item()
+        assert laid_out.loc["ccb", ("frog", "mean")] == own
+        assert np.isnan(laid_out.loc["ccb", ("cat", "mean")])
+        assert np.isnan(laid_out.loc["anogan", ("frog", "mean")])
+        compared = compare(1, settings=settings, folder=results)
+        assert compared.loc[("ccb", "frog"), "printed"] == 0.977
+        assert compared.loc[("ccb", "frog"), "clean"] == own
+        assert compared.loc[("ccb", "frog"), "clean − printed"] == pytest.approx(own - 0.977)
+        assert compared.loc[("pca", "frog"), ["released", "clean"]].nunique() == 1
+        # runs of other settings never stand in the paper's cells, the trivial ones of fewer images included
+        assert compare(1, folder=results)[["released", "clean"]].isna().all(axis=None)
+
+    def test_placebo_takes_the_classes_own_detectors(self, results):
+        frame = placebo(settings={"epochs": 2, "limit": 48, "width": 2}, folder=results)
+        assert frame.loc[("ccb", "airplane"), "detectors"] == 1  # of frog's
+        assert frame.loc[("ccb", "cat"), "detectors"] == 2
+        assert np.isnan(frame.loc[("ccb", "cat"), "clean"])
+        frame = frame.dropna()
+        assert (frame["unseen adds"] == frame["clean"] - frame["placebo"]).all()
+
+    def test_explorer_cells(self, results):
+        cells = explorer_cells(1, settings={"epochs": 2, "limit": 48, "width": 2}, folder=results, methods=["ccb"])
+        assert set(cells) == {("CCB", "airplane"), ("CCB", "frog")}
+        scores, labels, thresholds = cells["CCB", "frog"]
+        assert len(scores) == len(labels)
+        assert set(thresholds) == {"normal 95 %", "oracle F1"}
+
+    def test_the_command_shows_and_completes(self, results, made_cifar):
+        common = [
+            "--results",
+            str(results),
+            "--epochs",
+            "2",
+            "--limit",
+            "48",
+            "--width",
+            "2",
+            "--root",
+            str(made_cifar),
+        ]
+        shown = CliRunner().invoke(main, ["table", "1", *common, "--method", "ccb", "egbad"])
+        assert shown.exit_code == 0, shown.output
+        lines = shown.output.splitlines()
+        assert lines[1] == (
+            "released: as the public code tests; clean: each image by itself; –: not printed or not run; "
+            "*: imposed on a method that tests otherwise"
+        )
+        assert "0.977" in shown.output
+        assert shown.output.count("*") == 3  # egbad's two released cells, and the legend
+        assert len(lines) == 2 + 2 + 20 + 1  # both about, both headings, every printed cell, what was not run
+        unrun = ", ".join(name for name in CLASSES["cifar10"] if name not in ("airplane", "frog"))
+        assert lines[-1] == f"Not run: EGBAD ({unrun}); CCB ({unrun})"
+        clean = CliRunner().invoke(main, ["table", "1", *common, "--protocol", "clean", "--abnormal", "frog"]).output
+        assert "*" not in clean
+        assert clean.splitlines()[1] == "clean: each image by itself; –: not printed or not run"
+        assert "pca" in clean
+        assert clean.splitlines()[-1] == (
+            "Not run: AnoGAN, GANomaly, mean-intensity, png-bytes, nearest-neighbours (all classes)"
+        )
+        ran = CliRunner().invoke(
+            main, ["table", "1", *common, "--run", "--method", "ccb", "--abnormal", "cat", "--device", "cpu"]
+        )
+        assert ran.exit_code == 0, ran.output
+        assert {run.abnormal for run in grid(1, methods=["ccb"], abnormal=["cat"])} == {("cat",)}
+        assert len(load_results(1, folder=results).query("abnormal == 'cat' and method == 'ccb'")) == 2
+
+    def test_dask_needs_an_address(self, results):
+        result = CliRunner().invoke(main, ["table", "1", "--run", "--executor", "dask", "--results", str(results)])
+        assert result.exit_code == 2
+        assert "--scheduler" in result.output
+
+
+def test_tables_4_and_6_on_real_images(raw_data, tmp_path):
+    how = {"root": str(raw_data), "device": "cpu", "progress": False}
+    for number, chosen in ((4, {"methods": ["ccb", "png-bytes"]}), (6, {})):
+        runs = [run for run in grid(number, abnormal=["df"], **TINY, **chosen) if run.dataset == "ham10000"][:2]
+        assert not run_missing(runs, Store(store_path(number, tmp_path)), **how)
+    frame = load_results(4, folder=tmp_path)
+    assert set(frame["method"]) == {"ccb", "png-bytes"}
+    assert frame["f1"].between(0, 1).all()
+    assert len(table(6, settings={"epochs": 2, "limit": 48, "width": 2}, folder=tmp_path).dropna(how="all")) == 2
+
+
+def test_no_results_is_an_empty_table_not_an_error(tmp_path):
+    for number in range(1, 8):
+        assert load_results(number, folder=tmp_path).empty
+        frame = compare(number, folder=tmp_path)
+        assert frame["printed"].notna().any()
+        assert frame[["released", "clean"]].isna().all(axis=None)
+    assert placebo(folder=tmp_path).empty
+    assert explorer_cells(1, folder=tmp_path) == {}
+
+
+def test_settings_pick_rows():
+    frame = pd.DataFrame({"method": ["ccb", "ccb", "pca"], "epochs": [50, 2, np.nan], "limit": [None, None, None]})
+    assert list(at_settings(frame, {"epochs": 50, "limit": None}).index) == [0, 2]
