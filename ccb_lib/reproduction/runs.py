@@ -196,3 +196,16 @@ def options_of(dataset: str, method: str, seed: int, **chosen: Any) -> dict[str,
     if dataset == "ham10000" and normal is not None:
         chosen["normal"] = "+".join(sorted(normal.split("+"), key="nv bkl mel".find))  # order makes no other run
     return ({} if dataset == "cifar10" else {"seed": seed}) | unsaid(method, chosen)
+
+
+def is_imposed(method: str, dataset: str) -> bool:
+    """Tell whether RELEASED is a test that a method's own public code does not make on such images.
+
+    EGBAD and AnoGAN test in inference mode. GANomaly's own repository leaves CIFAR-10 in order, but shuffles images
+    that come in folders; only the copy of GANomaly that is bundled with Skip-GANomaly shuffles neither.
+
+    Example:
+        >>> is_imposed("ganomaly", "ham10000"), is_imposed("ganomaly", "cifar10")
+        (True, False)
+    """
+    return not METHODS[method].released_in_train_mode or (method == "ganomaly" and dataset != "cifar10")
