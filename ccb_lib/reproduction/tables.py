@@ -30,9 +30,7 @@ PRINTED_NAMES = {
 }
 
 
-def fullest_settings(
-    number: int | str, method: str, *, folder: str | Path | None = None
-) -> dict[str, Any] | None:
+def fullest_settings(number: int | str, method: str, *, folder: str | Path | None = None) -> dict[str, Any] | None:
     """Return the fullest setting of a method's stored runs of a table (see `fullest_of`), if any.
 
     Example:
@@ -129,7 +127,9 @@ def table(
     return seen.reindex(index=rows, columns=wanted).rename_axis(index=row)
 
 
-def compare(number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None) -> pd.DataFrame:
+def compare(
+    number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
+) -> pd.DataFrame:
     """Lay reported, released and clean side by side, with the gaps.
 
     Args:

@@ -12,7 +12,7 @@ from ccb_lib.evaluation.protocols import CLEAN, RELEASED, WALK, Protocol
 from ccb_lib.metrics import auc, metrics_at
 from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import DATASETS, PAPER_METHODS, TRIVIAL_METHODS, feeding, kind
+from ccb_lib.reproduction.runs import DATASETS, PAPER_METHODS, TRIVIAL_METHODS, default_of, feeding, kind
 from ccb_lib.reproduction.store import Result, Scored, TestSet, scored_name
 from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, select
 from ccb_lib.scores import anomaly_score
@@ -79,6 +79,7 @@ def waterfall(
         values = _values(results[run.key], run.abnormal, metric)
         values[REPORTED] = reported.get((run.method, run.abnormal), np.nan)
         about = {name: getattr(run, name) for name in _COLUMNS if hasattr(run, name)}
+        about["width"] = default_of(run.method, "width") if pd.isna(run.width) else int(run.width)
         rows += [{**about, "metric": metric, "step": step, "value": values[step]} for step in STEPS[metric]]
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     order = [*PAPER_METHODS, *sorted(set(frame["method"]) - set(PAPER_METHODS))]
@@ -143,8 +144,8 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
         found = (wide[former] - wide[latter]).groupby(by, sort=False)
         part = pd.DataFrame({"mean": found.mean(), "spread": found.std(), "seeds": found.size()})
         parts.append(part.assign(effect=effect).reset_index())
-    found, order = pd.concat(parts), list(frame["method"].unique())
-    found = found.sort_values("method", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
+    found, order = pd.concat(parts).set_index(by), pd.MultiIndex.from_frame(frame[by]).unique()
+    found = pd.concat([found.loc[[group]] for group in order]).reset_index()
     return found[[*by, "effect", "mean", "spread", "seeds"]]
 
 

@@ -230,7 +230,7 @@ class TestTable1:
         assert np.isnan(laid_out.loc["ccb", ("cat", "mean")])
         assert np.isnan(laid_out.loc["anogan", ("frog", "mean")])
         compared = compare(1, settings=settings, folder=results)
-        assert compared.loc[("ccb", "frog"), "printed"] == 0.977
+        assert compared.loc[("ccb", "frog"), "reported"] == 0.977
         assert compared.loc[("ccb", "frog"), "clean"] == own
         assert compared.loc[("ccb", "frog"), "clean − printed"] == pytest.approx(own - 0.977)
         assert compared.loc[("pca", "frog"), ["released", "clean"]].nunique() == 1
@@ -312,7 +312,7 @@ def test_no_results_is_an_empty_table_not_an_error(tmp_path):
     for number in range(1, 8):
         assert load_results(number, folder=tmp_path).empty
         frame = compare(number, folder=tmp_path)
-        assert frame["printed"].notna().any()
+        assert frame["reported"].notna().any()
         assert frame[["released", "clean"]].isna().all(axis=None)
     assert placebo(folder=tmp_path).empty
     assert explorer_cells(1, folder=tmp_path) == {}
