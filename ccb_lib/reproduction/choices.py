@@ -32,8 +32,9 @@ def alternatives(
 
     Returns:
         One row a run, class, protocol and choice: ``method``, ``chain``, ``abnormal``, ``seed``, ``protocol``,
-        ``choice`` and ``value``, 0…1, higher is better. RELEASED keeps the epoch that it kept at the method's own α. φ is set as the protocol sets it (the oracle's under RELEASED)
-        except where ``choice`` is ``"min-max 0.2"``. A score whose two terms are one has no rows for α.
+        ``choice`` and ``value``, 0…1, higher is better. RELEASED keeps the epoch that it kept at the
+        method's own α. φ is set as the protocol sets it (the oracle's under RELEASED), except where
+        ``choice`` is ``"min-max 0.2"``. A score whose two terms are one has no rows for α.
 
     Example:
         >>> set(alternatives(4).query("method == 'pca'")["choice"])
