@@ -99,6 +99,20 @@ def runs_in_words(
     return words
 
 
+def runs_caption(
+    number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
+) -> "Markdown":
+    """Name the runs of networks behind a figure, as the captions of tables do.
+
+    Example:
+        >>> "GANomaly: 50 epochs" in runs_caption(4).data
+        True
+    """
+    from IPython.display import Markdown
+
+    return Markdown(f"*{_caption(number, settings, [], False, folder) or 'No network was run.'}*")
+
+
 def reported_released_clean(
     number: int,
     *,

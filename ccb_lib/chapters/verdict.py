@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.chapters.results import NOT_RUN, SPOKEN
+from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.plots.style import spoken
-from ccb_lib.reproduction.runs import CLASSES, DATASETS, is_imposed
+from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
+from ccb_lib.reproduction.runs import CLASSES, DATASETS, TRIVIAL_METHODS, is_imposed
 from ccb_lib.reproduction.settings import PAPER
-from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, compare, coverage
+from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, compare, coverage, select
 from ccb_lib.reproduction.waterfall import STEPS, effects, macro, waterfall
+from ccb_lib.scores import anomaly_score
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -150,3 +153,54 @@ def what_is_missing(folder: str | Path | None = None) -> "Markdown":
     done, wanted = (sum(column) for column in zip(*counts.values(), strict=True))
     listed = ", ".join(f"Table {number}: {run} of {cells}" for number, (run, cells) in counts.items())
     return Markdown(f"At the paper's own settings, {done} of {wanted} reported cells were measured ({listed}).")
+
+
+def false_alarms_observed(number: int | str, *, folder: str | Path | None = None) -> pd.DataFrame:
+    """Count the normal test images above φ under CLEAN.
+
+    φ promises the share `FALSE_ALARMS` of normals that are like the calibration images.
+
+    Args:
+        number: Table 1 to 7, or a study.
+        folder: Of the stored results.
+
+    Returns:
+        One row a run and class: ``method``, ``abnormal``, ``seed``, ``promised``, ``observed``, ``normals``.
+
+    Example:
+        >>> false_alarms_observed(4)["observed"].between(0, 1).all()
+        np.True_
+    """
+    results = read_results(number, folder)
+    frame = select(number, load_results(number, protocols=(CLEAN,), folder=folder), None, folder)
+    rows = []
+    for line in frame.itertuples():
+        found = scores_of(results[line.key], line.abnormal, CLEAN)
+        if found is None or np.isnan(line.threshold):
+            continue
+        scored, tests = found
+        scores = anomaly_score(scored.test, line.alpha)[~tests.labels]
+        observed = float((scores > line.threshold).mean())
+        rows.append((line.method, line.abnormal, line.seed, FALSE_ALARMS, observed, len(scores)))
+    return pd.DataFrame(rows, columns=["method", "abnormal", "seed", "promised", "observed", "normals"])
+
+
+def with_enough_seeds(table: pd.DataFrame, least: int = 5) -> tuple[pd.DataFrame, str]:
+    """Drop the rows of networks that were run with few seeds, and name them.
+
+    Args:
+        table: Of `ccb_lib.chapters.studies.arm_table`, rows named by method.
+        least: Seeds that a network's row needs.
+
+    Returns:
+        The other rows, and a sentence on those dropped ("" if none).
+
+    Example:
+        >>> with_enough_seeds(pd.DataFrame({"seeds": [1, 5]}, index=["ganomaly", "ccb"]))[0].index.tolist()
+        ['ccb']
+    """
+    few = (table["seeds"] < least) & ~table.index.isin(TRIVIAL_METHODS)
+    if not few.any():
+        return table, ""
+    counts = ", ".join(f"{PRINTED_NAMES.get(name, name)} ({n})" for name, n in table.loc[few, "seeds"].items())
+    return table[~few], f"Not shown, fewer than {least} seeds were run: {counts}."
