@@ -115,7 +115,7 @@ def what_was_run(folder: str | Path | None = None) -> pd.DataFrame:
 
     Returns:
         Rows (data, method): ``epochs``, ``width``, ``seeds``, ``classes`` (of how many), ``device``, and ``setting``:
-        whether it is the paper's own.
+        ``"the paper's"`` or ``"other"``.
 
     Example:
         >>> what_was_run().loc[("HAM10000", "GANomaly"), "setting"]
@@ -131,7 +131,7 @@ def what_was_run(folder: str | Path | None = None) -> pd.DataFrame:
                 "seeds": run.seeds,
                 "classes": f"{run.classes} of {len(CLASSES[dataset])}",
                 "device": run.device,
-                "setting": "the paper's" if run.exact else "smaller",
+                "setting": "the paper's" if run.exact else "other",
             }
     return pd.DataFrame.from_dict(parts, orient="index")
 

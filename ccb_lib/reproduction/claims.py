@@ -206,6 +206,8 @@ def score_by_area(
         scores = anomaly_score(scored.test, line.alpha)
         area = areas.reindex(tests.ids).to_numpy()
         known = tests.labels & ~np.isnan(area)
+        if not known.any():
+            continue
         low, high = np.quantile(area[known], [1 / 3, 2 / 3])
         small, large = known & (area <= low), known & (area >= high)
         rows.append(
