@@ -68,7 +68,7 @@ def test_the_figure_has_a_panel_a_network_and_a_point_a_step(legible):
     assert len(figure.axes) == len(groups)
     means = macro(frame).set_index(["dataset", "method", "step"])["mean"]
     for ax, (group, part) in zip(figure.axes, groups, strict=True):
-        drawn = ax.containers[0].lines[0].get_ydata()
+        drawn = ax.containers[0].lines[0].get_ydata().astype(float)
         expected = [means[(*group, step)] for step in STEPS["auc"]]
         assert np.allclose(drawn, expected, equal_nan=True)
         texts = {text.get_text() for text in ax.texts}
