@@ -23,6 +23,8 @@ test: $(VENV)/.ready
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/python tests/size_budget.py
 
 serve:
 	@test -f _build/html/index.html || { echo "No book yet. Run: make book"; exit 1; }

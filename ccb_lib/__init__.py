@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ccb_lib.detectors import load_detector
     from ccb_lib.detectors.anogan import AnoGAN
     from ccb_lib.detectors.ccb import CCB
+    from ccb_lib.detectors.ccb_fork import CCBFork
     from ccb_lib.detectors.egbad import EGBAD
     from ccb_lib.detectors.ganomaly import GANomaly
     from ccb_lib.detectors.simple_baselines import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
@@ -35,6 +36,7 @@ _HOME_OF = {
     "load_detector": "ccb_lib.detectors",
     "AnoGAN": "ccb_lib.detectors.anogan",
     "CCB": "ccb_lib.detectors.ccb",
+    "CCBFork": "ccb_lib.detectors.ccb_fork",
     "EGBAD": "ccb_lib.detectors.egbad",
     "GANomaly": "ccb_lib.detectors.ganomaly",
     "SkipGANomaly": "ccb_lib.detectors.skip_ganomaly",

@@ -7,6 +7,7 @@ over the turns, with the quartiles beside it.
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -18,13 +19,14 @@ from torch import Tensor
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.environment import choose_device, seeded
+from ccb_lib.models.small_maps import left_out_on
 from ccb_lib.reproduction.runs import PAPER_METHODS
 from ccb_lib.training.concurrent import side_by_side
 from ccb_lib.training.fast_steps import FastSteps
 from ccb_lib.training.loop import eager_steps
 from ccb_lib.training.types import Turns
 
-PATHS = ("eager", "fast", "compiled")
+PATHS = ("eager", "fast", "compiled", "padded")
 _IMAGES = 1024  # random images to train on; what they show costs nothing more or less
 
 Row = dict[str, Any]
@@ -113,10 +115,14 @@ def in_turns(variants: dict[Name, Callable[[], Any]], clock: Clock, repeats: int
 
 
 class Trainer:
-    """Several detectors of one setting, ready to take steps by one path."""
+    """Several detectors of one setting, ready to take steps by one path.
+
+    ``"padded"`` is the fast path with all products with padding; see `ccb_lib.models.small_maps`.
+    """
 
     def __init__(self, cell: Cell, path: str, device: str) -> None:
-        fast = {"eager": False, "fast": True, "compiled": "compiled"}[path]
+        fast = {"eager": False, "fast": True, "compiled": "compiled", "padded": True}[path]
+        self.padded = path == "padded"
         self.detectors = [cell.detector(device, fast) for _ in range(cell.detectors)]
         self.device = self.detectors[0].device_
         self.images = cell.images(_IMAGES).to(self.device)
@@ -131,9 +137,10 @@ class Trainer:
         """Let every detector take so many steps."""
         order = torch.randint(0, _IMAGES, (steps, self.batch), device=self.device)
         starts = [partial(self._turns, number, order) for number in range(len(self.detectors))]
-        for _, result in side_by_side(starts, self.device, at_once=len(starts)):
-            if isinstance(result, Exception):
-                raise result
+        with left_out_on() if self.padded else nullcontext():
+            for _, result in side_by_side(starts, self.device, at_once=len(starts)):
+                if isinstance(result, Exception):
+                    raise result
 
     def _turns(self, number: int, order: Tensor) -> Turns[None]:
         way = self.ways[number]

@@ -1,6 +1,7 @@
 """``ccb bench``: what a training step, a score and a load cost on this machine."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import click
 
 from ccb_lib.cli.data import ROOT
 
-WHAT = ("step", "score", "operations", "threads", "load", "chapter")
-_UNLESS_ASKED = ("threads", "chapter")
+WHAT = ("step", "score", "operations", "threads", "padding", "load", "chapter")
+_UNLESS_ASKED = ("threads", "padding", "chapter")
 
 
 @click.command()
@@ -21,7 +22,10 @@ _UNLESS_ASKED = ("threads", "chapter")
 @click.option("--at-once", "detectors", type=int, multiple=True, help="Detectors at a time; 1, 2, 5 and 10 by default.")
 @click.option("--width", type=int, help="Channels of the first convolution; the method's own, and 8 on a CPU.")
 @click.option(
-    "--what", type=click.Choice(WHAT), multiple=True, help="May be repeated; threads (CPU) and chapter only when asked."
+    "--what",
+    type=click.Choice(WHAT),
+    multiple=True,
+    help="May be repeated; threads, padding (CPU) and chapter only when asked.",
 )
 @click.option("--compiled", is_flag=True, help="Measure torch.compile as well; it takes minutes to start.")
 @click.option("--quick", is_flag=True, help="Few steps: to see that it works, not to compare.")
@@ -92,6 +96,10 @@ def _measure(device: str, given: dict[str, Any]) -> Any:
     if "threads" in what:
         for width in (8, 16, 32):
             yield _shown(parts.measure_threads(measure.Cell(width=width)))
+    if "padding" in what:
+        full = [replace(cell, width=given["width"]) for cell in alone]
+        paths = ("padded", "fast")
+        yield _shown(measure.measure_steps(full, device="cpu", steps=1, repeats=repeats, paths=paths, group="padding"))
     if "load" in what:
         try:
             yield _shown(parts.measure_load(Path(given["root"] or data_root())))

@@ -7,6 +7,7 @@ import numpy as np
 from ccb_lib.detectors.anogan import AnoGAN
 from ccb_lib.detectors.base import FORMAT_VERSION, CollapsedWarning, Detector, NotReady
 from ccb_lib.detectors.ccb import CCB
+from ccb_lib.detectors.ccb_fork import CCBFork
 from ccb_lib.detectors.egbad import EGBAD
 from ccb_lib.detectors.ganomaly import GANomaly
 from ccb_lib.detectors.simple_baselines import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
@@ -20,6 +21,7 @@ METHODS: dict[str, type[Detector]] = {
     cls.method: cls
     for cls in (
         CCB,
+        CCBFork,
         SkipGANomaly,
         GANomaly,
         EGBAD,
@@ -36,6 +38,7 @@ __all__ = [
     "EGBAD",
     "METHODS",
     "AnoGAN",
+    "CCBFork",
     "CollapsedWarning",
     "Detector",
     "GANomaly",

@@ -50,6 +50,8 @@ class Detector(ABC):
         calibration_terms_: After `calibrate`: the score terms of the calibration images.
         false_alarms_: After `calibrate`: the share of false alarms that ``threshold_`` allows.
         show_progress: Show a bar where scoring takes long; `fit` sets it to its own ``progress``.
+        scoring_folder: A folder where a method whose scoring takes hours keeps each batch's results, so
+            that scoring that is stopped and started again goes on; ``None`` keeps nothing on disk.
     """
 
     method: ClassVar[str]
@@ -85,6 +87,7 @@ class Detector(ABC):
         self.calibration_terms_: ScoreTerms | None = None
         self.false_alarms_ = 0.05
         self.show_progress = True
+        self.scoring_folder: Path | None = None
         self._threshold: float | None = None
 
     def _need(self, holds: bool, name: str, needed: str) -> None:

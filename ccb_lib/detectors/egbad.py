@@ -9,12 +9,19 @@ from torch.optim import Optimizer
 
 from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
 from ccb_lib.losses import adversarial_loss, discriminator_loss
-from ccb_lib.models.baselines import Decoder, Encoder, JointDiscriminator, MovingAverage
-from ccb_lib.models.ccb import counted_twice
+from ccb_lib.models.baselines import (
+    Decoder,
+    Encoder,
+    JointDiscriminator,
+    MovingAverage,
+    set_batch_norms,
+    uncounted,
+)
 from ccb_lib.scores import distance
 from ccb_lib.training.types import Losses
 
 _NETWORKS = ("encoder", "generator", "discriminator")
+_EPS = 1e-3  # of batch norms, TensorFlow's
 
 
 @dataclass(kw_only=True, eq=False)
@@ -28,13 +35,21 @@ class EGBAD(AdversarialDetector):
     Its public code (houssamzenati/Efficient-GAN-Anomaly-Detection) scores with moving averages of the weights, which
     the paper does not say, in inference mode and on a shuffled test set; so does this. That code has networks for
     28 px digits and for tables of numbers only. The networks here are those that the same authors' repository of ALAD
-    has for CIFAR-10, without its spectral norm, its biases and its dropout rate of 0.2, and they start from N(0, 0.02);
-    learning rate and batch size are that repository's too.
+    has for CIFAR-10, learning rate and batch size too. Batch norms have that code's momentum and ε (TensorFlow's
+    defaults), and their running statistics change where they change there: each network's in its own update alone, E's
+    by one pass, D's by its two, G's by G(z) and by G(E(x)). The averages keep 0.999 at every step.
+
+    Where this departs from the ALAD networks: no spectral norm, no biases before batch norms, a dropout rate of 0.5
+    (the EGBAD code's) for 0.2, and a start from N(0, 0.02), batch norms from N(1, 0.02), for N(0, 0.01) and 1. And D's
+    step and the step of G and E see the same batch, where both codes draw two.
 
     Attributes:
         latent: Length of z.
         dropout: Rate in D's layers that see z, 0 to under 1.
-        average_decay: Of the weights' moving averages; ``None`` scores with the last weights.
+        average_decay: Of the weights' moving averages; ``None`` scores with the last weights. A training of a few
+            hundred steps needs a smaller one: after n steps decayⁿ of the random start is still in it.
+        batch_norm_momentum: Weight of a new batch in the running statistics, above 0 to 1; 0.01 is 0.99 in
+            TensorFlow's words. A training of a few hundred steps needs a larger one.
         score_distance: Of both terms: ``"l1-norm"``, a sum; or ``"l1"`` or ``"l2"``, means, which weigh 3072 pixels no
             more than 1024 features.
     """
@@ -47,6 +62,7 @@ class EGBAD(AdversarialDetector):
     latent: int = 100
     dropout: float = 0.5
     average_decay: float | None = 0.999
+    batch_norm_momentum: float = 0.01
     score_distance: str = "l1-norm"
 
     def __post_init__(self) -> None:
@@ -56,6 +72,8 @@ class EGBAD(AdversarialDetector):
         self._need(0 <= self.dropout < 1, "dropout", "a rate from 0 to under 1")
         decay = self.average_decay
         self._need(decay is None or 0 <= decay < 1, "average_decay", "a share from 0 to under 1, or None")
+        momentum = self.batch_norm_momentum
+        self._need(0 < momentum <= 1, "batch_norm_momentum", "a share above 0, up to 1,")
         self._need(self.score_distance in ("l1-norm", "l1", "l2"), "score_distance", "'l1-norm', 'l1' or 'l2'")
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
@@ -66,6 +84,8 @@ class EGBAD(AdversarialDetector):
             "generator": Decoder(*shape, self.latent),
             "discriminator": JointDiscriminator(*shape, self.latent, self.dropout),
         }
+        for network in networks.values():
+            set_batch_norms(network, self.batch_norm_momentum, _EPS)
         if self.average_decay is not None:
             averages = {f"averaged_{name}": MovingAverage(networks[name], self.average_decay) for name in _NETWORKS}
             networks |= averages
@@ -78,23 +98,22 @@ class EGBAD(AdversarialDetector):
     def training_step(self, x: Tensor) -> Losses:
         """D learns to tell the two kinds of pairs apart; then G and E, each to have its pairs taken for the other's."""
         encoder, generator, discriminator = (self.networks_[name] for name in _NETWORKS)
-        with counted_twice(encoder):  # E does not change before D and its own loss have seen E(x)
-            encoded, _ = encoder(x)
-        with torch.no_grad():
+        encoded, _ = encoder(x)  # for D and for E's own update: E does not change in between
+        with torch.no_grad(), uncounted(generator):
             z = self._draw(x)
             generated = generator(z)
         d_loss = discriminator_loss(discriminator(x, encoded.detach())[0], discriminator(generated, z)[0])
         self._step("discriminator", d_loss)
 
-        with frozen(discriminator):
+        with frozen(discriminator), uncounted(discriminator):
             z = self._draw(x)
             g_loss = adversarial_loss(discriminator(generator(z), z)[0])
+            with torch.no_grad():
+                generator(encoded)  # G's running statistics know G(E(x)), as in the public code's graph
             self._step("generator", g_loss)
             e_loss = adversarial_loss(-discriminator(x, encoded)[0])  # −log(1 − D(x, E(x)))
             self._step("encoder", e_loss)
 
-        with torch.no_grad():
-            generator(encoder(x)[0])  # G's batch statistics come to know G(E(x)), as in the public code's graph
         if self.average_decay is not None:
             for name in _NETWORKS:
                 self.networks_[f"averaged_{name}"].update(self.networks_[name])

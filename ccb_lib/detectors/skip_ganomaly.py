@@ -5,18 +5,18 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ccb_lib.detectors.ccb import CCB
+from ccb_lib.detectors.unet import UNetDetector
 from ccb_lib.losses import discriminator_loss, latent_loss
 from ccb_lib.models.ccb import counted_twice, renew_where
 from ccb_lib.training.types import Losses
 
 
 @dataclass(kw_only=True, eq=False)
-class SkipGANomaly(CCB):
+class SkipGANomaly(UNetDetector):
     """Skip-GANomaly: Akçay, Atapour-Abarghouei and Breckon, IJCNN 2019, arXiv:1901.08954.
 
-    Networks and score are those of `CCB` with plain skips, no dropout and Eq. 5 in 1-norm, so every setting of CCB is
-    one of Skip-GANomaly: with ``chain=(4, 3, 2, 1)`` it is CCB with its ancestor's losses.
+    The U-Net has plain skips and no dropout, and Eq. 5 is in 1-norm; every setting of `UNetDetector` is
+    one of Skip-GANomaly. With chains in the place of its skips it is `CCBFork`.
 
     What its public code (samet-akcay/skip-ganomaly) does and its paper does not say: D minimises the latent distance
     beside Eq. 4, G learns before D from the same x̂, and D's weights are drawn anew when its loss collapses. All three

@@ -11,7 +11,7 @@ import traitlets
 from numpy.typing import ArrayLike
 
 from ccb_lib.cuts import alarms, checked_pair
-from ccb_lib.explorer import TITLE, choose, parts_of_table, steps_of_table
+from ccb_lib.explorer.pages import TITLE, choose, parts_of_table, steps_of_table
 from ccb_lib.explorer.render import (
     PREVALENCES,
     axis_values,

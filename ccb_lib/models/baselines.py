@@ -1,9 +1,11 @@
-"""Networks of the baselines: DCGAN's encoder and generator, BiGAN's joint discriminator, and a moving average.
+"""Networks of the baselines: DCGAN's encoder and generator, BiGAN's joint discriminator, averages.
 
 All convolutions are 4×4 and have no bias: batch norm follows most of them and would cancel it.
 """
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ccb_lib.models.ccb import down_to_4x4, initialise
+from ccb_lib.models.small_maps import Conv2d, ConvTranspose2d
 
 
 class Encoder(nn.Module):
@@ -29,7 +32,7 @@ class Encoder(nn.Module):
     def __init__(self, channels: int, image_size: int, width: int, outputs: int, *, first_norm: bool = False) -> None:
         super().__init__()
         self.blocks = down_to_4x4(channels, image_size, width, first_norm=first_norm)
-        self.head = nn.Conv2d(width * image_size // 8, outputs, 4, bias=False)
+        self.head = Conv2d(width * image_size // 8, outputs, 4, bias=False)
         initialise(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,10 +56,10 @@ class Decoder(nn.Module):
     def __init__(self, channels: int, image_size: int, width: int, latent: int) -> None:
         super().__init__()
         widths = [width * 2**k for k in reversed(range(image_size.bit_length() - 3))]
-        up = [nn.ConvTranspose2d(latent, widths[0], 4, bias=False)]
-        up += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False) for a, b in pairwise(widths)]
+        up = [ConvTranspose2d(latent, widths[0], 4, bias=False)]
+        up += [ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False) for a, b in pairwise(widths)]
         blocks = [nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU()) for conv in up]
-        last = nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False)
+        last = ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False)
         self.blocks = nn.Sequential(*blocks, nn.Sequential(last, nn.Tanh()))
         initialise(self)
 
@@ -123,26 +126,26 @@ class JointDiscriminator(nn.Module):
 class MovingAverage(nn.Module):
     """A network whose weights are an exponential moving average of another's; its batch statistics are the other's.
 
+    The average starts at the followed network's weights and moves by the same share at every update,
+    as TensorFlow's ``ExponentialMovingAverage`` does where no count of updates is given.
+
     Args:
         network: What to follow; it is copied, not kept.
-        decay: Share of the old average kept at each update, 0 to under 1. It starts at 1/10 and rises to this as
-            (1 + n) / (10 + n) after n updates, TensorFlow's rule, so that a short training forgets its random start.
+        decay: Share of the old average kept at each update, 0 to under 1. A training of few steps
+            needs a small one: after n updates decayⁿ of the average is still the random start.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).requires_grad_(False)
         self.decay = decay
-        self.register_buffer("updates", torch.zeros(()))
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Move one step towards ``network``."""
-        step = 1 - torch.clamp((1 + self.updates) / (10 + self.updates), max=self.decay)
         mine = list(self.network.parameters())
         way = torch._foreach_sub(list(network.parameters()), mine)
-        torch._foreach_mul_(way, step)
-        torch._foreach_add_(mine, way)
+        torch._foreach_add_(mine, way, alpha=1 - self.decay)
         for floats in (True, False):  # one kernel for each kind
             copies, sources = (
                 [buffer for buffer in net.buffers() if buffer.is_floating_point() == floats]
@@ -150,8 +153,40 @@ class MovingAverage(nn.Module):
             )
             if copies:
                 torch._foreach_copy_(copies, sources)
-        self.updates += 1
 
     def forward(self, *inputs: Tensor) -> Any:
         """Whatever the network followed would return."""
         return self.network(*inputs)
+
+
+def set_batch_norms(network: nn.Module, momentum: float, eps: float) -> None:
+    """Give every batch norm of a network this momentum and this ε.
+
+    Args:
+        network: Changed in place.
+        momentum: Weight of a new batch in the running statistics, above 0 to 1: PyTorch's meaning,
+            which is 1 − TensorFlow's momentum.
+        eps: Added to the variance.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum, module.eps = momentum, eps
+
+
+@contextmanager
+def uncounted(network: nn.Module) -> Iterator[None]:
+    """Inside the block, forward passes in training mode leave running statistics as they are.
+
+    Batch norms still use the batch's own statistics.
+
+    Args:
+        network: In training mode.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

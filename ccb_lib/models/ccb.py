@@ -7,6 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ccb_lib.models.small_maps import Conv2d, ConvTranspose2d
+
 LEVELS = 4  # skips: every encoder layer but the bottleneck has one
 
 Chain = Sequence[int | None]
@@ -14,7 +16,7 @@ Chain = Sequence[int | None]
 
 def down_block(inputs: int, outputs: int, *, batch_norm: bool = True, activation: bool = True) -> nn.Sequential:
     """Halve the size: conv 4×4 stride 2 → batch norm → LeakyReLU 0.2 (Fig. 3, left)."""
-    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)]
+    layers: list[nn.Module] = [Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)]
     if batch_norm:
         layers.append(nn.BatchNorm2d(outputs))
     if activation:
@@ -29,7 +31,7 @@ def up_block(inputs: int, outputs: int, *, dropout: float = 0.0) -> nn.Sequentia
     """
     layers = [
         nn.ReLU(),
-        nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False),
+        ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
     ]
     return nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else []))
@@ -56,18 +58,24 @@ class ConvBlock(nn.Module):
         channels: C, of input and output.
         batch_norm: Put a batch norm between convolution and ReLU.
         residual: Add the input to the output: the other reading of the paper's "direct connections".
+        start: Of a residual block. ``"he"`` adds the branch as it is; ``"zero"`` multiplies it by a
+            learnt number that starts at 0 (weights of 0 would not do: no gradient passes a ReLU at 0).
     """
 
-    def __init__(self, channels: int, *, batch_norm: bool = False, residual: bool = False) -> None:
+    def __init__(self, channels: int, *, batch_norm: bool = False, residual: bool = False, start: str = "he") -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = Conv2d(channels, channels, 3, padding=1)
         self.norm = nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
         self.residual = residual
+        if residual and start == "zero":
+            self.gain = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""
         y = self.norm(self.conv(x)).relu()
-        return x + y if self.residual else y
+        if not self.residual:
+            return y
+        return x + self.gain * y if hasattr(self, "gain") else x + y
 
 
 class ChainOfConvBlocks(nn.Sequential):
@@ -76,8 +84,17 @@ class ChainOfConvBlocks(nn.Sequential):
     Length 0 is the identity, the plain skip of a U-Net.
     """
 
-    def __init__(self, channels: int, length: int, *, batch_norm: bool = False, residual: bool = False) -> None:
-        super().__init__(*(ConvBlock(channels, batch_norm=batch_norm, residual=residual) for _ in range(length)))
+    def __init__(
+        self,
+        channels: int,
+        length: int,
+        *,
+        batch_norm: bool = False,
+        residual: bool = False,
+        start: str = "he",
+    ) -> None:
+        settings = {"batch_norm": batch_norm, "residual": residual, "start": start}
+        super().__init__(*(ConvBlock(channels, **settings) for _ in range(length)))
 
 
 class Generator(nn.Module):
@@ -95,6 +112,7 @@ class Generator(nn.Module):
             as everywhere else.
         chain_batch_norm: Batch norm inside the chains.
         chain_residual: Residual sums inside the chains.
+        chain_residual_start: ``"he"`` or ``"zero"``, see `ConvBlock`.
         dropout: Rate in the two deepest decoder blocks, 0 to 1.
     """
 
@@ -107,6 +125,7 @@ class Generator(nn.Module):
         chain_init: str = "he",
         chain_batch_norm: bool = False,
         chain_residual: bool = False,
+        chain_residual_start: str = "he",
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
@@ -121,7 +140,13 @@ class Generator(nn.Module):
         self.skips = nn.ModuleList(
             nn.Module()
             if length is None
-            else ChainOfConvBlocks(w, length, batch_norm=chain_batch_norm, residual=chain_residual)
+            else ChainOfConvBlocks(
+                w,
+                length,
+                batch_norm=chain_batch_norm,
+                residual=chain_residual,
+                start=chain_residual_start,
+            )
             for w, length in zip(widths, chain, strict=False)
         )
         self.has_skip = [length is not None for length in chain]
@@ -136,7 +161,7 @@ class Generator(nn.Module):
         self.decoder.append(
             nn.Sequential(
                 nn.ReLU(),
-                nn.ConvTranspose2d(inputs[4] + beside[4], channels, 4, stride=2, padding=1),
+                ConvTranspose2d(inputs[4] + beside[4], channels, 4, stride=2, padding=1),
                 nn.Tanh(),
             )
         )
@@ -187,8 +212,8 @@ class Discriminator(nn.Module):
     def __init__(self, channels: int = 3, image_size: int = 32, width: int = 64, latent: int = 100) -> None:
         super().__init__()
         self.blocks = down_to_4x4(channels, image_size, width)
-        self.features = nn.Conv2d(width * image_size // 8, latent, 4, bias=False)
-        self.logit = nn.Conv2d(latent, 1, 3, padding=1, bias=False)
+        self.features = Conv2d(width * image_size // 8, latent, 4, bias=False)
+        self.logit = Conv2d(latent, 1, 3, padding=1, bias=False)
         initialise(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

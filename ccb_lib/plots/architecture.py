@@ -99,7 +99,8 @@ def layers_of(network: nn.Module, *inputs: Tensor) -> list[Layer]:
     seen: list[Layer] = []
 
     def note(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
-        seen.append(Layer(type(module), out.shape[1], out.shape[2] if out.ndim == 4 else 1))
+        kind = next(kind for kind in _COLOURS if isinstance(module, kind))
+        seen.append(Layer(kind, out.shape[1], out.shape[2] if out.ndim == 4 else 1))
 
     hooks = [
         module.register_forward_hook(note)

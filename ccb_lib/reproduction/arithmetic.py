@@ -12,11 +12,12 @@ be negative; everything below follows from that.
 
 from collections.abc import Iterable
 from decimal import Decimal
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from ccb_lib.io.project_data import project_data
 
 # table: data set and measure; Tables 6 and 7 hold two data sets side by side, four classes each
 _TABLES = {
@@ -78,7 +79,7 @@ def printed(table: int, *, long: bool = False) -> pd.DataFrame:
     if isinstance(table, bool) or table not in _TABLES:
         raise ValueError(f"table={table!r} given; the paper's results are Tables 1 to 7. Give one of these numbers.")
     datasets, metric = _TABLES[table]
-    wide = pd.read_csv(_folder() / f"table{table}.csv")
+    wide = pd.read_csv(project_data("paper") / f"table{table}.csv")
     if not long:
         return wide.set_index(wide.columns[0]).drop(columns="printed_chain", errors="ignore")
     classes = list(wide.select_dtypes("number"))
@@ -251,18 +252,6 @@ def attainable(accuracy: float, f1: float, positives: int, negatives: int, decim
         fits = tp[2 * abs(2 * tp * scale - wanted_f1 * whole) <= whole]
         found += [(int(t), int(negatives - right + t)) for t in fits]
     return sorted(found)
-
-
-def _folder() -> Path:
-    """Find the tables: inside an installed package, or beside ``ccb_lib`` in the repository."""
-    package = Path(__file__).parents[1]
-    for folder in (package / "data" / "paper", package.parent / "data" / "paper"):
-        if (folder / "table1.csv").is_file():
-            return folder
-    raise FileNotFoundError(
-        f"The paper's tables are neither in {package}/data/paper nor in {package.parent}/data/paper. "
-        "Install ccb_lib anew, or take data/paper from its repository."
-    )
 
 
 def _digits(value: float, name: str, decimals: int) -> int:

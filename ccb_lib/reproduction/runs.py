@@ -9,6 +9,7 @@ from typing import Any
 
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import ASIDES, CLEAN, RELEASED, WALK, Protocol
+from ccb_lib.io.project_data import project_data
 
 PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
 TRIVIAL_METHODS = ("pca", "mean-intensity", "png-bytes", "nearest-neighbours")
@@ -100,14 +101,11 @@ def store_path(table: int | str, folder: str | Path | None = None) -> Path:
 
 
 def results_folder() -> Path:
-    """``data/results`` beside the package in a checkout, else in the nearest folder upwards that has one."""
-    beside = Path(__file__).parents[2] / "data" / "results"
-    if beside.is_dir():
-        return beside
-    for folder in (Path.cwd(), *Path.cwd().parents):
+    """Return ``data/results`` of a checkout, else the nearest upwards of here, else that of the installed package."""
+    for folder in (Path(__file__).parents[2], Path.cwd(), *Path.cwd().parents):
         if (folder / "data" / "results").is_dir():
             return folder / "data" / "results"
-    return Path.cwd() / "data" / "results"
+    return project_data("results")
 
 
 def grid(

@@ -51,7 +51,7 @@ class HalfWeights(nn.Module):
         """Whatever the network would return."""
         weights = dict(self.network.named_parameters())
         halves = _ToHalf.apply(*(weights[name] for name in self.halved))
-        counting = [norm for norm in self.norms if norm.training]
+        counting = [norm for norm in self.norms if norm.training and norm.track_running_stats]
         counters = [norm.num_batches_tracked for norm in counting]
         for norm in counting:
             norm.num_batches_tracked = None

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from ccb_lib import CCB, EGBAD, AnoGAN, GANomaly, SkipGANomaly
+from ccb_lib import CCB, EGBAD, AnoGAN, CCBFork, GANomaly, SkipGANomaly
 from ccb_lib.detectors import adversarial
 from ccb_lib.io.images import to_unit
-from ccb_lib.models.baselines import Decoder, Encoder, MovingAverage
+from ccb_lib.models.baselines import Decoder, Encoder, MovingAverage, uncounted
 from ccb_lib.models.ccb import count_parameters, renew_where
 
 LN3 = math.log(3)  # as a logit: three to one, σ = 3/4
@@ -33,7 +33,7 @@ def test_skip_ganomalys_networks_are_ccbs_without_its_chains():
     chains = sum(length * (9 * c * c + c) for length, c in ((4, 64), (3, 128), (2, 256), (1, 512)))
     assert chains == 4_130_432
     assert sizes(CCB()) == {"generator": 16_659_075 + chains, "discriminator": 1_069_700}
-    assert sizes(SkipGANomaly(chain=(4, 3, 2, 1))) == sizes(CCB())
+    assert sizes(CCBFork()) == sizes(CCB())
 
 
 def test_ganomalys_networks():
@@ -158,6 +158,17 @@ def test_skip_ganomalys_losses():
     assert networks["discriminator"].v.item() == pytest.approx(2.0 - 1e-3)
 
 
+def test_the_fork_takes_skip_ganomalys_step_from_chains_that_start_as_all_else_does():
+    fork, skip = CCBFork(), SkipGANomaly(chain=(4, 3, 2, 1), chain_init="dcgan")
+    assert fork.get_params() == skip.get_params()
+    assert (CCBFork.method, CCBFork.training_step) == ("ccb-fork", SkipGANomaly.training_step)
+    assert not isinstance(fork, CCB)
+    assert not isinstance(skip, CCB)
+    torch.manual_seed(0)
+    weights = fork.build(32, 3)["generator"].skips[0][0].conv.weight
+    assert weights.std().item() == pytest.approx(0.02, rel=0.02)  # He's would be √(2 / 576) = 0.059
+
+
 def test_ccbs_discriminator_leaves_the_latent_distance_alone():
     networks = {"generator": Constant(0.5), "discriminator": MeanDiscriminator(LN3, 2.0)}
     losses = step(CCB(learning_rate=1e-3), networks)
@@ -261,15 +272,37 @@ def test_a_collapsed_discriminator_starts_again(cls, digits):
 
 def test_the_moving_average_by_hand():
     network = nn.BatchNorm1d(1)
-    average = MovingAverage(network, decay=0.15)
+    average = MovingAverage(network, decay=0.25)
     network.weight.data.fill_(11.0)
     network.running_mean.fill_(3.0)
-    average.update(network)  # keeps (1 + 0)/(10 + 0) = 0.1 of the start, 1
-    assert average.network.weight.item() == pytest.approx(0.1 * 1 + 0.9 * 11)
-    average.update(network)  # would keep 2/11, but the decay is 0.15
-    assert average.network.weight.item() == pytest.approx(0.15 * 10 + 0.85 * 11)
+    average.update(network)
+    assert average.network.weight.item() == pytest.approx(0.25 * 1 + 0.75 * 11)
+    average.update(network)
+    assert average.network.weight.item() == pytest.approx(0.25 * 8.5 + 0.75 * 11)
     assert average.network.running_mean.item() == 3.0
     assert not average.network.weight.requires_grad
+
+
+def test_egbads_batch_norms_are_tensorflows():
+    networks = EGBAD(width=4, latent=8).build(32, 1)
+    norms = [m for net in networks.values() for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert {(norm.momentum, norm.eps) for norm in norms} == {(0.01, 1e-3)}
+    assert len(norms) == 2 * (3 + 3 + 2)  # E, G and D, and their averages
+    with pytest.raises(ValueError, match="batch_norm_momentum=0 given; a share above 0"):
+        EGBAD(batch_norm_momentum=0)
+
+
+def test_an_uncounted_pass_uses_the_batch_and_leaves_running_statistics():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+    x = 5 + torch.randn(8, 1, 4, 4)
+    before = [buffer.clone() for buffer in network.buffers()]
+    with uncounted(network):
+        inside = network(x)
+    assert all(torch.equal(a, b) for a, b in zip(before, network.buffers(), strict=True))
+    assert inside.mean((0, 2, 3)).abs().max().item() < 1e-5  # not the 5 of the running mean, 0
+    assert torch.equal(network(x), inside)
+    assert not torch.equal(before[0], network[1].running_mean)
 
 
 def test_egbad_scores_with_the_averages_where_there_are_any(digits):
@@ -344,6 +377,71 @@ def test_one_search_serves_score_map_and_reconstruction(anogan, digits, monkeypa
     anogan.decision_function(images)
     anogan.score_terms(images, batch_norm="batch")
     assert searches == [8, 8, 8, 8]
+
+
+@pytest.mark.parametrize("batch_norm", ["running", "batch"])
+def test_searches_on_disk_spare_all_batches_but_the_one_that_was_stopped(
+    anogan, digits, tmp_path, monkeypatch, batch_norm
+):
+    monkeypatch.setattr(adversarial, "_SCORING_BATCH", 4)
+    monkeypatch.setattr(anogan, "search_steps", 3)
+    monkeypatch.setattr(anogan, "scoring_folder", tmp_path)
+    images, sizes, search = digits.test[60:72], [], AnoGAN._search
+
+    def stopped(self, x):
+        if len(sizes) == 2:
+            raise KeyboardInterrupt
+        sizes.append(len(x))
+        return search(self, x)
+
+    def score():
+        anogan._found.clear()  # another process knows only what is on disk
+        return anogan.score_terms(images, batch_norm=batch_norm)
+
+    monkeypatch.setattr(AnoGAN, "_search", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        score()
+    monkeypatch.setattr(AnoGAN, "_search", lambda self, x: sizes.append(len(x)) or search(self, x))
+    resumed = score()
+    assert sizes == [4, 4, 4]
+    again = score()
+    assert sizes == [4, 4, 4]
+    monkeypatch.setattr(anogan, "scoring_folder", None)
+    fresh = score()
+    assert all(np.array_equal(a, b) for a, b in zip(resumed, fresh, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(resumed, again, strict=True))
+
+
+def test_searches_on_disk_of_other_weights_images_or_settings_are_never_taken(anogan, digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(anogan, "search_steps", 2)
+    monkeypatch.setattr(anogan, "scoring_folder", tmp_path)
+    x = to_unit(digits.test[80:83])
+    weight = anogan.networks_["generator"].blocks[0][0].weight
+
+    def files_after(images=x, **changes):
+        with monkeypatch.context() as patch:
+            for name, value in changes.items():
+                patch.setattr(anogan, name, value)
+            anogan.search(images)
+        return {file.stem for file in tmp_path.iterdir()}
+
+    first = files_after()
+    assert len(first) == 1
+    assert files_after() == first
+    assert len(files_after(prior="normal")) == 2
+    assert len(files_after(search_alpha=0.5)) == 3
+    assert len(files_after(seed=1)) == 4
+    old = weight.detach().clone()
+    with torch.no_grad():
+        weight += 1e-3
+        assert len(files_after()) == 5
+        weight.copy_(old)
+    assert len(files_after(x[:2])) == 6
+    (own,) = first
+    (tmp_path / f"{own}.safetensors").write_bytes(next(f for f in tmp_path.iterdir() if f.stem != own).read_bytes())
+    anogan._found.clear()
+    with pytest.raises(ValueError, match="not the search that its name says"):
+        anogan.search(x)
 
 
 def test_the_search_shows_a_bar_only_when_asked(anogan, digits, capsys, monkeypatch):

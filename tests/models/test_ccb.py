@@ -62,6 +62,30 @@ def test_an_identity_skip_hands_over_the_map_and_none_hands_over_nothing():
     assert torch.equal(none.decode(maps)[-1], none.decode([maps[0] + 1, *maps[1:]])[-1])
 
 
+@pytest.mark.parametrize("start", ["he", "zero"])
+def test_residual_chains_from_zero_start_as_plain_skips_and_can_learn(start):
+    chains = {"chain": (4, 3, 2, 1), "chain_residual": True, "chain_residual_start": start}
+    torch.manual_seed(0)
+    residual = Generator(3, 8, dropout=0.0, **chains)
+    torch.manual_seed(0)
+    plain = Generator(3, 8, (0, 0, 0, 0), dropout=0.0)
+    x = torch.rand(8, 3, 32, 32) * 2 - 1
+    maps = plain.encode(x)
+    grown = [
+        (skip(m).square().mean() / m.square().mean()).sqrt().item()
+        for skip, m in zip(residual.skips, maps, strict=False)
+    ]
+    if start == "he":
+        assert grown[0] > 4  # a chain of four adds its input's size and more at each block
+        return
+    assert grown == [1.0] * 4
+    assert torch.equal(residual(x), plain(x))
+    residual(x).square().mean().backward()
+    gains = [p for name, p in residual.named_parameters() if name.endswith("gain")]
+    assert len(gains) == 10
+    assert all(gain.grad.abs() > 0 for gain in gains)
+
+
 def test_block_options():
     torch.manual_seed(0)
     x = torch.randn(8, 4, 6, 6)
@@ -69,6 +93,9 @@ def test_block_options():
     residual.load_state_dict(plain.state_dict())
     assert torch.allclose(residual(x), x + plain(x))
     assert plain(x).min() >= 0
+    gained = ChainOfConvBlocks(4, 1, residual=True, start="zero")
+    gained.load_state_dict({**plain.state_dict(), "0.gain": torch.tensor(0.5)})
+    assert torch.allclose(gained(x), x + 0.5 * plain(x))
     normed = ChainOfConvBlocks(4, 1, batch_norm=True)
     with_norm = normed[0].norm(normed[0].conv(x))
     assert torch.allclose(with_norm.mean((0, 2, 3)), torch.zeros(4), atol=1e-5)

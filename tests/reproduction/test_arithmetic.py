@@ -1,10 +1,6 @@
 """The printed tables against sums taken from the paper, and the arithmetic against brute force."""
 
-import subprocess
-import sys
-import zipfile
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -119,40 +115,6 @@ def test_pairs_join_the_right_cells():
     assert (ccb_df["dataset"], ccb_df["accuracy"], ccb_df["f1"]) == ("ham10000", 0.909, 0.913)
     longer = ablation.query("chain == '8-6-4-2' and abnormal == 'ground_glass'").iloc[0]
     assert (longer["dataset"], longer["accuracy"], longer["f1"]) == ("ild", 0.866, 0.902)
-
-
-def test_a_wheel_carries_the_tables(tmp_path):
-    """An installed package reads its own copy, with no repository beside it."""
-    root = Path(__file__).parents[2]
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    pytest.importorskip("hatchling", reason="building a wheel needs hatchling")
-    subprocess.run(build, cwd=root, check=True, capture_output=True, timeout=60)
-    site = tmp_path / "site"
-    zipfile.ZipFile(next(tmp_path.glob("*.whl"))).extractall(site)
-    assert sorted(file.name for file in (site / "ccb_lib/data/paper").iterdir()) == [
-        f"table{n}.csv" for n in range(1, 8)
-    ]
-    code = (
-        "import ccb_lib.reproduction.arithmetic as paper; print(paper.__file__, "
-        "[int((paper.printed(n) * 1000).round().sum().sum()) for n in range(1, 8)])"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.strip() == f"{site}/ccb_lib/reproduction/arithmetic.py {[sum(SUMS[n][0]) for n in range(1, 8)]}"
-
-
-def test_missing_tables_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "ccb_lib.reproduction.arithmetic.__file__", str(tmp_path / "ccb_lib" / "reproduction" / "arithmetic.py")
-    )
-    with pytest.raises(FileNotFoundError, match="data/paper"):
-        printed(1)
 
 
 # --- the arithmetic, against confusion matrices ---

@@ -4,6 +4,7 @@ Without a GPU the function that would be recorded is called as it is; what needs
 """
 
 import itertools
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -215,20 +216,33 @@ def ganomalys_step(detector, x):
     detector._step("discriminator", discriminator_loss(d(x)[0], d(x_hat.detach())[0]) / 2)
 
 
+@contextmanager
+def statistics_restored(*networks):
+    """Passes inside leave no trace in running statistics: they are put back."""
+    buffers = [buffer for network in networks for buffer in network.buffers()]
+    kept = [buffer.clone() for buffer in buffers]
+    yield
+    for buffer, old in zip(buffers, kept, strict=True):
+        buffer.data.copy_(old)
+
+
 def egbads_step(detector, x):
-    """With E(x) made once for D and once for E."""
+    """As its public code has it: a network's running statistics change in its own update alone."""
     e, g, d = (detector.networks_[name] for name in ("encoder", "generator", "discriminator"))
-    with torch.no_grad():
+    with torch.no_grad(), statistics_restored(e, g):
         encoded = e(x)[0]
         z = detector._draw(x)
         made = g(z)
     detector._step("discriminator", discriminator_loss(d(x, encoded)[0], d(made, z)[0]))
     with frozen(d):
         z = detector._draw(x)
-        detector._step("generator", adversarial_loss(d(g(z), z)[0]))
-        detector._step("encoder", adversarial_loss(-d(x, e(x)[0])[0]))
-    with torch.no_grad():
-        g(e(x)[0])
+        made, encoded = g(z), e(x)[0]
+        with torch.no_grad():
+            g(encoded)
+        with statistics_restored(d):
+            taken, found = d(made, z)[0], d(x, encoded)[0]
+        detector._step("generator", adversarial_loss(taken))
+        detector._step("encoder", adversarial_loss(-found))
     for name in ("encoder", "generator", "discriminator"):
         detector.networks_[f"averaged_{name}"].update(detector.networks_[name])
 

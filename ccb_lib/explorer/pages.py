@@ -1,0 +1,126 @@
+"""The threshold explorer as one self-contained piece of HTML: no kernel, no network, nothing to install.
+
+`ccb_lib.explorer.widget.ThresholdExplorer` shows the same figures live in a notebook; both draw on what is here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from ccb_lib.explorer.render import Key, render
+from ccb_lib.explorer.steps import Steps, checked_thresholds
+
+TITLE = "Move the threshold"
+
+
+def explorer_html(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    thresholds: Mapping[str, float] | None = None,
+    *,
+    prevalence: float | None = None,
+    title: str = TITLE,
+    start: float | None = None,
+    stops: int = 400,
+) -> str:
+    """Write the explorer of one labelled set as HTML with inline style and script.
+
+    Args:
+        scores: (N,) scores, higher is more abnormal.
+        labels: (N,) bool or 0/1, true is abnormal; one kind alone will do.
+        thresholds: Named thresholds, each a button; ±inf calls nothing or everything abnormal.
+        prevalence: Share of abnormal images to weigh precision, accuracy and F1 to at first; ``None`` is as tested.
+        title: Shown above, and what screen readers call the whole.
+        start: The threshold to start at; by default the first named one, else one in the middle.
+        stops: Where the set has more distinct scores, how many thresholds to offer; the size of the page depends on
+            this, not on N.
+
+    Returns:
+        HTML that can be put into any page, several times if need be; names and numbers in it are inert text.
+
+    Raises:
+        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is no number, a prevalence
+            outside 0…1, or too few stops.
+    """
+    steps = Steps.of(scores, labels, thresholds, start=start, stops=stops)
+    return render({(): steps}, (), (), prevalence=prevalence, title=title)
+
+
+def table_html(
+    table: Mapping[Any, Sequence[Any]],
+    *,
+    axes: Sequence[str] = ("Method", "Class"),
+    choice: Any = None,
+    prevalence: float | None = None,
+    title: str = TITLE,
+    stops: int = 120,
+) -> str:
+    """Write an explorer that chooses among the labelled sets of a table.
+
+    Args:
+        table: By key, (scores, labels) or (scores, labels, thresholds). A key has one value for each axis; with one
+            axis it may be that value itself. An axis whose values are all floats becomes a slider, any other a list.
+            Keys that are missing show as not run.
+        axes: What the parts of a key are called.
+        choice: The key to start at; by default the first.
+        prevalence: As for `explorer_html`.
+        title: As for `explorer_html`.
+        stops: As for `explorer_html`; fewer, since each set brings its own.
+
+    Raises:
+        ValueError: An empty table, keys that do not fit the axes, or as `explorer_html`; the message names the key.
+    """
+    sets = steps_of_table(table, axes, stops)
+    return render(sets, axes, choose(sets, axes, choice), prevalence=prevalence, title=title)
+
+
+# ── tables ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def parts_of_table(
+    table: Mapping[Any, Sequence[Any]], axes: Sequence[str]
+) -> dict[Key, tuple[ArrayLike, ArrayLike, dict[str, float]]]:
+    """Return scores, labels and thresholds by key; keys become tuples, names text, thresholds floats.
+
+    Raises:
+        ValueError: An empty table, or an entry that does not fit.
+    """
+    parts = {}
+    for key, entry in table.items():
+        key = key if isinstance(key, tuple) else (key,)
+        if len(key) != len(axes):
+            raise ValueError(f"Key {key} has {len(key)} parts; one for each of axes={tuple(axes)} is needed.")
+        if len(entry) not in (2, 3):
+            raise ValueError(
+                f"{key}: {len(entry)} parts given; (scores, labels) or (scores, labels, thresholds) needed."
+            )
+        parts[key] = (entry[0], entry[1], checked_thresholds(entry[2] if len(entry) == 3 else {}))
+    if not parts:
+        raise ValueError("The table is empty; give at least one (scores, labels).")
+    return parts
+
+
+def steps_of_table(table: Mapping[Any, Sequence[Any]], axes: Sequence[str], stops: int) -> dict[Key, Steps]:
+    """Count every set of a table; errors name the key."""
+    steps = {}
+    for key, (scores, labels, thresholds) in parts_of_table(table, axes).items():
+        try:
+            steps[key] = Steps.of(scores, labels, thresholds, stops=stops)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}" if key else str(error)) from error
+    return steps
+
+
+def choose(sets: Mapping[Key, Any], axes: Sequence[str], choice: Any) -> Key:
+    """Return a choice as a key of the table; the first key for ``None``.
+
+    Raises:
+        ValueError: No such key.
+    """
+    if choice is None:
+        return next(iter(sets))
+    key = choice if isinstance(choice, tuple) else (choice,)
+    if key not in sets:
+        raise ValueError(f"choice={choice!r} is not in the table; choose {', '.join(axes)} from {list(sets)}.")
+    return key
