@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from ccb_lib.chapters.results import described
 from ccb_lib.detectors import METHODS
 from ccb_lib.plots.style import spoken
-from ccb_lib.reproduction.settings import CHOICES
+from ccb_lib.reproduction.settings import CHOICES, described
 from ccb_lib.reproduction.tables import PRINTED_NAMES
 
 _MEASURES = ("AUC", "over seeds", "over epochs, released", "over epochs, clean")

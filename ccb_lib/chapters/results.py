@@ -12,9 +12,9 @@ from ccb_lib.intervals import bootstrap_interval
 from ccb_lib.plots.style import spoken
 from ccb_lib.reproduction.choices import alternatives
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import CLASSES, DATASETS, TRIVIAL_METHODS
-from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings
-from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, compare, coverage, select
+from ccb_lib.reproduction.runs import DATASETS, TRIVIAL_METHODS
+from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings, of_images
+from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, compare, runs_in_words, select
 from ccb_lib.scores import anomaly_score
 
 if TYPE_CHECKING:
@@ -58,45 +58,9 @@ def _new_at(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
     return rows[~rows["method"].isin(TRIVIAL_METHODS)] if of_images(settings) == of_images(PAPER) else rows
 
 
-def of_images(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those settings that choose images, which is all that scores without a network have."""
-    return {name: settings.get(name) for name in ("limit", "image_size", "normal")}
-
-
 def _only_networks_differ(settings: Mapping[str, Any] | None) -> bool:
     """Tell whether settings differ from the paper's in what trivial scores do not have, which would only repeat."""
     return settings is not None and {**PAPER, **settings} != PAPER and of_images(settings) == of_images(PAPER)
-
-
-def described(settings: Mapping[str, Any]) -> str:
-    """Say settings in words: what differs from the paper's, after the epochs where networks have them."""
-    words = {"limit": "at most {} images of each part", "width": "width {}", "similarity": "Ls as {}",
-             "chain_init": "chains from {}", "image_size": "{} px", "normal": "normal: {}", "other": "{}"}  # fmt: skip
-    parts = [f"{settings['epochs']:g} epochs"] if settings.get("epochs") is not None else []
-    for name, text in words.items():
-        if settings.get(name) is not None:
-            value = settings[name]
-            parts.append(text.format(f"{value:g}" if isinstance(value, float) else value))
-    return ", ".join(parts)
-
-
-def runs_in_words(
-    number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
-) -> dict[str, str]:
-    """Name the runs behind a table, by method: epochs, width, seeds, classes, device.
-
-    Example:
-        >>> runs_in_words(4)["ganomaly"]
-        "50 epochs, width 64, 1 seed, CPU; the paper's settings"
-    """
-    wanted = sum(len(CLASSES[dataset]) for dataset in DATASETS[number])
-    words = {}
-    for run in coverage(number, settings=settings, folder=folder).itertuples():
-        classes = f", {run.classes} of {wanted} classes" if run.classes < wanted else ""
-        seeds = f"{run.seeds} seed{'s' * (run.seeds > 1)}"
-        exact = "; the paper's settings" * run.exact
-        words[run.Index] = f"{run.epochs} epochs, width {run.width}, {seeds}{classes}, {run.device}{exact}"
-    return words
 
 
 def runs_caption(

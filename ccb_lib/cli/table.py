@@ -75,8 +75,8 @@ def _export(store: "Store", path: Path) -> None:
 def _show(number: int, protocol: str, settings: dict[str, Any] | None, given: dict[str, Any]) -> None:
     import pandas as pd
 
-    from ccb_lib.chapters.results import described, runs_in_words
-    from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, compare
+    from ccb_lib.reproduction.settings import described
+    from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, compare, runs_in_words
 
     frame = compare(number, settings=settings, folder=given["results"])
     names = [*given["methods"]] if number < 6 else []

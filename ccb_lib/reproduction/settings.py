@@ -61,3 +61,20 @@ def fullest_of(frame: pd.DataFrame, method: str) -> dict[str, Any] | None:
         ranks[epochs, width] = (covered, epochs * width * len(cells) / covered)
     epochs, width = max(ranks, key=ranks.__getitem__)
     return {**PAPER, "epochs": int(epochs), "width": None if width == default else int(width)}
+
+
+def of_images(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings that choose images, which is all that scores without a network have."""
+    return {name: settings.get(name) for name in ("limit", "image_size", "normal")}
+
+
+def described(settings: Mapping[str, Any]) -> str:
+    """Say settings in words: what differs from the paper's, after the epochs where networks have them."""
+    words = {"limit": "at most {} images of each part", "width": "width {}", "similarity": "Ls as {}",
+             "chain_init": "chains from {}", "image_size": "{} px", "normal": "normal: {}", "other": "{}"}  # fmt: skip
+    parts = [f"{settings['epochs']:g} epochs"] if settings.get("epochs") is not None else []
+    for name, text in words.items():
+        if settings.get(name) is not None:
+            value = settings[name]
+            parts.append(text.format(f"{value:g}" if isinstance(value, float) else value))
+    return ", ".join(parts)

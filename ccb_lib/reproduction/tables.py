@@ -88,6 +88,25 @@ def coverage(
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("method")
 
 
+def runs_in_words(
+    number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
+) -> dict[str, str]:
+    """Name the runs behind a table, by method: epochs, width, seeds, classes, device.
+
+    Example:
+        >>> runs_in_words(4)["ganomaly"]
+        "50 epochs, width 64, 1 seed, CPU; the paper's settings"
+    """
+    wanted = sum(len(CLASSES[dataset]) for dataset in DATASETS[number])
+    words = {}
+    for run in coverage(number, settings=settings, folder=folder).itertuples():
+        classes = f", {run.classes} of {wanted} classes" if run.classes < wanted else ""
+        seeds = f"{run.seeds} seed{'s' * (run.seeds > 1)}"
+        exact = "; the paper's settings" * run.exact
+        words[run.Index] = f"{run.epochs} epochs, width {run.width}, {seeds}{classes}, {run.device}{exact}"
+    return words
+
+
 def table(
     number: int,
     *,

@@ -10,7 +10,6 @@ from sklearn.metrics import roc_auc_score
 from ccb_lib import CLEAN
 from ccb_lib.chapters.explorers import explorer_cells, results_explorer
 from ccb_lib.chapters.results import (
-    described,
     long_form,
     note,
     other_choices,
@@ -18,16 +17,15 @@ from ccb_lib.chapters.results import (
     reading,
     reported_released_clean,
     runs_caption,
-    runs_in_words,
     settings_run,
     with_intervals,
 )
 from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import CLASSES, TRIVIAL_METHODS
-from ccb_lib.reproduction.settings import PAPER, at_settings
+from ccb_lib.reproduction.settings import PAPER, at_settings, described
 from ccb_lib.reproduction.store import Store
-from ccb_lib.reproduction.tables import PRINTED_NAMES, compare
+from ccb_lib.reproduction.tables import PRINTED_NAMES, compare, runs_in_words
 from ccb_lib.scores import anomaly_score
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
