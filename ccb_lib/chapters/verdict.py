@@ -101,7 +101,8 @@ def _runs(rows: pd.DataFrame) -> str:
     first, seeds = rows.iloc[0], rows["seed"].nunique()
     classes, wanted = rows["abnormal"].nunique(), len(CLASSES[first["dataset"]])
     part = f", {classes} of {wanted} classes" if classes < wanted else ""
-    return f"{first['epochs']:g} epochs, width {first['width']:g}, {seeds} seed{'s' * (seeds > 1)}{part}"
+    counted = f"{seeds} seed{'s' * (seeds > 1)}{part}"
+    return f"{first['epochs']:g} epochs, width {first['width']:g}, {counted}, {first['device']}"
 
 
 def _signed(mean: float, spread: float) -> str:

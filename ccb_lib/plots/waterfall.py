@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ccb_lib.plots.style import GREY, METHOD_COLOURS, PALETTE, panels, spoken, styled
+from ccb_lib.reproduction.runs import CLASSES
 from ccb_lib.reproduction.tables import PRINTED_NAMES
 from ccb_lib.reproduction.waterfall import REPORTED, STEPS, macro
 
@@ -40,11 +41,11 @@ def waterfall_figure(frame: pd.DataFrame) -> Figure:
     metric = frame["metric"].iloc[0]
     steps = STEPS[metric]
     groups = list(frame.groupby(["dataset", "method"], sort=False))
-    figure, axes = panels(len(groups), height=1.75)
+    figure, axes = panels(len(groups), height=1.95)
     for ax, ((dataset, method), part) in zip(axes, groups, strict=True):
         _panel(ax, part, steps, METHOD_COLOURS.get(PRINTED_NAMES.get(method, method), PALETTE[0]))
         several = frame["dataset"].nunique() > 1
-        ax.set_title(f"{spoken(dataset)}, {_title(part)}" if several else _title(part), fontsize=9.5)
+        ax.set_title(f"{spoken(dataset)}, {_title(part)}" if several else _title(part), fontsize=9)
         ax.set_ylabel(_NAMES[metric])
         ax.set_xticks(range(len(steps)), [])
     names = [step.replace(", ", "\n") for step in steps]
@@ -75,9 +76,10 @@ def _panel(ax: Axes, part: pd.DataFrame, steps: tuple[str, ...], colour: str) ->
 
 
 def _title(part: pd.DataFrame) -> str:
-    """Name a panel's runs: method, epochs, width, seeds, classes."""
+    """Name a panel's runs: method, epochs, width, seeds, classes, device."""
     first = part.iloc[0]
     seeds, classes = part["seed"].nunique(), part["abnormal"].nunique()
-    counted = f"{seeds} seed{'s' * (seeds > 1)}, {classes} class{'es' * (classes > 1)}"
+    wanted = len(CLASSES[first["dataset"]])
+    counted = f"{seeds} seed{'s' * (seeds > 1)}" + (f", {classes} of {wanted} classes" if classes < wanted else "")
     name = PRINTED_NAMES.get(first["method"], first["method"])
-    return f"{name}: {first['epochs']:g} epochs, width {first['width']:g}; {counted}"
+    return f"{name}\n{first['epochs']:g} epochs, width {first['width']:g}, {counted}, {first['device']}"

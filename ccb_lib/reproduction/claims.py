@@ -158,7 +158,7 @@ def lesion_areas(folder: str | Path | None = None) -> pd.Series:
         float64 by image id, 0…1 of the centred square that detectors see; empty where the file is missing.
 
     Example:
-        >>> 0 < lesion_areas()["ISIC_0024306"] < 1
+        >>> bool(0 < lesion_areas()["ISIC_0024306"] < 1)
         True
     """
     path = Path(folder or results_folder()) / AREAS

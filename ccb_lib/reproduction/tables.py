@@ -94,8 +94,8 @@ def runs_in_words(
     """Name the runs behind a table, by method: epochs, width, seeds, classes, device.
 
     Example:
-        >>> runs_in_words(4)["ganomaly"]
-        "50 epochs, width 64, 1 seed, CPU; the paper's settings"
+        >>> runs_in_words(4)["ganomaly"].startswith("50 epochs, width 64")
+        True
     """
     wanted = sum(len(CLASSES[dataset]) for dataset in DATASETS[number])
     words = {}

@@ -29,7 +29,7 @@ STEPS = {
 """Steps by measure. Both RELEASED steps take the oracle's φ; the last step takes the calibrated one."""
 
 _LAST_EPOCH = next(protocol for protocol in WALK if protocol.name == "last epoch")
-_COLUMNS = ("dataset", "method", "abnormal", "seed", "epochs", "width", "metric", "step", "value", "key")
+_COLUMNS = ("dataset", "method", "abnormal", "seed", "epochs", "width", "device", "metric", "step", "value", "key")
 
 
 def waterfall(
@@ -56,7 +56,7 @@ def waterfall(
 
     Returns:
         One row a network, class, seed and step of `STEPS`: ``dataset``, ``method``, ``abnormal``,
-        ``seed``, ``epochs``, ``width``, ``metric``, ``step``, ``value`` (0…1, higher is better; NaN
+        ``seed``, ``epochs``, ``width``, ``device``, ``metric``, ``step``, ``value`` (0…1, higher is better; NaN
         where it was not reported or not stored) and ``key`` of the run.
 
     Raises:
@@ -79,6 +79,7 @@ def waterfall(
         values = _values(results[run.key], run.abnormal, metric)
         values[REPORTED] = reported.get((run.method, run.abnormal), np.nan)
         about = {name: getattr(run, name) for name in _COLUMNS if hasattr(run, name)}
+        about["device"] = run.device.split(",")[0]
         about["width"] = default_of(run.method, "width") if pd.isna(run.width) else int(run.width)
         rows += [{**about, "metric": metric, "step": step, "value": values[step]} for step in STEPS[metric]]
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))

@@ -20,7 +20,9 @@ RESULTS = Path(__file__).parents[2] / "data" / "results"
 
 @pytest.fixture(scope="module")
 def run():
-    return next(run for run in read_results(4, RESULTS).values() if run.manifest["method"] == "ganomaly")
+    wanted = ("ganomaly", {"epochs": 50}, {"seed": 0})
+    runs = read_results(4, RESULTS).values()
+    return next(r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted)
 
 
 def with_ids(result, ids, column="ids"):
