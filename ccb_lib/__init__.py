@@ -1,10 +1,11 @@
 """Unsupervised anomaly detection in images: the CCB adversarial autoencoder and its baselines.
 
-Everything public is imported on first use, so ``import ccb_lib`` costs torch and numpy alone:
+Every public name is imported on first use: ``import ccb_lib`` alone loads no torch, NumPy or scikit-learn.
 
 >>> from ccb_lib import CCB, load_dataset
 >>> split = load_dataset("digits", abnormal=8)
->>> detector = CCB(epochs=1, width=4).fit(split.train, calibration=split.calibration, progress=False)
+>>> detector = CCB(epochs=1, width=4)
+>>> detector = detector.fit(split.train[:64], calibration=split.calibration, progress=False)
 >>> scores = detector.decision_function(split.test)
 """
 

@@ -10,7 +10,7 @@ import numpy as np
 from ccb_lib.chapters.results import note, settings_run
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import CLASSES, DATASETS, PAPER_METHODS, TRIVIAL_METHODS
+from ccb_lib.reproduction.runs import CLASSES, DATASETS, OWN_METHODS, PAPER_METHODS, TRIVIAL_METHODS
 from ccb_lib.reproduction.settings import PAPER, at_settings, described, of_images
 from ccb_lib.reproduction.tables import PRINTED_NAMES
 from ccb_lib.scores import anomaly_score
@@ -72,7 +72,7 @@ def explorer_cells(
         out.
     """
     several = [settings] if isinstance(settings, Mapping) else list(settings)
-    wanted = [*PAPER_METHODS, *TRIVIAL_METHODS] if methods is None else list(methods)
+    wanted = [*PAPER_METHODS, *OWN_METHODS, *TRIVIAL_METHODS] if methods is None else list(methods)
     classes = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
     results = read_results(number, folder)
     stored = load_results(number, protocols=(protocol,), folder=folder).sort_values("seed", kind="stable")

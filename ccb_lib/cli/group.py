@@ -8,6 +8,7 @@ import click
 from ccb_lib import __version__
 from ccb_lib.cli.bench import bench
 from ccb_lib.cli.data import data
+from ccb_lib.cli.measure import measure
 from ccb_lib.cli.score import score
 from ccb_lib.cli.study import study
 from ccb_lib.cli.table import table
@@ -46,5 +47,5 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     click.echo(f"Warning: {printable(str(message))}", err=True)
 
 
-for command in (data, train, score, table, study, bench):
+for command in (data, train, score, table, study, measure, bench):
     main.add_command(command)

@@ -70,6 +70,7 @@ def stored(name: int | str, given: dict[str, Any]) -> "Store":
 def run_them(ctx: click.Context, runs: "list[Run]", store: "Store", given: dict[str, Any]) -> None:
     """Run what the store lacks, here or on a cluster; failures are named and the rest is stored."""
     from ccb_lib.reproduction.execute import run_missing
+    from ccb_lib.reproduction.runs import work_folder
 
     executor = None
     if given["executor"] == "dask":
@@ -80,7 +81,6 @@ def run_them(ctx: click.Context, runs: "list[Run]", store: "Store", given: dict[
         except ImportError as error:
             raise click.ClickException('Dask is not installed. Run: pip install "ccb-lib[dask]"') from error
         executor = ctx.with_resource(Client(given["scheduler"])).get_executor()
-    work = store.path.with_name(f".{store.path.stem}.runs")
     failed = run_missing(
         runs,
         store,
@@ -88,7 +88,7 @@ def run_them(ctx: click.Context, runs: "list[Run]", store: "Store", given: dict[
         parallel=given["parallel"],
         root=None if given["root"] is None else str(given["root"]),
         device=given["device"],
-        work=str(work.absolute()),
+        work=str(work_folder(store.path).absolute()),
         fast=given["fast"],
         progress=sys.stderr.isatty(),
     )

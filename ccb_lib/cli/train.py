@@ -22,9 +22,11 @@ def _known(ctx: click.Context, _: click.Parameter, dataset: str) -> str:
 
 def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str | None:
     """Where no class was chosen, list the data set's; options that were given are read before those that were not."""
-    from ccb_lib.datasets import load_dataset
+    from ccb_lib.datasets import has_one_class, load_dataset
 
     if abnormal is None and not ctx.resilient_parsing:
+        if has_one_class(ctx.params["dataset"], ctx.params.get("source")):
+            return None
         given = {name: ctx.params[name] for name in ("normal", "source") if ctx.params.get(name) is not None}
         try:
             load_dataset(ctx.params["dataset"], abnormal=None, root=ctx.params.get("root"), **given)
@@ -35,12 +37,17 @@ def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str
 
 @click.command()
 @click.argument("dataset", callback=_known)
-@click.option("--abnormal", callback=_chosen, help="The abnormal class; several joined by +.  [required]")
+@click.option(
+    "--abnormal",
+    callback=_chosen,
+    help="The abnormal class; several joined by +. Required unless there is only one.",
+)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The detector's file.")
 @click.option("--method", default="ccb", show_default=True, help="ccb or one of its baselines.")
 @ROOT
 @click.option("--normal", help="The normal class or classes, where the data set leaves a choice.")
-@click.option("--source", help="For ild: text, masks or lung_ct_98.")
+@click.option("--source", help="For ild: text, masks, lung_ct_98 or chest-ct.")
+@click.option("--variant", help="For brain-mri: original, background, re-encoded or matched.")
 @click.option("--window", nargs=2, type=float, help="Values that become black and white, for CT and 16-bit images.")
 @click.option("--image-size", type=int, help="32, 64 or 128 pixels.")
 @click.option("--epochs", type=int, help="How often training sees every image.")
@@ -50,11 +57,11 @@ def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str
 @click.option("--seed", default=0, show_default=True, help="Of the split and of training.")
 @click.option("--false-alarms", default=0.05, show_default=True, help="Share of normals that may be called abnormal.")
 @click.pass_context
-def train(ctx: click.Context, dataset: str, abnormal: str, out: Path, method: str, **options: Any) -> None:
+def train(ctx: click.Context, dataset: str, abnormal: str | None, out: Path, method: str, **options: Any) -> None:
     """Train a detector on the normal images of DATASET and save it.
 
-    DATASET is digits, cifar10, ham10000, ild or folder. Training that was stopped goes on where it was when the same
-    command is given again.
+    DATASET is digits, cifar10, ham10000, ild, brain-mri or folder. Training that was stopped goes on where it was when
+    the same command is given again.
     """
     from ccb_lib.datasets import load_dataset
     from ccb_lib.detectors import METHODS
@@ -69,7 +76,9 @@ def train(ctx: click.Context, dataset: str, abnormal: str, out: Path, method: st
         raise click.UsageError(f"The method {method} has no {', '.join(foreign)}.")
     detector = METHODS[method](**settings)
 
-    chosen = {key: given[key] for key in ("seed", "normal", "source", "window", "image_size") if key in given}
+    chosen = {
+        key: given[key] for key in ("seed", "normal", "source", "variant", "window", "image_size") if key in given
+    }
     split = load_dataset(dataset, abnormal=abnormal, root=options["root"], **chosen)
     click.echo(repr(split))
     checkpoint = out.with_name(f"{out.stem}.checkpoint.safetensors")

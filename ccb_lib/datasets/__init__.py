@@ -6,9 +6,10 @@ from typing import Any
 
 from ccb_lib.datasets.base import AnomalySplit
 
-DATASETS = ("digits", "cifar10", "ham10000", "ild", "folder")
+DATASETS = ("digits", "cifar10", "ham10000", "ild", "brain-mri", "folder")
+_SOURCES_OF_ILD = ("lung_ct_98", "chest-ct")
 
-__all__ = ["DATASETS", "AnomalySplit", "check_name", "load_dataset"]
+__all__ = ["DATASETS", "AnomalySplit", "check_name", "has_one_class", "load_dataset"]
 
 
 def check_name(name: str) -> None:
@@ -17,21 +18,32 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: `load_dataset` knows no such data set; the message lists them.
     """
-    if name == "lung_ct_98":
+    if name in _SOURCES_OF_ILD:
         raise ValueError(
-            "'lung_ct_98' is a source of the data set 'ild': load_dataset('ild', source='lung_ct_98', …), or in a "
-            "shell `ccb train ild --source lung_ct_98 …`."
+            f"{name!r} is a source of the data set 'ild': load_dataset('ild', source={name!r}, …), or in a "
+            f"shell `ccb train ild --source {name} …`."
         )
     if name not in DATASETS:
         raise ValueError(f"Unknown data set {name!r}. There are: {', '.join(DATASETS)}.")
 
 
-def load_dataset(name: str, *, abnormal: Any, root: str | Path | None = None, **options: Any) -> AnomalySplit:
+def has_one_class(name: str, source: str | None = None) -> bool:
+    """Whether a data set has one abnormal class only, so that ``abnormal`` may be left out.
+
+    Example:
+        >>> has_one_class("ild"), has_one_class("ild", source="chest-ct")
+        (False, True)
+    """
+    return name == "brain-mri" or (name == "ild" and source == "chest-ct")
+
+
+def load_dataset(name: str, *, abnormal: Any = None, root: str | Path | None = None, **options: Any) -> AnomalySplit:
     """Load a data set, one class (or several) abnormal, the rest normal.
 
     Args:
-        name: ``"digits"``, ``"cifar10"``, ``"ham10000"``, ``"ild"`` or ``"folder"``.
-        abnormal: The abnormal class; ``None`` is refused with the list of those there are.
+        name: ``"digits"``, ``"cifar10"``, ``"ham10000"``, ``"ild"``, ``"brain-mri"`` or ``"folder"``.
+        abnormal: The abnormal class. It may be left out where there is only one; elsewhere ``None`` is refused with
+            the list of those there are.
         root: The folder of the files; by default ``$CCB_DATA``, else the nearest ``data/raw`` upwards.
         **options: Those of the data set's own ``load``, such as ``seed``, ``image_size`` and ``test``.
 
@@ -43,8 +55,8 @@ def load_dataset(name: str, *, abnormal: Any, root: str | Path | None = None, **
         FileNotFoundError: The files are not there; the message says how to get them.
     """
     check_name(name)
-    load = import_module(f"ccb_lib.datasets.{name}").load
-    allowed = set(load.__kwdefaults__ or {}) - {"root"}
+    load = import_module(f"ccb_lib.datasets.{name.replace('-', '_')}").load
+    allowed = set(load.__kwdefaults__ or {}) - {"root", "abnormal"}
     if unknown := set(options) - allowed:
         raise ValueError(f"{name!r} has no option {', '.join(sorted(unknown))}; it has {', '.join(sorted(allowed))}.")
     return load(abnormal=abnormal, root=root, **options)

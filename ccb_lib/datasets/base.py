@@ -25,6 +25,7 @@ class AnomalySplit:
             where images are independent.
         test_classes: (K,) str, the class of each image in the data set's own words.
         train_ids, train_groups, calibration_ids, calibration_groups: likewise for the other two parts.
+        notes: What was left out of the split and why, one line each.
     """
 
     name: str
@@ -40,6 +41,7 @@ class AnomalySplit:
     train_groups: NDArray[np.str_] = field(repr=False)
     calibration_ids: NDArray[np.str_] = field(repr=False)
     calibration_groups: NDArray[np.str_] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def image_size(self) -> int:
@@ -57,7 +59,9 @@ class AnomalySplit:
         return (
             f"AnomalySplit({self.name!r}, abnormal={self.abnormal!r}, {size}:\n"
             f"  train {len(self.train)} normal, calibration {len(self.calibration)} normal,\n"
-            f"  test {len(self.test) - abnormal} normal + {abnormal} abnormal)"
+            f"  test {len(self.test) - abnormal} normal + {abnormal} abnormal"
+            + "".join(f";\n  {note}" for note in self.notes)
+            + ")"
         )
 
 
@@ -90,6 +94,7 @@ def make_split(
     calibration: NDArray[np.intp],
     test_normal: NDArray[np.intp],
     test_abnormal: NDArray[np.intp],
+    notes: tuple[str, ...] = (),
 ) -> AnomalySplit:
     """Gather an `AnomalySplit` from rows of ``images``.
 
@@ -98,6 +103,7 @@ def make_split(
         abnormal: The abnormal class, or several joined by ``+``.
         images: All images.
         train, calibration, test_normal, test_abnormal: Row numbers of each part, in the order wanted.
+        notes: What was left out and why, one line each.
 
     Raises:
         ValueError: A part is empty.
@@ -127,6 +133,7 @@ def make_split(
         train_groups=images.groups[train],
         calibration_ids=images.ids[calibration],
         calibration_groups=images.groups[calibration],
+        notes=notes,
     )
 
 

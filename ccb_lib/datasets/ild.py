@@ -5,32 +5,34 @@ public loaders and their notes, so whatever does not fit is named in a warning a
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ccb_lib.datasets import lung_ct_98
+from ccb_lib.datasets import chest_ct, lung_ct_98
 from ccb_lib.datasets.base import AnomalySplit, Images, make_split
 from ccb_lib.datasets.cache import cached, fingerprint
 from ccb_lib.datasets.ild_files import FOLDERS, LungMasks, Report, find_folder, from_masks, from_text, patients
 from ccb_lib.datasets.ild_rois import LABELS
 from ccb_lib.datasets.patches import cut, find_patches
 from ccb_lib.datasets.paths import files_below, set_folder
-from ccb_lib.datasets.splits import choose_classes, normal_parts, rows_of
+from ccb_lib.datasets.splits import NormalParts, choose_classes, mixed_parts, normal_parts, rows_of
 from ccb_lib.io.dicom import read_hounsfield
 from ccb_lib.io.windows import LUNG_WINDOW, Window, check_window, to_window
 
 PAPER_CLASSES = ("fibrosis", "micronodules", "emphysema", "ground_glass")  # abnormal in the paper, one at a time
-SOURCES = ("text", "masks", "lung_ct_98")
+SOURCES = ("text", "masks", "lung_ct_98", "chest-ct")
 NORMAL = "healthy"
 
 
 def load(
     *,
-    abnormal: str | Sequence[str],
+    abnormal: str | Sequence[str] | None = None,
     root: str | Path | None = None,
     source: str = "text",
     seed: int = 0,
@@ -45,13 +47,17 @@ def load(
     """Load lung CT patches: healthy tissue normal, one pattern of disease, or several, abnormal.
 
     Patches are split by patient. A patient with any abnormal pattern is never trained on, whichever is asked for, so
-    the training patches are the same for all. For ``lung_ct_98`` see `ccb_lib.datasets.lung_ct_98`.
+    the training patches are the same for all. Where too few patients have healthy tissue alone, patients with disease
+    are trained on too: see `deal`. For the other sources see `ccb_lib.datasets.lung_ct_98` and
+    `ccb_lib.datasets.chest_ct`.
 
     Args:
-        abnormal: One of `LABELS` but healthy, or several as a list or joined by ``+``.
-        root: The folder with ``ild`` (or ``lung_ct_98``) in it, or the folder itself.
+        abnormal: One of `LABELS` but healthy, or several as a list or joined by ``+``. ``chest-ct`` has one class,
+            ``"mass"``, which may be left out.
+        root: The folder with ``ild`` (``lung_ct_98``, ``chest-ct``) in it, or the folder itself.
         source: ``"text"``, contours of ILD_DB_txtROIs; ``"masks"``, those of ILD_DB_volumeROIs; ``"lung_ct_98"``, 98
-            other CT slices as a stand-in, never a reproduction.
+            other CT slices as a stand-in, never a reproduction; ``"chest-ct"``, one patient with one mass, a
+            demonstration.
         seed: Decides which patients train, calibrate and test.
         image_size: Size of the patches, 32, 64 or 128 pixels of the slice; they overlap by half.
         test: ``"balanced"``: as many normal as abnormal patches, the more numerous kind thinned in the order of the
@@ -63,11 +69,12 @@ def load(
         calibration: The share of the other healthy patches kept for calibration.
 
     Returns:
-        The split, grey. Ids are ``slice:row,column``, groups patients (slices in ``lung_ct_98``).
+        The split, grey. Ids are ``slice:row,column``, groups patients (slices in ``lung_ct_98`` and ``chest-ct``);
+        ``notes`` counts what was left out.
 
     Raises:
         FileNotFoundError: No such folder.
-        ImportError: pydicom is not installed.
+        ImportError: pydicom, or for ``chest-ct`` nibabel, is not installed.
         ValueError: An unknown class or option, or nothing, or too little, that can be used.
 
     Warns:
@@ -78,39 +85,97 @@ def load(
             f"ild: source={source!r}, test={test!r} given; a source of {', '.join(map(repr, SOURCES))} and a test "
             "'balanced' or 'natural' are needed."
         )
-    stand_in = source == "lung_ct_98"
-    labels = lung_ct_98.LABELS if stand_in else LABELS
+    labels = {"lung_ct_98": lung_ct_98.LABELS, "chest-ct": chest_ct.LABELS}.get(source, LABELS)
+    if abnormal is None and source == "chest-ct":
+        abnormal = "mass"
     bad = choose_classes(abnormal, [label for label in labels if label != NORMAL], "ild")
-    if stand_in:
-        if tuple(window) != LUNG_WINDOW or pilot:
-            raise ValueError("ild: lung_ct_98 holds 8-bit images without Hounsfield units; it has no window or pilot.")
+    if source == "lung_ct_98" and tuple(window) != LUNG_WINDOW:
+        raise ValueError("ild: lung_ct_98 holds 8-bit images without Hounsfield units; it has no window.")
+    if pilot and source in ("lung_ct_98", "chest-ct"):
+        raise ValueError(f"ild: {source} has no pilot; only the Geneva database has one.")
+    if source == "lung_ct_98":
         images = lung_ct_98.read(root, size=image_size, share=share)
+    elif source == "chest-ct":
+        images = chest_ct.read(root, size=image_size, window=window, share=share)
     else:
         images = read(root, source=source, size=image_size, window=window, share=share, pilot=pilot)
     if images.skipped:
         lines = "\n  ".join(images.skipped[:30]) + ("\n  …" if len(images.skipped) > 30 else "")
         warnings.warn(f"ild: {len(images.skipped)} things could not be used:\n  {lines}", stacklevel=2)
 
-    healthy, is_bad = images.classes == NORMAL, np.isin(images.classes, bad)
-    if stand_in:
-        parts, tested = lung_ct_98.deal(images, test_share=test_share, calibration=calibration, seed=seed)
+    is_bad, notes = np.isin(images.classes, bad), ()
+    shares = {"test_share": test_share, "calibration": calibration, "seed": seed}
+    if source == "lung_ct_98":
+        parts, tested = lung_ct_98.deal(images, **shares)
         is_bad &= tested
+    elif source == "chest-ct":
+        parts, notes = chest_ct.deal(images, **shares)
     else:
-        held_out = int(np.ceil(test_share * healthy.sum()))
-        parts = normal_parts(healthy, images.groups, images.ids, pool=held_out, seed=seed, calibration=calibration)
+        parts, tested, notes = deal(images, bad, **shares)
+        is_bad &= tested
     normal_rows, bad_rows = parts.pool, rows_of(is_bad, images.ids, seed)
     if test == "balanced":
         each = min(len(normal_rows), len(bad_rows))
         normal_rows, bad_rows = normal_rows[:each], bad_rows[:each]
     return make_split(
-        "lung_ct_98" if stand_in else "ild",
+        source if source in ("lung_ct_98", "chest-ct") else "ild",
         "+".join(bad),
         images,
         train=parts.train,
         calibration=parts.calibration,
         test_normal=normal_rows,
         test_abnormal=bad_rows,
+        notes=notes,
     )
+
+
+def deal(
+    images: Images, bad: Sequence[str], *, test_share: float, calibration: float, seed: int
+) -> tuple[NormalParts, NDArray[np.bool_], tuple[str, ...]]:
+    """Split healthy patches by patient; a patient is never in two parts.
+
+    1. Patients with any disease are tested on; those with healthy tissue alone train and calibrate. The parts are the
+       same for every abnormal class.
+    2. Where too few patients have healthy tissue alone, any patient with healthy tissue may train or calibrate, on
+       its healthy patches. Its diseased patches are left out. The parts are still the same for every class.
+    3. Where way 2 would leave one of the paper's classes, or the class asked for, without any test patch, the patients
+       with the class asked for are tested on first. The parts then hold for this class only.
+
+    Args:
+        images: From `read`.
+        bad: The abnormal classes asked for.
+        test_share, calibration, seed: See `load`.
+
+    Returns:
+        The rows of healthy patches by part; (N,) bool, False where the patient trains or calibrates; and lines that
+        say how patients were split and count what was left out.
+
+    Raises:
+        ValueError: Fewer than three patients have healthy tissue.
+    """
+    healthy = images.classes == NORMAL
+    held_out = int(np.ceil(test_share * healthy.sum()))
+    columns = (healthy, images.groups, images.ids)
+    options = {"pool": held_out, "seed": seed, "calibration": calibration}
+    try:
+        return normal_parts(*columns, **options), np.ones(len(images), dtype=bool), ()
+    except ValueError:  # too few patients without disease; mixed_parts says if there are too few of any kind
+        parts = mixed_parts(*columns, **options)
+    how = "Too few patients have healthy tissue alone, so patients with disease are trained on too"
+    needed = {*PAPER_CLASSES, *bad} & set(images.classes.tolist())
+    if not needed <= set(images.classes[_tested(images, parts)].tolist()):
+        ill = set(images.groups[np.isin(images.classes, bad)].tolist())
+        parts = mixed_parts(*columns, **options, first=ill)
+        how += f"; the split is for {'+'.join(bad)} only"
+    tested = _tested(images, parts)
+    lost = Counter(images.classes[~tested & ~healthy].tolist())
+    counts = ", ".join(f"{count} {label}" for label, count in sorted(lost.items())) or "none"
+    return parts, tested, (f"{how}. Diseased patches of those patients, left out: {counts}.",)
+
+
+def _tested(images: Images, parts: NormalParts) -> NDArray[np.bool_]:
+    """True for every patch of a patient that neither trains nor calibrates."""
+    return ~np.isin(images.groups, images.groups[np.concatenate([parts.train, parts.calibration])])
 
 
 def read(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -76,10 +76,7 @@ def normal_parts(
     while free and (have < pool or not held):
         held.append(free.pop(0))
         have += size[held[-1]]
-    left, spared, kept = sum(size[group] for group in free), 0, []
-    while len(free) > 1 and (spared < calibration * left or not kept):
-        kept.append(free.pop(0))
-        spared += size[kept[-1]]
+    kept = _take_calibration(free, size, calibration)
     if not kept:
         raise ValueError(
             f"The normal images are too few to train, calibrate and test on: {int(normal.sum())} images in "
@@ -87,11 +84,60 @@ def normal_parts(
             f"images and can only be tested on; {pool} images are to be held out. At least three groups are needed, "
             "two of them without abnormal images."
         )
-    rows = {
-        part: rows_of(normal & np.isin(groups, chosen), ids, seed)
-        for part, chosen in (("train", free), ("calibration", kept), ("pool", held))
-    }
-    return NormalParts(**rows)
+    return _rows(normal, groups, ids, seed, (free, kept, held))
+
+
+def mixed_parts(
+    normal: NDArray[np.bool_],
+    groups: NDArray[np.str_],
+    ids: NDArray[np.str_],
+    *,
+    pool: int,
+    seed: int,
+    calibration: float = 0.1,
+    first: Collection[str] = (),
+) -> NormalParts:
+    """Deal the normal images out by group where groups with normal images also hold abnormal ones.
+
+    Where `normal_parts` finds too few groups without abnormal images, this trains on the normal images of mixed groups.
+    The caller must leave out the abnormal images of the groups that train or calibrate.
+
+    Args:
+        normal, groups, ids, seed, calibration: See `normal_parts`.
+        pool: At least so many normal images are held out to test on, as far as two groups stay.
+        first: Groups that are held out before all others.
+
+    Raises:
+        ValueError: Fewer than three groups hold normal images.
+    """
+    size = Counter(groups[normal].tolist())
+    free = sorted(by_seed(size, seed), key=lambda group: group not in first)  # stable: the rest keeps its order
+    if len(free) < 3:
+        raise ValueError(
+            f"The normal images are too few to train, calibrate and test on: {int(normal.sum())} images in "
+            f"{len(free)} groups (patients, lesions or the like). At least three groups are needed."
+        )
+    held = [free.pop(0)]
+    while len(free) > 2 and sum(size[group] for group in held) < pool:
+        held.append(free.pop(0))
+    kept = _take_calibration(free, size, calibration)
+    return _rows(normal, groups, ids, seed, (free, kept, held))
+
+
+def _take_calibration(free: list[str], size: Counter[str], calibration: float) -> list[str]:
+    """Move groups from the front of ``free`` until their share of the images is reached; one group stays."""
+    left, spared, kept = sum(size[group] for group in free), 0, []
+    while len(free) > 1 and (spared < calibration * left or not kept):
+        kept.append(free.pop(0))
+        spared += size[kept[-1]]
+    return kept
+
+
+def _rows(
+    normal: NDArray[np.bool_], groups: NDArray[np.str_], ids: NDArray[np.str_], seed: int, sides: tuple[list[str], ...]
+) -> NormalParts:
+    """The rows of normal images in the groups that train, calibrate and are held out."""
+    return NormalParts(*(rows_of(normal & np.isin(groups, side), ids, seed) for side in sides))
 
 
 def rows_of(chosen: NDArray[np.bool_], ids: NDArray[np.str_], seed: int) -> NDArray[np.intp]:

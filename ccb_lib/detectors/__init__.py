@@ -55,6 +55,14 @@ __all__ = [
 def load_detector(path: str | Path, device: str = "auto") -> Detector:
     """Load a detector that `Detector.save` wrote; it scores as before.
 
+    >>> import tempfile
+    >>> from ccb_lib import MeanIntensity, load_dataset, load_detector
+    >>> images = load_dataset("digits", abnormal=8).train
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     MeanIntensity().fit(images).save(f"{folder}/mean.safetensors")
+    ...     load_detector(f"{folder}/mean.safetensors").method
+    'mean-intensity'
+
     Args:
         path: The safetensors file. Nothing in it is executed.
         device: Where to put it, as in `Detector`.

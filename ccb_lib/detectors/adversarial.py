@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,24 +13,21 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from ccb_lib.detectors.base import Detector
+from ccb_lib.detectors.estimator import setting
 from ccb_lib.environment import seeded
 from ccb_lib.io.images import to_uint8, to_unit
 from ccb_lib.io.tensors import check_tensors
+from ccb_lib.models.modes import scoring_mode
 from ccb_lib.scores import ScoreTerms, all_equal, error_map
 from ccb_lib.training.cuda_graphs import ReplayedFunction
 from ccb_lib.training.fast_steps import FastSteps
 from ccb_lib.training.loop import eager_steps, training
 from ccb_lib.training.types import Losses, Turns
 
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_DROPOUTS = (nn.Dropout, nn.Dropout2d)
 _SCORING_BATCH = 256  # images at 32 px
 _LARGER = 8  # times as many on CUDA, where a launch costs the same however much it does
 _CHANNELS_LAST_FROM = 8  # width; below it a CPU scores some 5 % slower in that layout (ccb bench)
 _UPLOAD = 2**28  # bytes of images sent to a device at once
-# Settings that a run may be resumed under with other values.
-_NOT_OF_TRAINING = {"device", "epochs", "alpha", "image_distance", "latent_distance", "score_distance"}
-_NOT_OF_TRAINING |= {"fast", "log_skips", "search_steps", "search_learning_rate", "search_alpha"}
 _ALIKE = 0.01  # standard deviation of made images to that of real ones under which a generator makes but one image
 
 
@@ -55,13 +51,14 @@ class AdversarialDetector(Detector):
     """
 
     terms_can_be_recorded: ClassVar[bool] = True  # whether `terms` never waits for the device
+    _made_anew: ClassVar[frozenset[str]] = Detector._made_anew | {"fast_", "networks_", "optimizers_", "_recorded"}
 
-    epochs: int = 50
+    epochs: int = setting(50, training=False)  # a run may be resumed to more
     batch_size: int = 64
     width: int = 64
     learning_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
-    fast: bool | str | None = None
+    fast: bool | str | None = setting(None, training=False)
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""
@@ -69,18 +66,16 @@ class AdversarialDetector(Detector):
         self._need_whole("epochs", "batch_size", "width")
         self._need(self.learning_rate > 0, "learning_rate", "a positive number")
         self.betas = tuple(self.betas)
-        self._need(
-            len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
-            "betas",
-            "two numbers from 0 to under 1",
-        )
+        betas = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
+        self._need(betas, "betas", "two numbers from 0 to under 1")
         self._need(self.fast in (None, True, False, "compiled"), "fast", "True, False, 'compiled' or None")
-        self.fast_ = self.device_.type != "cuda" if self.fast is None else self.fast
-        self._recorded: dict[Any, ReplayedFunction] | None = (
-            None  # scoring as graphs, while weights stay where they are
-        )
+        self._recorded: dict[Any, ReplayedFunction] | None = None  # graphs of scoring, while weights stay in place
         self.networks_: dict[str, nn.Module] = {}
         self.optimizers_: dict[str, Optimizer] = {}
+
+    def _derive(self) -> None:
+        super()._derive()
+        self.fast_ = self.device_.type != "cuda" if self.fast is None else self.fast
 
     def _check_losses(self) -> None:
         """Check the settings that methods with Eqs. 2 and 7 have in common."""
@@ -127,7 +122,7 @@ class AdversarialDetector(Detector):
         with seeded(self.seed, self.device_):
             self.networks_ = {name: self._placed(net) for name, net in self.build(size, channels).items()}
         self.optimizers_ = self.build_optimizers()
-        settings = {key: value for key, value in self.get_params().items() if key not in _NOT_OF_TRAINING}
+        settings = self.training_settings()
         settings = {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
 
         def ready_to_score(epoch: int) -> dict[str, float] | None:
@@ -182,6 +177,13 @@ class AdversarialDetector(Detector):
     ) -> ScoreTerms:
         """Return both terms of Eq. 2 for each image.
 
+        >>> from ccb_lib import CCB, load_dataset
+        >>> split = load_dataset("digits", abnormal=8)
+        >>> detector = CCB(epochs=1, width=4).fit(split.train[:64], progress=False)
+        >>> terms = detector.score_terms(split.test[:5], batch_norm="batch")
+        >>> terms.image.shape, terms.latent.shape
+        ((5,), (5,))
+
         The defaults let a score depend on its image alone. The other values exist to show what published test loops
         did; see the chapter on protocols.
 
@@ -233,11 +235,7 @@ class AdversarialDetector(Detector):
         if batch_norm == "running":  # even batches leave little to fill up
             size = -(-len(images) // -(-len(images) // size))
         upload = size * max(1, _UPLOAD // (size * images[0].numel()))
-        with (
-            scoring_mode(self.networks_, batch_norm, dropout),
-            seeded(self.seed, self.device_),
-            torch.no_grad(),
-        ):
+        with scoring_mode(self.networks_, batch_norm, dropout), seeded(self.seed, self.device_), torch.no_grad():
             for part in (part for sent in images.split(upload) for part in sent.to(self.device_).split(size)):
                 # Kernels may round differently at another batch size. Filling up a short last batch keeps scores
                 # bit-equal in any order; with batch statistics the filling would change them.
@@ -299,46 +297,3 @@ class AdversarialDetector(Detector):
         """Make the Adam that this detector's path uses; a recorded step needs its count on the device."""
         kind = {"fused": True, "capturable": self.device_.type == "cuda"} if self.fast_ else {}
         return Adam(parameters, lr=learning_rate or self.learning_rate, **{"betas": self.betas, **kind, **settings})
-
-
-@contextmanager
-def scoring_mode(networks: dict[str, nn.Module], batch_norm: str, dropout: bool) -> Iterator[None]:
-    """Set how batch norm and dropout act while scoring; put modes and buffers back afterwards.
-
-    Args:
-        networks: By name.
-        batch_norm: ``"running"`` or ``"batch"``.
-        dropout: Whether dropout is active.
-
-    Raises:
-        ValueError: Another ``batch_norm``.
-    """
-    if batch_norm not in ("running", "batch"):
-        raise ValueError(f"batch_norm={batch_norm!r} given; 'running' or 'batch' is needed.")
-    modules = [module for network in networks.values() for module in network.modules()]
-    modes = [module.training for module in modules]
-    norms = [module for module in modules if isinstance(module, _BATCH_NORMS)]
-    buffers = [buffer for module in norms for buffer in module.buffers()]
-    kept = [buffer.clone() for buffer in buffers] if batch_norm == "batch" else []
-    try:
-        for module in modules:
-            if isinstance(module, _BATCH_NORMS):
-                module.training = batch_norm == "batch"
-            else:
-                module.training = dropout and isinstance(module, _DROPOUTS)
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
-        for buffer, old in zip(buffers, kept, strict=False):
-            buffer.copy_(old)
-
-
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Let gradients pass through a network without reaching its parameters."""
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        network.requires_grad_(True)

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
+from ccb_lib.detectors.adversarial import AdversarialDetector
+from ccb_lib.detectors.estimator import setting
 from ccb_lib.io.tensors import digest, load_tensors, save_tensors
 from ccb_lib.losses import adversarial_loss, discriminator_loss
 from ccb_lib.models.baselines import Decoder, Encoder
+from ccb_lib.models.modes import frozen
 from ccb_lib.scores import distance
 from ccb_lib.training.cuda_graphs import Replayed, untouched
 from ccb_lib.training.types import Losses
@@ -46,6 +48,12 @@ class AnoGAN(AdversarialDetector):
     two have 0.01 and 1e-3 and score with averaged weights, which this does not. Latent 100, learning rate 2e-4 and 4×4
     convolutions are DCGAN's and those of ALAD's repository.
 
+    >>> from ccb_lib import AnoGAN, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> detector = AnoGAN(epochs=1, width=4, search_steps=2).fit(split.train[:64], progress=False)
+    >>> detector.decision_function(split.test[:3]).shape
+    (3,)
+
     Attributes:
         latent: Length of z.
         prior: z's values are drawn from ``"uniform"`` −1…1 (the paper) or from ``"normal"`` N(0, 1).
@@ -59,13 +67,14 @@ class AnoGAN(AdversarialDetector):
     released_in_train_mode: ClassVar[bool] = False
     scores_each_epoch: ClassVar[bool] = False  # its search is too dear for fifty
     terms_can_be_recorded: ClassVar[bool] = False  # its search looks up what was found before
+    _made_anew: ClassVar[frozenset[str]] = AdversarialDetector._made_anew | {"_found", "_bar"}
 
     latent: int = 100
     prior: str = "uniform"
-    search_steps: int = 500
-    search_learning_rate: float = 0.01
-    search_alpha: float = 0.9
-    score_distance: str = "l1-norm"
+    search_steps: int = setting(500, training=False, terms=True)
+    search_learning_rate: float = setting(0.01, training=False, terms=True)
+    search_alpha: float = setting(0.9, training=False, terms=True)
+    score_distance: str = setting("l1-norm", training=False, terms=True)
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""

@@ -1,9 +1,9 @@
-"""What all detectors share: settings, the face that users call, calibration, saving and loading."""
+"""What all detectors share: common settings, fitting, signs of collapse, saving."""
 
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,18 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ccb_lib.detectors.estimator import NotReady, setting
+from ccb_lib.detectors.scorer import Scorer
 from ccb_lib.environment import choose_device
 from ccb_lib.io.images import SIZES, as_images
 from ccb_lib.io.tensors import digest, save_tensors
-from ccb_lib.scores import ScoreTerms, all_equal, anomaly_score
-from ccb_lib.thresholds import conformal_p_values, normal_quantile
+from ccb_lib.scores import ScoreTerms, all_equal
 from ccb_lib.training.types import Turns, finish
 
 FORMAT_VERSION = 1
-
-
-class NotReady(RuntimeError):  # noqa: N818  (it says what is wrong)
-    """The detector was not fitted, or not calibrated."""
 
 
 class CollapsedWarning(UserWarning):
@@ -31,10 +28,18 @@ class CollapsedWarning(UserWarning):
 
 
 @dataclass(kw_only=True, eq=False)
-class Detector(ABC):
+class Detector(Scorer):
     """A score for images, learnt from normal ones alone; higher is more abnormal.
 
     ``images`` everywhere are uint8 (N, C, H, W), (N, H, W, C) or (N, H, W); a torch ``Dataset``; or a list of paths.
+
+    Every detector is a scikit-learn estimator; see `ccb_lib.detectors.estimator.Estimator`.
+
+    >>> from ccb_lib import PixelPCA, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> detector = PixelPCA(components=8).fit(split.train, calibration=split.calibration)
+    >>> detector.predict(split.test[:2]).shape
+    (2,)
 
     Attributes:
         image_size: 32, 64 or 128 px demanded; ``None`` takes it from the data.
@@ -60,8 +65,8 @@ class Detector(ABC):
 
     image_size: int | None = None
     channels: int | None = None
-    alpha: float = 0.9
-    device: str = "auto"
+    alpha: float = setting(0.9, training=False)
+    device: str = setting("auto", training=False)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -70,15 +75,12 @@ class Detector(ABC):
         Raises:
             ValueError: A setting lies outside its range.
         """
-        self._need(
-            self.image_size in (None, *SIZES),
-            "image_size",
-            f"one of {SIZES}, or None to take it from the data",
-        )
+        sizes = f"one of {SIZES}, or None to take it from the data"
+        self._need(self.image_size in (None, *SIZES), "image_size", sizes)
         self._need(self.channels in (None, 1, 3), "channels", "1, 3, or None to take it from the data")
         self._need(0 <= self.alpha <= 1, "alpha", "a number from 0 to 1")
         self._need(isinstance(self.seed, int) and 0 <= self.seed < 2**31, "seed", "a whole number from 0 to 2³¹ − 1")
-        self.device_ = choose_device(self.device)
+        self._derive()
         self.image_size_: int | None = None
         self.channels_: int | None = None
         self.history_: list[dict[str, float]] = []
@@ -90,18 +92,16 @@ class Detector(ABC):
         self.scoring_folder: Path | None = None
         self._threshold: float | None = None
 
-    def _need(self, holds: bool, name: str, needed: str) -> None:
-        if not holds:
-            raise ValueError(f"{type(self).__name__}: {name}={getattr(self, name)!r} given; {needed} is needed.")
+    def _derive(self) -> None:
+        self.device_ = choose_device(self.device)
 
-    def _need_whole(self, *names: str) -> None:
-        for name in names:
-            value = getattr(self, name)
-            self._need(isinstance(value, int) and value >= 1, name, "a whole number from 1")
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell whether `fit` has ended; for `sklearn.utils.validation.check_is_fitted`."""
+        return self.image_size_ is not None and self.channels_ is not None
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the settings by name, as scikit-learn's ``get_params`` does; ``deep`` changes nothing."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def _forget_fit(self) -> None:
+        self.image_size_ = self.channels_ = None
+        self._forget_calibration()
 
     # ── fitting ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -117,6 +117,11 @@ class Detector(ABC):
         progress: bool = True,
     ) -> Self:
         """Learn what normal images look like.
+
+        >>> from ccb_lib import PixelPCA, load_dataset
+        >>> detector = PixelPCA(components=8).fit(load_dataset("digits", abnormal=8).train)
+        >>> detector.image_size_, detector.channels_
+        (32, 1)
 
         Args:
             X: Normal images, at least two.
@@ -150,6 +155,8 @@ class Detector(ABC):
             )
         )
 
+    # `fit` repeats this signature, since users and scikit-learn's metadata routing read a method's parameters from
+    # it. The body is here alone: training several detectors on one GPU needs a generator, which `fit` runs to its end.
     def fit_turns(
         self,
         X: Any,
@@ -160,7 +167,12 @@ class Detector(ABC):
         on_epoch_end: Callable[[Self, int], dict[str, float] | None] | None = None,
         progress: bool = True,
     ) -> Turns[Self]:
-        """Do as `fit`, handing over after each training step; for `ccb_lib.training.concurrent.side_by_side`.
+        """Do as `fit`, but pause after each training step; for `ccb_lib.training.concurrent`.
+
+        >>> from ccb_lib import MeanIntensity, load_dataset
+        >>> from ccb_lib.training.types import finish
+        >>> finish(MeanIntensity().fit_turns(load_dataset("digits", abnormal=8).train)).channels_
+        1
 
         Yields:
             Whether others may come in between; see `ccb_lib.training.loop.training`.
@@ -171,8 +183,7 @@ class Detector(ABC):
         size, channels = int(images.shape[-1]), int(images.shape[1])
         if calibration is not None:
             calibration = as_images(calibration, image_size=size, channels=channels, name="calibration")
-        self.image_size_ = self.channels_ = None  # not fitted, should what follows be stopped
-        self.calibration_terms_ = self._threshold = None
+        self._forget_fit()  # should what follows be stopped
         self.show_progress = progress
         callback = None if on_epoch_end is None else lambda epoch: on_epoch_end(self, epoch)
         self.history_ = yield from self._fit(images, resume=resume, on_epoch_end=callback, progress=progress)
@@ -220,95 +231,37 @@ class Detector(ABC):
     # ── scoring ───────────────────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
-    def score_terms(
-        self,
-        images: Any,
-        *,
-        batch_norm: str = "running",
-        batch_size: int | None = None,
-        dropout: bool = False,
-    ) -> ScoreTerms:
-        """Return both terms of Eq. 2 for each image."""
-
-    def decision_function(self, images: Any) -> NDArray[np.float32]:
-        """Score images by Eq. 2.
-
-        Returns:
-            (N,) float32, higher is more abnormal; a score depends on its image alone.
-        """
-        return anomaly_score(self.score_terms(images), self.alpha)
-
-    def calibrate(self, normals: Any, false_alarms: float = 0.05) -> Self:
-        """Set ``threshold_`` from normal images that were not trained on.
-
-        Args:
-            normals: Normal images.
-            false_alarms: Share of them that may lie above the threshold, between 0 and 1.
-        """
-        terms = self.score_terms(normals)
-        normal_quantile(anomaly_score(terms, self.alpha), false_alarms)  # refuses bad input before anything changes
-        self.calibration_terms_, self.false_alarms_, self._threshold = terms, false_alarms, None
-        return self
-
-    @property
-    def calibration_scores_(self) -> NDArray[np.float32]:
-        """(M,) float32, the scores of the calibration images under the present α."""
-        if self.calibration_terms_ is None:
-            raise NotReady(
-                f"This {type(self).__name__} has no calibration images. Call calibrate(normals) with held-out normal "
-                "images, or give fit(…, calibration=normals)."
-            )
-        return anomaly_score(self.calibration_terms_, self.alpha)
-
-    @property
-    def threshold_(self) -> float:
-        """φ of Eq. 3: the quantile of the calibration scores, or what it was set to by hand."""
-        if self._threshold is not None:
-            return self._threshold
-        return normal_quantile(self.calibration_scores_, self.false_alarms_)
-
-    @threshold_.setter
-    def threshold_(self, value: float) -> None:
-        if not np.isfinite(value):
-            raise ValueError(f"threshold_={value} given; a finite number is needed.")
-        self._threshold = float(value)
-
-    def predict(self, images: Any) -> NDArray[np.int_]:
-        """Eq. 3: 1 (abnormal) where the score > ``threshold_``, else 0; (N,) int.
-
-        Raises:
-            NotReady: There is no threshold; calibrate() sets one.
-        """
-        threshold = self.threshold_
-        return (self.decision_function(images) > threshold).astype(int)
-
-    def p_values(self, images: Any) -> NDArray[np.float64]:
-        """Split conformal p-values against the calibration images: (N,) in (0, 1], lower is more abnormal.
-
-        See `ccb_lib.thresholds.conformal_p_values` for the guarantee.
-        """
-        return conformal_p_values(self.decision_function(images), self.calibration_scores_)
-
-    @abstractmethod
     def reconstruct(self, images: Any) -> Tensor:
-        """Rebuild images: (N, C, H, W) uint8 on the CPU."""
+        """Rebuild images: (N, C, H, W) uint8 on the CPU.
+
+        >>> from ccb_lib import PixelPCA, load_dataset
+        >>> images = load_dataset("digits", abnormal=8).train[:64]
+        >>> PixelPCA(components=8).fit(images).reconstruct(images[:2]).shape
+        torch.Size([2, 1, 32, 32])
+        """
 
     @abstractmethod
     def anomaly_map(self, images: Any) -> NDArray[np.float32]:
-        """Squared error of each pixel, in units of the networks' range [-1, 1]: (N, H, W) float32."""
+        """Squared error of each pixel, in units of the networks' range [-1, 1]: (N, H, W) float32.
+
+        >>> from ccb_lib import PixelPCA, load_dataset
+        >>> images = load_dataset("digits", abnormal=8).train[:64]
+        >>> PixelPCA(components=8).fit(images).anomaly_map(images[:2]).shape
+        (2, 32, 32)
+        """
 
     # ── files ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    @abstractmethod
-    def _state(self) -> dict[str, Tensor]:
-        """Return everything learnt, by name."""
-
-    @abstractmethod
-    def _load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Take up what `_state` gave; ``image_size_`` and ``channels_`` are set."""
-
     def save(self, path: str | Path) -> None:
         """Write the detector to one safetensors file, settings and calibration in its header; no pickle.
+
+        >>> import tempfile
+        >>> from ccb_lib import PixelPCA, load_dataset, load_detector
+        >>> images = load_dataset("digits", abnormal=8).train[:64]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     PixelPCA(components=8).fit(images).save(f"{folder}/pca.safetensors")
+        ...     load_detector(f"{folder}/pca.safetensors").components
+        8
 
         Raises:
             NotReady: The detector was not fitted.

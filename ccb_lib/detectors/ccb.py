@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ccb_lib.detectors.adversarial import frozen
 from ccb_lib.detectors.unet import UNetDetector
 from ccb_lib.losses import discriminator_loss
+from ccb_lib.models.modes import frozen
 from ccb_lib.training.types import Losses
 
 
@@ -24,6 +24,12 @@ class CCB(UNetDetector):
     Two choices are no argument. The paper gives every down block a batch norm; here, as in the
     ancestor's public code, the first and the last have none. And D learns before G from the same x̂,
     where the ancestor's code updates G first; the paper does not say.
+
+    >>> from ccb_lib import CCB, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> detector = CCB(epochs=1, width=4).fit(split.train[:64], progress=False)
+    >>> detector.decision_function(split.test[:3]).shape
+    (3,)
     """
 
     method: ClassVar[str] = "ccb"

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ccb_lib.detectors.adversarial import AdversarialDetector, frozen
+from ccb_lib.detectors.adversarial import AdversarialDetector
+from ccb_lib.detectors.estimator import setting
 from ccb_lib.losses import adversarial_loss, discriminator_loss
 from ccb_lib.models.baselines import (
     Decoder,
@@ -17,6 +18,7 @@ from ccb_lib.models.baselines import (
     set_batch_norms,
     uncounted,
 )
+from ccb_lib.models.modes import frozen
 from ccb_lib.scores import distance
 from ccb_lib.training.types import Losses
 
@@ -43,6 +45,12 @@ class EGBAD(AdversarialDetector):
     (the EGBAD code's) for 0.2, and a start from N(0, 0.02), batch norms from N(1, 0.02), for N(0, 0.01) and 1. And D's
     step and the step of G and E see the same batch, where both codes draw two.
 
+    >>> from ccb_lib import EGBAD, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> detector = EGBAD(epochs=1, width=4).fit(split.train[:64], progress=False)
+    >>> detector.decision_function(split.test[:3]).shape
+    (3,)
+
     Attributes:
         latent: Length of z.
         dropout: Rate in D's layers that see z, 0 to under 1.
@@ -63,7 +71,7 @@ class EGBAD(AdversarialDetector):
     dropout: float = 0.5
     average_decay: float | None = 0.999
     batch_norm_momentum: float = 0.01
-    score_distance: str = "l1-norm"
+    score_distance: str = setting("l1-norm", training=False, terms=True)
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""

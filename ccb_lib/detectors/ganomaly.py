@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ccb_lib.detectors.adversarial import AdversarialDetector
+from ccb_lib.detectors.estimator import setting
 from ccb_lib.losses import discriminator_loss, latent_loss, similarity_loss, total_loss
 from ccb_lib.models.baselines import Encoder, EncoderDecoderEncoder
 from ccb_lib.models.ccb import counted_twice, renew_where
@@ -26,6 +27,12 @@ class GANomaly(AdversarialDetector):
     AUC. The copy that comes with samet-akcay/skip-ganomaly detaches x̂ before feature matching, so that its adversarial
     term never reaches G: ``loss_weights=(50, 0, 1)``.
 
+    >>> from ccb_lib import GANomaly, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> detector = GANomaly(epochs=1, width=4).fit(split.train[:64], progress=False)
+    >>> detector.decision_function(split.test[:3]).shape
+    (3,)
+
     Attributes:
         loss_weights: (contextual, adversarial, encoder): λs, λadv and λlat of Eq. 7.
         image_distance: D1 of Eq. 2, ``"l2"`` or ``"l1"``.
@@ -36,10 +43,10 @@ class GANomaly(AdversarialDetector):
 
     method: ClassVar[str] = "ganomaly"
 
-    alpha: float = 0.0
+    alpha: float = setting(0.0, training=False)
     loss_weights: tuple[float, float, float] = (50.0, 1.0, 1.0)
-    image_distance: str = "l2"
-    latent_distance: str = "l2"
+    image_distance: str = setting("l2", training=False, terms=True)
+    latent_distance: str = setting("l2", training=False, terms=True)
     latent: int = 100
     renew_below: float = 1e-5
 

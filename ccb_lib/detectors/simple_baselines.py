@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ccb_lib.detectors.base import Detector
+from ccb_lib.detectors.estimator import setting
 from ccb_lib.io.images import to_uint8, to_unit
 from ccb_lib.io.tensors import check_tensors
 from ccb_lib.scores import ScoreTerms, error_map
@@ -31,8 +32,11 @@ class TrivialDetector(Detector):
     """
 
     scores_each_epoch: ClassVar[bool] = False  # there are none
+    _made_anew: ClassVar[frozenset[str]] = Detector._made_anew | {"learnt_"}
 
-    alpha: float = 1.0  # whatever it is, it weighs the same term twice; 1 does so without rounding
+    alpha: float = setting(
+        1.0, training=False
+    )  # whatever it is, it weighs the same term twice; 1 does so without rounding
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""
@@ -117,6 +121,12 @@ class TrivialDetector(Detector):
 class PixelPCA(TrivialDetector):
     """What a principal component analysis of the pixels leaves over: the mean squared residual in [-1, 1].
 
+    >>> from ccb_lib import PixelPCA, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> detector = PixelPCA(components=8).fit(split.train[:64], progress=False)
+    >>> detector.decision_function(split.test[:3]).shape
+    (3,)
+
     Attributes:
         components: Number of components; fewer where there are fewer training images or pixels.
     """
@@ -162,7 +172,14 @@ class PixelPCA(TrivialDetector):
 
 @dataclass(kw_only=True, eq=False)
 class MeanIntensity(TrivialDetector):
-    """The mean of all pixels and channels, 0 to 255: brighter is called more abnormal, whether that helps or not."""
+    """The mean of all pixels and channels, 0 to 255: brighter is called more abnormal, whether that helps or not.
+
+    >>> from ccb_lib import MeanIntensity, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> detector = MeanIntensity().fit(split.train[:64], progress=False)
+    >>> detector.decision_function(split.test[:3]).shape
+    (3,)
+    """
 
     method: ClassVar[str] = "mean-intensity"
 
@@ -177,7 +194,14 @@ class MeanIntensity(TrivialDetector):
 
 @dataclass(kw_only=True, eq=False)
 class PNGBytes(TrivialDetector):
-    """The size of the image as a PNG file, in bytes: what is harder to compress is called more abnormal."""
+    """The size of the image as a PNG file, in bytes: what is harder to compress is called more abnormal.
+
+    >>> from ccb_lib import PNGBytes, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> detector = PNGBytes().fit(split.train[:64], progress=False)
+    >>> detector.decision_function(split.test[:3]).shape
+    (3,)
+    """
 
     method: ClassVar[str] = "png-bytes"
 
@@ -192,13 +216,19 @@ class NearestNeighbours(TrivialDetector):
 
     All training images are kept, and are saved with the detector.
 
+    >>> from ccb_lib import NearestNeighbours, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> detector = NearestNeighbours(neighbours=3).fit(split.train[:64], progress=False)
+    >>> detector.decision_function(split.test[:3]).shape
+    (3,)
+
     Attributes:
         neighbours: How many are averaged; fewer where there are fewer training images.
     """
 
     method: ClassVar[str] = "nearest-neighbours"
 
-    neighbours: int = 5
+    neighbours: int = setting(5, training=False, terms=True)
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""

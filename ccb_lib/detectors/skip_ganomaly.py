@@ -25,6 +25,12 @@ class SkipGANomaly(UNetDetector):
     the chapter on protocols); it adds a tensor called noise to the input, which is never filled; and it deepens the
     generator with the image, log2(size) blocks, where this keeps five.
 
+    >>> from ccb_lib import SkipGANomaly, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> detector = SkipGANomaly(epochs=1, width=4).fit(split.train[:64], progress=False)
+    >>> detector.decision_function(split.test[:3]).shape
+    (3,)
+
     Attributes:
         renew_below: Loss under which D's weights are drawn anew; 0 never does.
     """

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ccb_lib.detectors.adversarial import AdversarialDetector
+from ccb_lib.detectors.estimator import setting
 from ccb_lib.losses import adversarial_loss, latent_loss, similarity_loss, total_loss
 from ccb_lib.models.ccb import LEVELS, Discriminator, Generator
 from ccb_lib.models.diagnostics import rms, watching_skips
@@ -51,11 +52,11 @@ class UNetDetector(AdversarialDetector):
     dropout: float
     similarity: str
     loss_weights: tuple[float, float, float] = (50.0, 1.0, 1.0)
-    image_distance: str = "l2"
-    latent_distance: str = "l2"
+    image_distance: str = setting("l2", training=False, terms=True)
+    latent_distance: str = setting("l2", training=False, terms=True)
     latent: int = 100
     generator_width: int | None = None
-    log_skips: bool = False
+    log_skips: bool = setting(False, training=False)
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""

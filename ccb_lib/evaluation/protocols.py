@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ccb_lib.datasets.base import AnomalySplit
 from ccb_lib.io.images import to_unit
+from ccb_lib.models.modes import batch_norms
 from ccb_lib.scores import ScoreTerms, anomaly_score
 from ccb_lib.thresholds import normal_quantile, oracle_f1
 
@@ -246,7 +247,7 @@ def recomputed_statistics(detector: "Detector", normals: Tensor, batch_size: int
         batch_size: Images a batch.
     """
     networks: dict[str, nn.Module] = getattr(detector, "networks_", {})
-    norms = [m for net in networks.values() for m in net.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    norms = batch_norms(*networks.values())
     kept = [(m.momentum, [b.clone() for b in m.buffers()]) for m in norms]
     try:
         for module in norms:

@@ -43,10 +43,13 @@ class ThresholdExplorer(ipywidgets.VBox):
     built page, a viewer of notebooks) the same figures come from counts stored at some hundreds of stops, shown by a
     script that needs nothing from the network.
 
-    >>> explorer = ThresholdExplorer(scores, labels, thresholds={"normal 95 %": 0.12, "oracle F1": 0.2})
-    >>> explorer.threshold = 0.15
-    >>> explorer.metrics.precision
-    >>> explorer.observe(lambda change: print(change["new"]), "metrics")
+    >>> scores, labels = [0.1, 0.2, 0.3, 0.4], [False, False, True, True]
+    >>> explorer = ThresholdExplorer(scores, labels, thresholds={"normal 95 %": 0.25, "high": 0.35})
+    >>> explorer.metrics.recall
+    1.0
+    >>> explorer.observe(lambda change: print(change["new"].recall), "metrics")
+    >>> explorer.threshold = 0.35
+    0.5
 
     Args:
         scores: (N,) scores, higher is more abnormal.

@@ -2,13 +2,14 @@
 
 import gzip
 import lzma
+import re
 import shutil
 import stat
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -38,6 +39,54 @@ def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
             a link or a device; a password; or too many or too large members for this disk or for any data set.
         OSError: The folder cannot be written to.
     """
+
+    def extract(file: Path, part: Path) -> None:
+        if zipfile.is_zipfile(file):
+            _unzip(file, part)
+        elif tarfile.is_tarfile(file):
+            _untar(file, part)
+        else:
+            raise ValueError("it is neither zip nor tar")
+
+    return _into_new_folder(archive, folder, extract)
+
+
+def unpack_members(archive: str | Path, folder: str | Path, wanted: re.Pattern[str]) -> list[Path]:
+    """Unpack only some members of a zip archive, such as a wheel, into a new folder.
+
+    Args:
+        archive: A zip archive.
+        folder: The folder to make; it must not be there yet.
+        wanted: Matches the whole names of the members that are wanted; its first group is the path below ``folder``.
+
+    Returns:
+        The files, sorted.
+
+    Raises:
+        FileNotFoundError: There is no such archive.
+        FileExistsError: The folder is there.
+        ValueError: It is no zip archive, damaged or unsafe (see `unpack`), or has no such member.
+        OSError: The folder cannot be written to.
+    """
+
+    def extract(file: Path, part: Path) -> None:
+        with zipfile.ZipFile(file) as opened:
+            found = [(m, match) for m in opened.infolist() if (match := wanted.fullmatch(m.filename))]
+            if not found:
+                raise ValueError(f"no member matches {wanted.pattern!r}")
+            _check(((match[1], member.file_size) for member, match in found), file, part)
+            for member, match in found:
+                target = part / match[1]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # Written as a plain file, so a link in the archive cannot become one on disk.
+                with opened.open(member) as source, target.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+
+    return _into_new_folder(archive, folder, extract)
+
+
+def _into_new_folder(archive: str | Path, folder: str | Path, extract: Callable[[Path, Path], None]) -> list[Path]:
+    """Extract into a temporary folder and rename it, so that the new folder is whole or not there."""
     archive, folder = Path(archive).expanduser(), Path(folder).expanduser()
     if not archive.is_file():
         raise FileNotFoundError(f"No archive at {archive.absolute()}. Check the path, or download it first.")
@@ -47,12 +96,7 @@ def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
     try:
         try:
-            if zipfile.is_zipfile(archive):
-                _unzip(archive, part)
-            elif tarfile.is_tarfile(archive):
-                _untar(archive, part)
-            else:
-                raise ValueError("it is neither zip nor tar")
+            extract(archive, part)
         except (*_DAMAGED, ValueError) as error:
             raise ValueError(
                 f"{archive} was not unpacked: {error}. Download it again from its home, and do not unpack it by hand."

@@ -102,6 +102,15 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, header
 
 
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Read the header alone of what `save_tensors` wrote; empty where there is no such file, or it is broken."""
+    try:
+        with safe_open(Path(path).expanduser(), framework="pt") as file:
+            return json.loads((file.metadata() or {})[_HEADER])
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError):
+        return {}
+
+
 def check_tensors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     """Compare what a file holds with what is needed.
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ccb_lib.models.ccb import down_to_4x4, initialise
+from ccb_lib.models.modes import batch_norms
 from ccb_lib.models.small_maps import Conv2d, ConvTranspose2d
 
 
@@ -168,9 +169,8 @@ def set_batch_norms(network: nn.Module, momentum: float, eps: float) -> None:
             which is 1 − TensorFlow's momentum.
         eps: Added to the variance.
     """
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.momentum, module.eps = momentum, eps
+    for norm in batch_norms(network):
+        norm.momentum, norm.eps = momentum, eps
 
 
 @contextmanager
@@ -182,7 +182,7 @@ def uncounted(network: nn.Module) -> Iterator[None]:
     Args:
         network: In training mode.
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    norms = batch_norms(network)
     for norm in norms:
         norm.track_running_stats = False
     try:

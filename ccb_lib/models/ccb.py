@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ccb_lib.models.modes import BATCH_NORMS, batch_norms
 from ccb_lib.models.small_maps import Conv2d, ConvTranspose2d
 
 LEVELS = 4  # skips: every encoder layer but the bottleneck has one
@@ -232,7 +233,7 @@ def initialise(network: nn.Module, stream: torch.Generator | None = None) -> Non
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.02, generator=stream)
-        elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+        elif isinstance(module, BATCH_NORMS):
             nn.init.normal_(module.weight, 1.0, 0.02, generator=stream)
         else:
             continue
@@ -277,7 +278,7 @@ def counted_twice(network: nn.Module, passes: int = 1) -> Iterator[None]:
         network: In training mode, its batch norms with one momentum m.
         passes: k, forward passes in the block.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    norms = batch_norms(network)
     # .data, since autograd minds changes to these buffers, which its backward in training mode never reads.
     running = [buffer.data for norm in norms for buffer in (norm.running_mean, norm.running_var)]
     before = [buffer.clone() for buffer in running]

@@ -11,9 +11,10 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor, nn
 
 from ccb_lib.detectors import NotReady
-from ccb_lib.detectors.adversarial import AdversarialDetector, scoring_mode
+from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.base import Detector
 from ccb_lib.models.ccb import LEVELS, Generator, count_parameters
+from ccb_lib.models.modes import scoring_mode
 from ccb_lib.plots.style import CLASS_COLOURS, GREY, METHOD_COLOURS
 
 _COLOURS = {nn.Conv2d: METHOD_COLOURS["CCB"], nn.ConvTranspose2d: METHOD_COLOURS["GANomaly"], nn.Linear: GREY}

@@ -1,10 +1,11 @@
 """Executing runs: train, test under every protocol, keep what was measured, here or on a cluster."""
 
+import shutil
 import subprocess
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from ccb_lib.evaluation.epochs import EpochScores
 from ccb_lib.evaluation.protocols import feed
 from ccb_lib.reproduction.runs import Run, feeding, kind
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
+from ccb_lib.reproduction.watch import TimeUp, Watch
 from ccb_lib.training.concurrent import side_by_side
 from ccb_lib.training.types import Turns, finish
 
@@ -56,29 +58,42 @@ def executing(
     work: str | None = None,
     fast: bool | str | None = None,
     progress: bool = False,
+    watch: Watch | None = None,
 ) -> Turns[Result]:
-    """Do as `execute`, handing over after each training step; for `ccb_lib.training.concurrent.side_by_side`."""
+    """Do as `execute`, handing over after each training step; for `ccb_lib.training.concurrent.side_by_side`.
+
+    ``watch`` is told of each step and each epoch, and may stop the run by raising `TimeUp`.
+    """
+    if watch is not None:
+        watch.check()
     begun = time.perf_counter()
-    splits = {(c, k): _split(run, c, k, root) for c in run.abnormal for k in {kind(p) for p in run.protocols}}
+    splits = {(c, k): split_of(run, c, k, root) for c in run.abnormal for k in {kind(p) for p in run.protocols}}
     first = next(iter(splits.values()))
     settings = {**run.settings, "seed": run.seed, "device": device}
     if "fast" in METHODS[run.method].__dataclass_fields__:
         settings["fast"] = fast
     detector = METHODS[run.method](**settings)
     checkpoint = Path(work) / f"{run.key}.safetensors" if work else None
+    if checkpoint is not None:
+        detector.scoring_folder = checkpoint.with_name(f"{run.key}-scoring")
     recorders = _recorders(run, splits, detector, checkpoint)
 
     def score_epoch(fitted: Detector, epoch: int) -> None:
         for recorder in recorders.values():
             recorder(fitted, epoch)
+        if watch is not None:
+            watch.after_epoch(run, epoch)
 
     fitting = detector.fit_turns(
         first.train,
         calibration=first.calibration,
         resume=checkpoint,
-        on_epoch_end=score_epoch if recorders else None,
+        on_epoch_end=score_epoch if recorders or watch is not None else None,
         progress=progress,
     )
+    if watch is not None:
+        watch.begin(run, len(first.train), detector, checkpoint)
+        fitting = _watched(run, fitting, watch)
     warned = yield from _collapses(fitting)
     scored: dict[str, Scored] = {}
     aucs: dict[str, list[float]] = {}
@@ -113,6 +128,17 @@ def executing(
     return Result(manifest, sets, scored, aucs)
 
 
+def _watched(run: Run, turns: Turns[Detector], watch: Watch) -> Turns[Detector]:
+    """Take the turns, and tell the watch after each."""
+    while True:
+        try:
+            turn = next(turns)
+        except StopIteration as end:
+            return end.value
+        watch.after_step(run)
+        yield turn
+
+
 def _collapses(turns: Turns[Detector]) -> Turns[list[str]]:
     """Take the turns and return what they warned of collapse; other warnings pass, and other work sees no change."""
     collapses: list[str] = []
@@ -143,20 +169,24 @@ def _recorders(
     return recorders
 
 
-def _split(run: Run, abnormal: str, which: str, root: str | None) -> AnomalySplit:
+def split_of(run: Run, abnormal: str, which: str, root: str | None) -> AnomalySplit:
+    """Load the images of a run for one of its classes and one kind of test set, as `kind` names it."""
     options = dict(run.options)
     if run.dataset in ("ham10000", "ild"):
         options["test"] = "natural" if which == "natural" else "balanced"
+    test_limit = options.pop("test_limit", None)
     split = load_dataset(run.dataset, abnormal=abnormal, root=root, **options)
+    if test_limit is not None:
+        split = limited(split, test_limit, parts=("calibration",))
     return split if run.limit is None else limited(split, run.limit)
 
 
-def limited(split: AnomalySplit, limit: int) -> AnomalySplit:
-    """Keep at most ``limit`` images of training, of calibration, of test normals and of abnormal images."""
+def limited(split: AnomalySplit, limit: int, *, parts: Sequence[str] = ("train", "calibration")) -> AnomalySplit:
+    """Keep at most ``limit`` images of test normals, of abnormal images, and of each of ``parts``."""
     normal, abnormal = (np.flatnonzero(split.test_labels == kept)[:limit] for kept in (False, True))
     test = np.concatenate([normal, abnormal])
     columns = {name: getattr(split, name)[test] for name in ("test_labels", "test_ids", "test_groups", "test_classes")}
-    for part in ("train", "calibration"):
+    for part in parts:
         columns |= {name: getattr(split, name)[:limit] for name in (part, f"{part}_ids", f"{part}_groups")}
     return replace(split, test=split.test[test], **columns)
 
@@ -181,6 +211,7 @@ def run_missing(
     work: str | None = None,
     fast: bool | str | None = None,
     progress: bool = True,
+    watch: Watch | None = None,
 ) -> dict[str, str]:
     """Execute what the store does not hold, and put each result there as it comes.
 
@@ -192,6 +223,7 @@ def run_missing(
         parallel: Processes side by side on this machine, where no executor is given.
         root, device, work, fast: See `execute`.
         progress: Show one bar over all runs, with the time left.
+        watch: Told of each step and epoch; may stop runs. For runs in this process alone.
 
     Returns:
         Runs that failed, with the reason. They leave the others alone and are run again next time.
@@ -203,15 +235,23 @@ def run_missing(
 
         def begin(run: Run) -> Turns[Result]:
             bar.set_postfix_str(str(run))
-            return executing(run, **how)
+            return executing(run, **how, watch=watch)
 
         def take(run: Run, get: Callable[[], Result]) -> None:
+            how_it_ended = "stored"
             try:
                 store.add(get())
                 for checkpoint in Path(work).glob(f"{run.key}*.safetensors") if work else ():
                     checkpoint.unlink()  # of the size of the networks, three times over
+                if work:
+                    shutil.rmtree(Path(work) / f"{run.key}-scoring", ignore_errors=True)
+            except TimeUp:
+                return  # its checkpoint stays, and the next call goes on from there
             except Exception as error:  # one run that diverges must not cost the others
                 failed[str(run)] = "".join(traceback.format_exception_only(error)).strip()
+                how_it_ended = f"failed: {failed[str(run)]}"
+            if watch is not None:
+                watch.end(run, how_it_ended)
             bar.update()
 
         if executor is None and parallel == 1:

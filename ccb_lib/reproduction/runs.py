@@ -10,6 +10,7 @@ from typing import Any
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import ASIDES, CLEAN, RELEASED, WALK, Protocol
 from ccb_lib.io.project_data import project_data
+from ccb_lib.reproduction.store import Result, scored_name
 
 PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
 TRIVIAL_METHODS = ("pca", "mean-intensity", "png-bytes", "nearest-neighbours")
@@ -27,9 +28,17 @@ DATASETS = {
     **dict.fromkeys(("skips", "ablation"), ("cifar10", "ham10000")),
     "lung-ct-98": ("ild",),
 }
+OWN_METHODS = ("ccb-fork",)  # networks that the paper's tables do not have
+LAST_EPOCH = next(protocol for protocol in WALK if protocol.name == "last epoch")
 AUDIT = (CLEAN, RELEASED, *WALK[1:-1], *ASIDES)  # every step from one to the other
-_FILES = {1: "table1", 2: "tables2-3", 3: "tables2-3", 4: "tables4-5", 5: "tables4-5", 6: "tables6-7", 7: "tables6-7",
-          "skips": "studies", "ablation": "studies", "lung-ct-98": "lung-ct-98"}  # fmt: skip
+RESULT_FILES = {
+    1: "table1",
+    **dict.fromkeys((2, 3), "tables2-3"),
+    **dict.fromkeys((4, 5), "tables4-5"),
+    **dict.fromkeys((6, 7), "tables6-7"),
+    **dict.fromkeys(("skips", "ablation"), "studies"),
+    "lung-ct-98": "lung-ct-98",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,7 +106,12 @@ def kind(protocol: Protocol) -> str:
 
 def store_path(table: int | str, folder: str | Path | None = None) -> Path:
     """Where the results of a table, 1 to 7, or of a study lie: ``data/results`` of the book by default."""
-    return Path(folder or results_folder()) / f"{_FILES[table]}.safetensors"
+    return Path(folder or results_folder()) / f"{RESULT_FILES[table]}.safetensors"
+
+
+def work_folder(path: Path, work: str | Path | None = None) -> Path:
+    """Return where checkpoints of a store's runs lie: beside the store, or in a folder under ``work``."""
+    return path.with_name(f".{path.stem}.runs") if work is None else Path(work) / f"{path.stem}.runs"
 
 
 def results_folder() -> Path:
@@ -113,11 +127,13 @@ def grid(
     *,
     methods: Sequence[str] | None = None,
     abnormal: Sequence[str] | None = None,
-    seeds: int = 1,
+    datasets: Sequence[str] | None = None,
+    seeds: int | Sequence[int] = 1,
     epochs: int = 50,
     limit: int | None = None,
     image_size: int | None = None,
     normal: str | None = None,
+    test_limit: int | None = None,
     **settings: Any,
 ) -> list[Run]:
     """List the runs of a table.
@@ -126,12 +142,15 @@ def grid(
         table: 1 to 7.
         methods: Of `METHODS`; the paper's five and the trivial scores by default, CCB alone in Tables 6–7.
         abnormal: Some of the table's classes; all by default.
-        seeds: Seeds 0 … ``seeds`` − 1 each, of weights and order, and of the split but on CIFAR-10; trivial scores
-            have one there.
+        datasets: Some of the table's data sets; all by default.
+        seeds: A list of seeds, or a number of them: seeds 0 … ``seeds`` − 1. Of weights and order, and of the split
+            but on CIFAR-10; trivial scores have seed 0 alone there.
         epochs: Of training; the paper's are 50.
         limit: See `Run`.
         image_size: 32, 64 or 128, where the data set has more than one.
         normal: HAM10000's normal classes where not the paper's; ``"nv"`` for nevi alone.
+        test_limit: Score at most so many test normals, abnormal images and calibration images, for methods whose
+            scoring takes hours. Training is as without it.
         **settings: Further settings of the detectors that have them, such as ``width`` or ``similarity``.
 
     Raises:
@@ -146,15 +165,20 @@ def grid(
     known = [name for dataset in DATASETS[table] for name in CLASSES[dataset]]
     if unknown := set(abnormal or ()) - set(known):
         raise ValueError(f"Table {table} has no class {sorted(unknown)}; it has {', '.join(known)}.")
+    if unknown := set(datasets or ()) - set(DATASETS[table]):
+        raise ValueError(f"Table {table} has no data set {sorted(unknown)}; it has {', '.join(DATASETS[table])}.")
     runs = []
-    for dataset in DATASETS[table]:
+    for dataset in (name for name in DATASETS[table] if datasets is None or name in datasets):
         classes = tuple(name for name in CLASSES[dataset] if abnormal is None or name in abnormal)
         # What training sees differs with the class on CIFAR-10 alone.
         tests = [(name,) for name in classes] if dataset == "cifar10" else [classes] if classes else []
-        for seed in range(seeds):
+        for seed in seed_list(seeds):
             for method in methods:
                 fields = METHODS[method].__dataclass_fields__
                 own = {k: v for k, v in {"epochs": epochs, **unsaid(method, settings)}.items() if k in fields}
+                # Where an epoch is chosen, its worth is seen beside the last one.
+                chosen = "epochs" in fields and METHODS[method].scores_each_epoch
+                protocols = (CLEAN, RELEASED, LAST_EPOCH) if chosen else (CLEAN, RELEASED)
                 if "epochs" not in fields and seed > 0 and dataset == "cifar10":
                     continue  # nothing that a seed could change: no weights, and a split that is given
                 for chain in chains:
@@ -163,11 +187,35 @@ def grid(
                     audited = seed == 0 and table == 1 and method in ("skip-ganomaly", "ccb")
                     runs += [
                         Run(dataset=dataset, method=method, abnormal=test, seed=seed, settings=with_chain, limit=limit,
-                            options=options_of(dataset, method, seed, image_size=image_size, normal=normal),
-                            protocols=AUDIT if audited else (CLEAN, RELEASED))
+                            options=options_of(dataset, method, seed, image_size=image_size, normal=normal,
+                                               test_limit=test_limit),
+                            protocols=AUDIT if audited else protocols)
                         for test in tests
                     ]  # fmt: skip
     return runs
+
+
+def seed_list(seeds: int | Sequence[int]) -> list[int]:
+    """Return seeds as a list: a number n stands for 0 … n − 1.
+
+    >>> seed_list(3), seed_list([4, 5])
+    ([0, 1, 2], [4, 5])
+    """
+    return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+
+
+def missing_protocols(run: Run, result: Result) -> list[Protocol]:
+    """List the protocols that a run is to be scored under and a stored result has no scores for.
+
+    Args:
+        run: What is wanted.
+        result: What is stored under the run's key.
+    """
+    return [
+        protocol
+        for protocol in run.protocols
+        if any(scored_name(name, kind(protocol), feeding(protocol)) not in result.scored for name in run.abnormal)
+    ]
 
 
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Settings of stored runs: which rows of a frame have given settings, and which settings are the fullest."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +36,8 @@ def fullest_of(frame: pd.DataFrame, method: str) -> dict[str, Any] | None:
 
     Epochs and width may differ from the paper's; every other choice is the default, since another
     loss, start, image size or choice of normals makes another experiment. The setting that covers
-    most cells (chain and class) comes first; among equals, the largest epochs × width × seeds.
+    most cells (chain and class) comes first; among equals, the largest epochs × width × seeds. A
+    method that was tested on fewer images alone (``test_limit``) is shown so.
 
     Args:
         frame: Of `load_results`.
@@ -49,8 +51,13 @@ def fullest_of(frame: pd.DataFrame, method: str) -> dict[str, Any] | None:
         >>> fullest_of(load_results(4), "ganomaly")["epochs"]
         50
     """
-    others = {name: None for name in CHOICES if name not in ("epochs", "width")}
-    rows = at_settings(frame[frame["method"] == method], others)
+    own = frame[frame["method"] == method]
+    others: dict[str, Any] = {name: None for name in CHOICES if name not in ("epochs", "width")}
+    rows = at_settings(own, others)
+    fewer = sorted({text for text in own["other"].dropna() if re.fullmatch(r"test_limit \d+", text)})
+    if rows.empty and fewer:  # trained as the others, tested on fewer images: better than no row
+        others["other"] = max(fewer, key=lambda text: int(text.split()[1]))
+        rows = at_settings(own, others)
     if rows.empty or method in TRIVIAL_METHODS:
         return None if rows.empty else dict(PAPER)
     default = default_of(method, "width")
@@ -60,7 +67,7 @@ def fullest_of(frame: pd.DataFrame, method: str) -> dict[str, Any] | None:
         covered = len(cells.drop_duplicates(["chain", "abnormal"]))
         ranks[epochs, width] = (covered, epochs * width * len(cells) / covered)
     epochs, width = max(ranks, key=ranks.__getitem__)
-    return {**PAPER, "epochs": int(epochs), "width": None if width == default else int(width)}
+    return {**PAPER, **others, "epochs": int(epochs), "width": None if width == default else int(width)}
 
 
 def of_images(settings: Mapping[str, Any]) -> dict[str, Any]:

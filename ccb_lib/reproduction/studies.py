@@ -19,6 +19,7 @@ from ccb_lib.reproduction.runs import (
     as_json,
     default_of,
     options_of,
+    seed_list,
     unsaid,
 )
 
@@ -86,7 +87,7 @@ def runs_of(
     *,
     datasets: Sequence[str] | None = None,
     chosen: Sequence[str] | None = None,
-    seeds: int | None = None,
+    seeds: int | Sequence[int] | None = None,
     epochs: int | None = None,
     width: int | None = None,
     limit: int | None = None,
@@ -100,7 +101,7 @@ def runs_of(
         study: Of `STUDIES`.
         datasets: Some of its data sets; all by default.
         chosen: Some of its arms; all by default.
-        seeds: Seeds 0 … ``seeds`` − 1; by default as many as were planned.
+        seeds: A list of seeds, or a number of them: seeds 0 … ``seeds`` − 1; by default as many as were planned.
         epochs: Of training; by default those fixed for each data set.
         width: Channels of the first convolution; the detectors' own by default.
         limit: See `Run`.
@@ -113,7 +114,7 @@ def runs_of(
         if unknown := set(given or ()) - set(there):
             raise ValueError(f"{study} has no {what} {sorted(unknown)}; it has {', '.join(there)}.")
     runs = []
-    for seed in range(SEEDS[study] if seeds is None else seeds):
+    for seed in seed_list(SEEDS[study] if seeds is None else seeds):
         for dataset in datasets or classes:
             for arm in chosen or known:
                 runs += _runs(study, dataset, arm, known[arm], seed, epochs, width, limit)

@@ -13,6 +13,7 @@ from ccb_lib.reproduction.results import load_results
 from ccb_lib.reproduction.runs import (
     CLASSES,
     DATASETS,
+    OWN_METHODS,
     PAPER_METHODS,
     TRIVIAL_METHODS,
     default_of,
@@ -63,7 +64,7 @@ def coverage(
 
     Returns:
         One row a method that was run: ``epochs``, ``width``, ``seeds`` (the fewest that a class has), ``classes``,
-        ``device``, and ``exact``: whether these are the paper's own settings.
+        ``device``, ``other`` settings, and ``exact``: whether these are the paper's own settings.
 
     Example:
         >>> bool(coverage(4).loc["ganomaly", "exact"])
@@ -82,9 +83,10 @@ def coverage(
             "seeds": int(part.groupby(["chain", "abnormal"], dropna=False)["seed"].nunique().min()),
             "classes": part["abnormal"].nunique(),
             "device": " and ".join(sorted({device.split(",")[0] for device in part["device"]})),
+            "other": part["other"].iloc[0],
             "exact": len(at_settings(part, PAPER)) == len(part),
         }
-    columns = ["epochs", "width", "seeds", "classes", "device", "exact"]
+    columns = ["epochs", "width", "seeds", "classes", "device", "other", "exact"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("method")
 
 
@@ -102,8 +104,9 @@ def runs_in_words(
     for run in coverage(number, settings=settings, folder=folder).itertuples():
         classes = f", {run.classes} of {wanted} classes" if run.classes < wanted else ""
         seeds = f"{run.seeds} seed{'s' * (run.seeds > 1)}"
+        other = "" if pd.isna(run.other) else f", {run.other}"
         exact = "; the paper's settings" * run.exact
-        words[run.Index] = f"{run.epochs} epochs, width {run.width}, {seeds}{classes}, {run.device}{exact}"
+        words[run.Index] = f"{run.epochs} epochs, width {run.width}, {seeds}{classes}{other}, {run.device}{exact}"
     return words
 
 
@@ -134,7 +137,7 @@ def table(
     # One training serves several classes, so a class run by itself and with others is the same run twice.
     frame = select(number, frame, settings, folder).drop_duplicates([row, "abnormal", "seed"])
     paper = printed(number)
-    rows = list(paper.index) if number >= 6 else [*PAPER_METHODS, *TRIVIAL_METHODS]
+    rows = list(paper.index) if number >= 6 else [*PAPER_METHODS, *OWN_METHODS, *TRIVIAL_METHODS]
     columns = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
     seen = (
         frame.groupby([row, "abnormal"])[METRICS[number]]

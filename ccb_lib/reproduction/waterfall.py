@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ccb_lib.evaluation.protocols import CLEAN, RELEASED, WALK, Protocol
+from ccb_lib.detectors import METHODS
+from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
 from ccb_lib.metrics import auc, metrics_at
 from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import DATASETS, PAPER_METHODS, TRIVIAL_METHODS, default_of, feeding, kind
+from ccb_lib.reproduction.runs import DATASETS, LAST_EPOCH, PAPER_METHODS, TRIVIAL_METHODS, default_of, feeding, kind
 from ccb_lib.reproduction.store import Result, Scored, TestSet, scored_name
 from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, select
 from ccb_lib.scores import anomaly_score
@@ -28,7 +29,6 @@ STEPS = {
 }
 """Steps by measure. Both RELEASED steps take the oracle's φ; the last step takes the calibrated one."""
 
-_LAST_EPOCH = next(protocol for protocol in WALK if protocol.name == "last epoch")
 _COLUMNS = ("dataset", "method", "abnormal", "seed", "epochs", "width", "device", "metric", "step", "value", "key")
 
 
@@ -175,7 +175,7 @@ def _values(result: Result, abnormal: str, metric: str) -> dict[str, float]:
     alpha = result.manifest["alpha"]
     measure = _MEASURES[metric]
     values = dict.fromkeys(STEPS[metric], np.nan)
-    for step, protocol in ((BEST, RELEASED), (LAST, _LAST_EPOCH)):
+    for step, protocol in ((BEST, RELEASED), (LAST, LAST_EPOCH)):
         found = [
             measure(scores, tests.labels, _oracle(metric, scores, tests.labels))
             for scored, tests in draws(result, abnormal, protocol)
@@ -185,6 +185,8 @@ def _values(result: Result, abnormal: str, metric: str) -> dict[str, float]:
     each_epoch = result.aucs.get(scored_name(abnormal, kind(RELEASED), feeding(RELEASED)))
     if metric == "auc" and np.isnan(values[LAST]) and each_epoch:
         values[LAST] = each_epoch[-1]  # the AUC after each epoch is kept even where the last scores are not
+    if not METHODS[result.manifest["method"]].scores_each_epoch:
+        values[LAST] = values[BEST]  # scored after the last epoch alone
     clean = scores_of(result, abnormal, CLEAN)
     if clean is None:
         return values

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ccb_lib.models.modes import batch_norms
+
 _HALVED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # what autocast runs in bfloat16
 
 
@@ -45,7 +47,7 @@ class HalfWeights(nn.Module):
         self.halved = [
             name for name, _ in network.named_parameters() if isinstance(layers[name.rpartition(".")[0]], _HALVED)
         ]
-        self.norms = [layer for layer in layers.values() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+        self.norms = batch_norms(network)
 
     def forward(self, *inputs: Tensor) -> Any:
         """Whatever the network would return."""

@@ -13,6 +13,7 @@ from ccb_lib.benchmark.files import about, read, stored, write
 from ccb_lib.benchmark.measure import Cell, Clock, Trainer, grid, in_turns, measure_scores, measure_steps, spread
 from ccb_lib.benchmark.targets import Target, measure_targets, promised
 from ccb_lib.cli.group import main
+from ccb_lib.models import small_maps
 
 CPU = torch.device("cpu")
 TINY = Cell(method="ganomaly", width=2, batch=4, channels=1)
@@ -336,3 +337,13 @@ def test_on_a_gpu_memory_is_measured_and_kernels_are_named():
     assert fast["memory"] > 0
     assert fast["clock"] == "wall time"
     assert parts.profile(Cell(width=8), device="cuda", steps=3)[0]["ms"] > 0
+
+
+@pytest.mark.parametrize("path", ["fast", "padded"])
+def test_the_padded_path_alone_multiplies_padding(path, monkeypatch):
+    seen = []
+    trainer = Trainer(TINY, path, "cpu")
+    monkeypatch.setattr(trainer, "_turns", lambda *_: iter(seen.append(small_maps._devices) or ()))
+    trainer(1)
+    assert seen == [frozenset() if path == "padded" else frozenset({"cpu"})]
+    assert small_maps._devices == {"cpu"}

@@ -72,6 +72,8 @@ def test_list_gives_terms_and_citations():
     output = ccb("data", "list").output
     for word in ("digits", "cifar10", "ham10000", "ild", "lung_ct_98", "folder", "CC BY-NC", "Depeursinge", "ViDIR"):
         assert word in output
+    for word in ("chest-ct", "LIDC-IDRI-0001 (CC BY 3.0), which is an inference", "brain-mri", "in doubt", "Hamada"):
+        assert word in output
 
 
 def write_ham(root, missing=0):
@@ -139,9 +141,14 @@ def test_lung_ct_98_is_loaded_as_another_set():
     assert 'loaded as ild with source="lung_ct_98"' in ccb("data", "list").output
 
 
-def test_fetch_prints_the_steps_and_unpacks_what_lies_there(tmp_path):
+def test_fetch_prints_the_steps_and_unpacks_what_lies_there(tmp_path, monkeypatch):
+    def unreachable(url, root, filename, md5):
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", unreachable)
     result = ccb("data", "fetch", "ham10000", "--root", tmp_path)
     assert result.exit_code == 0
+    assert "no network in tests" in result.output
     assert "10.7910/DVN/DBW86T" in result.output
     assert str(tmp_path / "ham10000") in result.output
     (tmp_path / "ham10000").mkdir()
@@ -242,6 +249,9 @@ def test_ctrl_c_before_the_first_epoch_says_so(own, tmp_path, monkeypatch):
         (["folder", "--root", "{own}"], "Missing option '--abnormal'. Which class of '{own.name}/test' is abnormal?"),
         (["folder"], "Missing option '--abnormal'. folder: --root is needed"),
         (["ild", "--source", "lung_ct_98"], "Which class of 'ild' is abnormal? Choose one of: ground_glass, cons"),
+        (["ild", "--source", "chest-ct"], "`ccb data fetch chest-ct` downloads 34.8 MB"),
+        (["brain-mri"], "`ccb data fetch brain-mri` downloads 65.8 MB"),
+        (["chest-ct"], "`ccb train ild --source chest-ct …`"),
         (["ham10000"], "Which class of 'ham10000' is abnormal? Choose one of: akiec, bcc"),
     ],
 )

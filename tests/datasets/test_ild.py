@@ -1,6 +1,7 @@
 """The Geneva form: small databases of every variant, with patches worked out by hand."""
 
 import warnings
+from collections import Counter
 
 import numpy as np
 import pydicom
@@ -263,6 +264,59 @@ def test_patients_stay_on_one_side_and_training_never_changes(tmp_path, source):
     assert len(train) == 1
     natural = ild.load(abnormal=abnormal, root=root, source=source, seed=4, test="natural")
     assert (~natural.test_labels).sum() > natural.test_labels.sum()
+
+
+DISEASES = ("fibrosis", "micronodules", "emphysema", "ground_glass", "fibrosis", "micronodules")
+
+
+def write_ill(root, diseases):
+    """Patients who all have healthy tissue on the left (27 patches) and disease on the right (18 for each named)."""
+    for patient, ill in enumerate(diseases, start=1):
+        regions = {"healthy": [box(0, 0, 64, 160)]}
+        regions |= {label: [box(80 + 64 * k, 0, 128 + 64 * k, 160)] for k, label in enumerate(ill)}
+        write_patient(root, str(patient), slices(regions, size=224))
+    return root
+
+
+@BOTH
+def test_six_ill_patients_load_for_one_class_at_a_time(tmp_path, source):
+    """Two patients at most are held out, so no split can test all four diseases."""
+    root = write_ill(tmp_path, [(label,) for label in DISEASES])
+    for abnormal in ild.PAPER_CLASSES:
+        split = ild.load(abnormal=abnormal, root=root, source=source, test="natural", seed=3)
+        sides = [set(split.train_groups), set(split.calibration_groups), set(split.test_groups)]
+        assert len(set.union(*sides)) == sum(map(len, sides)) == 6
+        assert len(split.train) == 27 * len(sides[0])
+        assert set(split.test_classes[split.test_labels]) == {abnormal}
+        ill = {str(k) for k, label in enumerate(DISEASES, start=1) if label == abnormal}
+        assert ill <= sides[2]  # none of the patches asked for is lost
+        assert f"the split is for {abnormal} only" in split.notes[0]
+        lost = Counter(DISEASES[int(patient) - 1] for patient in sides[0] | sides[1])
+        counts = ", ".join(f"{18 * count} {label}" for label, count in sorted(lost.items()))
+        assert split.notes[0].endswith(f"left out: {counts}.")
+        assert split.notes[0] in repr(split)
+
+
+def test_diseased_patches_of_patients_who_train_are_left_out_and_counted(tmp_path):
+    root = write_ill(tmp_path, [("fibrosis",)] * 6)
+    split = ild.load(abnormal="fibrosis", root=root, test="natural")
+    sides = [set(split.train_groups), set(split.calibration_groups), set(split.test_groups)]
+    assert sorted(map(len, sides)) == [1, 2, 3]
+    assert split.test_labels.sum() == 18 * len(sides[2])
+    assert f"left out: {18 * (len(sides[0]) + len(sides[1]))} fibrosis." in split.notes[0]
+    assert "only" not in split.notes[0]  # the one class there is was tested on by the common split
+
+
+def test_where_all_classes_can_be_tested_the_training_is_the_same_for_all(tmp_path):
+    root = write_ill(tmp_path, [("fibrosis", "emphysema")] * 5)
+    splits = [ild.load(abnormal=abnormal, root=root, test="natural") for abnormal in ("fibrosis", "emphysema")]
+    assert splits[0].train_ids.tolist() == splits[1].train_ids.tolist()
+    assert all("only" not in split.notes[0] for split in splits)
+
+
+def test_a_database_with_healthy_patients_is_split_as_before(tmp_path):
+    root = write_database(tmp_path, size=160, patients=10, slices=1)
+    assert ild.load(abnormal="fibrosis", root=root).notes == ()
 
 
 def test_the_database_may_lie_deeper_and_errors_say_what_is_missing(tmp_path):

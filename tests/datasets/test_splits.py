@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccb_lib.datasets.splits import by_seed, choose_classes, normal_parts, rows_of
+from ccb_lib.datasets.splits import by_seed, choose_classes, mixed_parts, normal_parts, rows_of
 
 # A made-up table: for each group how many normal and how many abnormal images it holds.
 tables = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2)), min_size=1, max_size=40)
@@ -83,3 +83,22 @@ def test_classes_are_chosen_once_and_in_order():
     for wrong in ("melanoma", ["bcc", "nose"], "", [], True, None):
         with pytest.raises(ValueError, match="akiec, bcc, df"):
             choose_classes(wrong, classes, "x")
+
+
+@given(tables, st.integers(0, 30), st.integers(0, 10**6), st.sampled_from([0.05, 0.1, 0.5]), st.data())
+def test_groups_with_abnormal_images_train_where_they_must(table, pool, seed, calibration, data):
+    normal, groups, ids = columns(table)
+    holders = sorted(set(groups[normal].tolist()))
+    first = set(data.draw(st.lists(st.sampled_from(holders), max_size=3))) if holders else set()
+    options = {"pool": pool, "seed": seed, "calibration": calibration, "first": first}
+    if len(holders) < 3:
+        with pytest.raises(ValueError, match="At least three groups are needed"):
+            mixed_parts(normal, groups, ids, **options)
+        return
+    parts = mixed_parts(normal, groups, ids, **options)
+    sides = [set(groups[rows].tolist()) for rows in parts]
+    assert all(sides)
+    assert len(set.union(*sides)) == sum(map(len, sides))  # none is on two sides
+    assert sorted(np.concatenate(parts).tolist()) == np.flatnonzero(normal).tolist()
+    assert len(parts.pool) >= pool or len(sides[0] | sides[1]) == 2
+    assert not first or sides[2] <= first or first <= sides[2]  # those named are held out before all others

@@ -2,6 +2,7 @@
 
 import io
 import random
+import re
 import stat
 import tarfile
 import zipfile
@@ -9,7 +10,7 @@ import zipfile
 import pytest
 
 from ccb_lib.io import archives
-from ccb_lib.io.archives import unpack
+from ccb_lib.io.archives import unpack, unpack_members
 
 
 def make_zip(path, members):
@@ -107,3 +108,47 @@ def test_what_is_there_is_kept(tmp_path):
     assert (tmp_path / "there/1.txt").read_bytes() == b"old"
     with pytest.raises(FileNotFoundError, match="No archive"):
         unpack(tmp_path / "none.zip", tmp_path / "new")
+
+
+def test_only_wanted_members_are_unpacked_to_the_path_of_the_first_group(tmp_path):
+    members = {"pack/data/x/1.txt": b"one", "pack/data/2.bin": b"two", "pack/code.py": b"three"}
+    archive = make_zip(tmp_path / "a.whl", members)
+    files = unpack_members(archive, tmp_path / "new", re.compile(r"pack/data/(.*\.txt|.*\.bin)"))
+    assert [path.relative_to(tmp_path / "new").as_posix() for path in files] == ["2.bin", "x/1.txt"]
+    assert files[1].read_bytes() == b"one"
+    with pytest.raises(FileExistsError):
+        unpack_members(archive, tmp_path / "new", re.compile("(.*)"))
+
+
+@pytest.mark.parametrize(
+    ("members", "wanted", "message"),
+    [
+        ({"../evil": b"x"}, "(.*)", "outside its folder"),
+        ({"a/../../evil": b"x"}, "a/(.*)", "outside its folder"),
+        ({"/evil": b"x"}, "(.*)", "outside its folder"),
+        ({"big": b"0" * 2**24}, "(.*)", "unpack to more than"),
+        ({"a": b"x"}, "(b)", "no member matches"),
+    ],
+)
+def test_unsafe_or_missing_members_leave_nothing(tmp_path, monkeypatch, members, wanted, message):
+    monkeypatch.setattr(archives, "_LARGEST", 2**20)
+    archive = make_zip(tmp_path / "a.zip", members)
+    with pytest.raises(ValueError, match=message):
+        unpack_members(archive, tmp_path / "new", re.compile(wanted))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_a_link_among_the_wanted_members_becomes_a_plain_file(tmp_path):
+    info = zipfile.ZipInfo("link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr(info, "/etc/passwd")
+    (path,) = unpack_members(tmp_path / "a.zip", tmp_path / "new", re.compile("(link)"))
+    assert not path.is_symlink()
+    assert path.read_text() == "/etc/passwd"
+
+
+def test_no_zip_is_refused_as_a_source_of_members(tmp_path):
+    (tmp_path / "a.whl").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="was not unpacked"):
+        unpack_members(tmp_path / "a.whl", tmp_path / "new", re.compile("(.*)"))

@@ -1,7 +1,6 @@
 """Convolutions that leave out products with padding, against `torch.nn`'s own."""
 
 from contextlib import contextmanager
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -13,16 +12,15 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
-from ccb_lib import load_detector
-from ccb_lib.models import ccb, small_maps
+from ccb_lib.models import small_maps
 from ccb_lib.models.baselines import Decoder, Encoder
 from ccb_lib.models.ccb import Discriminator, Generator
-from ccb_lib.models.small_maps import Conv2d, ConvTranspose2d, dead_weights, left_out_on, live_taps
+from ccb_lib.models.small_maps import Conv2d, ConvTranspose2d, left_out_on, live_taps
 
-ROOT = Path(__file__).parents[2]
 LAST = torch.channels_last
 KINDS = {"conv": (Conv2d, nn.Conv2d), "transposed": (ConvTranspose2d, nn.ConvTranspose2d)}
-# kind, channels in and out, kernel, stride, padding, size of the input, live taps; of G and D at 32 and 64 px
+# Of G and D at 32 and 64 px, in this order:
+CASE = ("kind", "inputs", "outputs", "kernel", "stride", "padding", "size", "live")
 SMALL = [
     ("conv", 128, 128, 4, 2, 1, 2, 4),
     ("conv", 96, 128, 4, 2, 1, 4, 16),
@@ -37,7 +35,7 @@ SMALL = [
 
 @contextmanager
 def whatever_it_costs():
-    """Leave out products with padding wherever that is possible, be it faster or not; count the calls."""
+    """Leave out products with padding wherever that is possible, faster or not; count the calls."""
     with (
         mock.patch.multiple(small_maps, _LEAST=0, _MOST=1.0),
         mock.patch.object(small_maps, "_sum_over_taps", wraps=small_maps._sum_over_taps) as calls,
@@ -67,11 +65,11 @@ def pair(kind, *args, **options):
     return ours, theirs
 
 
-# ── the same function, the same gradients ─────────────────────────────────────────────────────────────────────────
+# ── the same function, the same gradients ─────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("kind", "inputs", "outputs", "kernel", "stride", "padding", "size", "live"), SMALL)
+@pytest.mark.parametrize(CASE, SMALL)
 def test_each_small_map_of_the_networks(kind, inputs, outputs, kernel, stride, padding, size, live, bias):
     torch.manual_seed(0)
     ours, theirs = pair(kind, inputs, outputs, kernel, stride, padding, bias=bias)
@@ -179,64 +177,17 @@ def test_whole_networks_and_their_gradients(name, size, training):
         ends.append([*outputs, *(p.grad for p in network.parameters())])
     for number, (wanted, value) in enumerate(zip(*ends, strict=True)):
         # A gradient that batch norm cancels is rounding alone.
-        assert (value - wanted).abs().max() <= 1e-12 * max(wanted.abs().max(), ends[0][0].abs().max()), number
+        scale = max(wanted.abs().max(), ends[0][0].abs().max())
+        assert (value - wanted).abs().max() <= 1e-12 * scale, number
     if name.startswith("G"):
         live = network.encoder[4][0].weight.grad.abs().amax((0, 1)) > 0
         assert live.sum() == (4 if size == 32 else 16)
 
 
-# ── the same weights ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── number formats, devices, compilers ────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_layers_start_as_torch_starts_its_own(kind):
-    states = []
-    for cls in KINDS[kind]:
-        torch.manual_seed(3)
-        states.append(cls(4, 6, 4, 2, 1).state_dict())
-    assert states[0].keys() == states[1].keys()
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-
-
-@pytest.mark.parametrize("make", [Generator, Discriminator])
-def test_networks_start_as_with_torchs_layers(make, monkeypatch):
-    torch.manual_seed(3)
-    ours = make(width=4).state_dict()
-    monkeypatch.setattr(ccb, "Conv2d", nn.Conv2d)
-    monkeypatch.setattr(ccb, "ConvTranspose2d", nn.ConvTranspose2d)
-    torch.manual_seed(3)
-    theirs = make(width=4).state_dict()
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-@pytest.mark.parametrize("name", ["digits-8-ccb", "ham10000-vasc-ccb"])
-def test_stored_detectors_score_the_same(name):
-    detector = load_detector(ROOT / f"data/models/{name}.safetensors", device="cpu")
-    shape = (8, detector.channels_, detector.image_size_, detector.image_size_)
-    images = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    with left_out_on():
-        expected = detector.score_terms(images)
-    with whatever_it_costs() as calls:
-        found = detector.score_terms(images)
-    assert calls.called
-    for terms in ("image", "latent"):
-        np.testing.assert_allclose(getattr(found, terms), getattr(expected, terms), rtol=1e-4)
-    assert np.array_equal(detector.score_terms(images).image, expected.image)  # narrow: left to torch by default
-
-
-def test_other_weights_may_stand_in():
-    torch.manual_seed(0)
-    ours, theirs = pair("conv", 128, 128, 4, 2, 1)
-    other = torch.randn_like(ours.weight)
-    x = torch.randn(2, 128, 2, 2, dtype=torch.float64)
-    assert alike(results(ours, x, weight=other)[0], functional_call(theirs, {"weight": other}, (x,))) <= 1e-12
-
-
-# ── number formats, devices, compilers ────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(("kind", "inputs", "outputs", "kernel", "stride", "padding", "size", "live"), SMALL)
+@pytest.mark.parametrize(CASE, SMALL)
 def test_autocast_gives_bfloat16_and_gradients_in_float32(
     kind, inputs, outputs, kernel, stride, padding, size, live
 ):  # fmt: skip
@@ -267,7 +218,7 @@ def test_autocast_leaves_float64_alone():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
 def test_nothing_asks_for_a_value(device, dtype):
-    """A GPU would have to be waited for. Fake tensors have none; without a GPU, they have no backward on one either."""
+    """A GPU would have to be waited for. Fake tensors have no values, and on CUDA no backward."""
     with FakeTensorMode(), left_out_on(device), whatever_it_costs() as calls, torch.device(device):
         layers = [Conv2d(4, 8, 4, 2, 1), Conv2d(8, 8, 3, padding=1), ConvTranspose2d(8, 8, 4, 2, 1)]
         layers += [nn.BatchNorm2d(8), ConvTranspose2d(8, 4, 4, 2, 1)]
@@ -282,7 +233,8 @@ def test_nothing_asks_for_a_value(device, dtype):
             y.sum().backward()
             for layer in layers:
                 assert layer.weight.grad.dtype == dtype
-                assert layer.weight.grad.stride() == layer.weight.stride()  # a fused Adam on a CPU relies on it
+                # A fused Adam on a CPU relies on this.
+                assert layer.weight.grad.stride() == layer.weight.stride()
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -322,7 +274,8 @@ def test_left_out_nowhere_or_with_other_weights_layers_are_torchs():
 
 
 @pytest.mark.parametrize(
-    "options", [{"padding": "same"}, {"groups": 2, "padding": 1}, {"padding_mode": "reflect", "padding": 1}]
+    "options",
+    [{"padding": "same"}, {"groups": 2, "padding": 1}, {"padding_mode": "reflect", "padding": 1}],
 )
 def test_what_taps_do_not_cover_is_left_to_torch(options):
     ours, theirs = (cls(4, 4, 3, **options).to(memory_format=LAST) for cls in KINDS["conv"])
@@ -342,43 +295,3 @@ def test_an_output_size_and_one_image_are_left_to_torch():
         with pytest.raises(RuntimeError, match="expected input"):
             ours(x[:, :3])
         assert not calls.called
-
-
-# ── weights that never meet data ──────────────────────────────────────────────────────────────────────────────────
-
-
-def test_dead_weights_of_the_networks_at_32_px():
-    dead = {"encoder.4.0.weight": 12 * 512 * 512, "decoder.0.1.weight": 12 * 512 * 512}
-    for chain in ((4, 3, 2, 1), (0, 0, 0, 0)):
-        found = dead_weights(Generator(chain=chain), (3, 32, 32))
-        assert found == dead
-        assert sum(found.values()) == 6_291_456
-    assert dead_weights(Discriminator(), (3, 32, 32)) == {"logit.weight": 800}
-
-
-def test_dead_weights_at_64_px():
-    assert dead_weights(Generator(width=8), (3, 64, 64)) == {}
-    assert dead_weights(Discriminator(image_size=64, width=8), (3, 64, 64)) == {"logit.weight": 800}
-
-
-def test_a_layer_used_on_two_sizes_is_dead_only_where_both_miss():
-    conv = nn.Conv2d(1, 1, 3, padding=1)
-
-    class Twice(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = conv
-
-        def forward(self, x):
-            return self.conv(x[..., :1, :1]), self.conv(x[..., :1, :])
-
-    assert dead_weights(Twice(), (1, 4, 4)) == {"conv.weight": 6}
-
-
-def test_dead_weights_leave_the_network_as_it_was():
-    network = Generator(width=4).train()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    dead_weights(network, (3, 32, 32))
-    assert network.training
-    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
-    assert not network.encoder[0][0]._forward_hooks

@@ -276,7 +276,7 @@ class TestTable1:
         assert "clean: each image by itself; –: not reported or not run" in clean.splitlines()
         assert "pca" in clean
         assert clean.splitlines()[-1] == (
-            "Not run: AnoGAN, GANomaly, mean-intensity, png-bytes, nearest-neighbours (all classes)"
+            "Not run: AnoGAN, GANomaly, ccb-fork, mean-intensity, png-bytes, nearest-neighbours (all classes)"
         )
         ran = CliRunner().invoke(
             main, ["table", "1", *common, "--run", "--method", "ccb", "--abnormal", "cat", "--device", "cpu"]

@@ -14,7 +14,7 @@ from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import is_imposed
 from ccb_lib.reproduction.settings import CHOICES, PAPER, fullest_of
 from ccb_lib.reproduction.store import Store
-from ccb_lib.reproduction.tables import compare, coverage, fullest_settings, select
+from ccb_lib.reproduction.tables import compare, coverage, fullest_settings, runs_in_words, select
 from ccb_lib.thresholds import min_max
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
@@ -58,6 +58,19 @@ def test_other_experiments_are_not_the_fullest_setting():
     frame.loc[1, "limit"] = 100
     assert fullest_of(frame, "ccb") is None
     assert fullest_of(frame, "ganomaly") is None
+
+
+def test_a_method_tested_on_fewer_images_alone_is_shown_and_named(tmp_path):
+    frame = frame_of(("anogan", 3, None, "cat", 0), ("anogan", 3, None, "cat", 0))
+    frame["other"] = ["test_limit 500", "test_limit 1000"]
+    assert fullest_of(frame, "anogan") == {**PAPER, "epochs": 3, "other": "test_limit 1000"}
+    frame.loc[0, "other"] = None
+    assert fullest_of(frame, "anogan") == {**PAPER, "epochs": 3}
+    ours = ganomaly()
+    part = {**ours.manifest, "options": {"seed": 0, "test_limit": 100}}
+    Store(tmp_path / "tables4-5.safetensors").add(replace(ours, manifest=part))
+    assert not coverage(4, folder=tmp_path).loc["ganomaly", "exact"]
+    assert "test_limit 100" in runs_in_words(4, folder=tmp_path)["ganomaly"]
 
 
 def test_no_method_is_dropped_because_its_epochs_differ():

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_curve, roc_auc_score
 
-from ccb_lib.evaluation.protocols import CLEAN, RELEASED, WALK
+from ccb_lib.evaluation.protocols import CLEAN, RELEASED
 from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.results import read_results, scores_of
-from ccb_lib.reproduction.runs import feeding
+from ccb_lib.reproduction.runs import LAST_EPOCH, feeding, grid
 from ccb_lib.reproduction.settings import PAPER
 from ccb_lib.reproduction.store import Scored, Store, TestSet
 from ccb_lib.reproduction.waterfall import (
@@ -31,7 +31,6 @@ from ccb_lib.reproduction.waterfall import (
 from ccb_lib.scores import ScoreTerms, anomaly_score
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
-LAST_EPOCH = next(protocol for protocol in WALK if protocol.name == "last epoch")
 
 
 def ganomaly():
@@ -179,6 +178,23 @@ def test_images_are_matched_by_id_in_any_order():
     assert rows_in(of(["a", "b", "c"]), of(["c", "a"])).tolist() == [2, 0]
     with pytest.raises(ValueError, match="1 images of one stored test set are not in the other, such as d"):
         rows_in(of(["a", "b"]), of(["d"]))
+
+
+def test_grids_score_the_last_epoch_where_one_is_chosen():
+    runs = {run.method: run.protocols for run in grid(4)}
+    assert LAST_EPOCH in runs["ccb"]
+    assert LAST_EPOCH not in runs["anogan"]
+    assert LAST_EPOCH not in runs["pca"]
+    assert (LAST_EPOCH.epoch, LAST_EPOCH.batch_norm, LAST_EPOCH.order) == ("last", RELEASED.batch_norm, RELEASED.order)
+
+
+def test_a_method_with_its_last_epoch_alone_has_no_choice_of_epoch(tmp_path):
+    run = ganomaly()
+    other = replace(run, manifest={**run.manifest, "method": "anogan"}, aucs={})
+    Store(tmp_path / "tables4-5.safetensors").add(other)
+    frame = waterfall(4, metric="accuracy", folder=tmp_path)
+    wide = frame.pivot(index="abnormal", columns="step", values="value")
+    assert wide[LAST].equals(wide[BEST].rename(LAST))
 
 
 def test_wrong_tables_and_measures_are_refused():

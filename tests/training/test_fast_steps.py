@@ -17,11 +17,11 @@ from torch.nn.functional import l1_loss, mse_loss
 
 from ccb_lib import CCB, GANomaly, MeanIntensity, load_detector
 from ccb_lib.detectors import METHODS, adversarial
-from ccb_lib.detectors.adversarial import frozen
 from ccb_lib.environment import seeded
 from ccb_lib.io.images import to_unit
 from ccb_lib.losses import adversarial_loss, discriminator_loss, total_loss
 from ccb_lib.models.ccb import Discriminator, _choose_renewed, counted_twice
+from ccb_lib.models.modes import frozen
 from ccb_lib.training.bfloat16 import HalfWeights
 from ccb_lib.training.concurrent import side_by_side, train_together
 from ccb_lib.training.cuda_graphs import Replayed, ReplayedFunction, untouched

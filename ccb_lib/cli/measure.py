@@ -1,0 +1,160 @@
+"""``ccb measure``: work off the plan of measurements, or show how far it is."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ccb_lib.cli.data import ROOT
+
+if TYPE_CHECKING:
+    from ccb_lib.reproduction.estimate import Estimates
+    from ccb_lib.reproduction.plan import Entry, State
+
+_NICE = 10  # lower priority than whatever else a machine does
+_ON_TERMINAL = 5.0  # seconds between lines
+
+
+@click.command()
+@click.option("--hours", type=click.FloatRange(min=0), help="Stop when so many hours are over; never by default.")
+@click.option("--only", multiple=True, metavar="NAME", help="One or several of the plan's entries; all by default.")
+@click.option("--dry-run", is_flag=True, help="List what is done and missing, and the hours that it needs here.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
+@click.option("--results", type=click.Path(path_type=Path), help="Folder of the results; data/results by default.")
+@click.option("--work", type=click.Path(path_type=Path), help="Folder of checkpoints; beside the results by default.")
+@click.option("--merge", type=click.Path(path_type=Path), help="Take in another machine's file or folder, and end.")
+@click.option("--write-readme", is_flag=True, help="Write the plan into README.md beside it, and end.")
+@ROOT
+@click.pass_context
+def measure(ctx: click.Context, **given: Any) -> None:
+    """Work off the plan of measurements, data/results/plan.toml, in its order.
+
+    What is stored is skipped. A run that was stopped goes on from its last whole epoch when the same command is given
+    again. When the time is up, the work stops after an epoch; Ctrl-C and SIGTERM stop it at once.
+
+    Exit status 0 when all is done or the time is up, 1 if runs failed, 130 after Ctrl-C or SIGTERM.
+    """
+    from ccb_lib.reproduction.plan import plan_path, read_plan
+
+    if given["merge"]:
+        from ccb_lib.reproduction.measure import merge
+
+        merge(given["merge"], given["results"], click.echo)
+        return
+    path = plan_path(given["results"])
+    entries = read_plan(path)
+    if given["write_readme"]:
+        _write_readme(path.with_name("README.md"), entries)
+        return
+    if unknown := set(given["only"]) - {entry.name for entry in entries}:
+        raise click.BadParameter(
+            f"{', '.join(sorted(unknown))} is no entry; there are {', '.join(entry.name for entry in entries)}.",
+            param_hint="--only",
+        )
+    entries = [entry for entry in entries if not given["only"] or entry.name in given["only"]]
+    root = None if given["root"] is None else str(given["root"])
+    if given["dry_run"]:
+        _show(entries, given, root)
+    else:
+        _work(ctx, entries, given, root)
+
+
+def _write_readme(path: Path, entries: "list[Entry]") -> None:
+    from ccb_lib.reproduction.plan import with_plan
+
+    path.write_text(with_plan(path.read_text(encoding="utf-8"), entries), encoding="utf-8")
+    click.echo(f"{path} shows the plan.")
+
+
+# ── working ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _work(ctx: click.Context, entries: "list[Entry]", given: dict[str, Any], root: str | None) -> None:
+    from ccb_lib.environment import choose_device
+    from ccb_lib.reproduction.measure import measure as work_off
+    from ccb_lib.reproduction.watch import Watch
+
+    device = choose_device(given["device"])
+    if device.type == "cpu" and hasattr(os, "nice"):
+        _say(f"works on the CPU at low priority (nice {os.nice(_NICE)})")
+    failed: dict[str, str] = {}
+    with Watch(given["hours"], _say, every=_ON_TERMINAL if sys.stdout.isatty() else 60.0) as watch:
+        failed = work_off(
+            entries,
+            watch=watch,
+            folder=given["results"],
+            work=given["work"],
+            root=root,
+            device=given["device"],
+            fast=given["fast"],
+        )
+    _say(watch.reason or ("All other runs are done." if failed else "All runs are done."))
+    for state in _states(entries, given):
+        _say_lacking(state)
+    for run, reason in failed.items():
+        click.echo(f"Failed: {run}: {reason}", err=True)
+    if failed:
+        ctx.exit(1)
+
+
+def _say(line: str) -> None:
+    click.echo(f"{time.strftime('%H:%M')} {line}")
+
+
+# ── showing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _states(entries: "list[Entry]", given: dict[str, Any]) -> "list[State]":
+    from ccb_lib.reproduction.plan import state_of
+
+    return [state_of(entry, folder=given["results"], work=given["work"]) for entry in entries]
+
+
+def _show(entries: "list[Entry]", given: dict[str, Any], root: str | None) -> None:
+    from ccb_lib.environment import machine
+    from ccb_lib.reproduction.estimate import Estimates
+
+    states = _states(entries, given)
+    estimates = Estimates(root=root, device=given["device"], fast=given["fast"])
+    width = max(len(entry.name) for entry in entries)
+    click.echo(f"{'entry':{width}}  must  done  missing  hours left, scoring in brackets")
+    total, musts, unknown = 0.0, 0.0, {}
+    for state in states:
+        hours, error = _hours(state, estimates)
+        unknown |= {error: None} if error else {}
+        total += sum(hours or ())
+        musts += sum(hours or ()) if state.entry.must else 0.0
+        spoken = "unknown" if hours is None else f"{sum(hours):.1f} ({hours[1]:.1f})" if state.missing else "–"
+        must = "must" if state.entry.must else ""
+        done = f"{len(state.done)}"
+        click.echo(f"{state.entry.name:{width}}  {must:4}  {done:>4}  {len(state.missing):>7}  {spoken}")
+    click.echo(f"Hours left: {total:.1f}, of which musts {musts:.1f}{', and what is unknown' if unknown else ''}.")
+    if estimates.costs:
+        where = f"{machine()['machine']}, GPU {machine()['GPU']}"
+        click.echo(f"Estimated from a few steps of {len(estimates.costs)} kinds of run on this machine ({where}).")
+    for error in unknown:
+        click.echo(f"Unknown: {error}")
+    for state in states:
+        for run in state.missing:
+            if run.key in state.under_way:
+                click.echo(f"Under way: {run}: {state.under_way[run.key]} of {run.settings['epochs']} epochs.")
+        _say_lacking(state)
+
+
+def _hours(state: "State", estimates: "Estimates") -> tuple[tuple[float, float] | None, str | None]:
+    try:
+        return estimates.hours(state.missing, state.under_way), None
+    except FileNotFoundError as error:  # the images are not here; the rest of the plan can be estimated
+        return None, str(error)
+
+
+def _say_lacking(state: "State") -> None:
+    for run, protocols in state.lacking:
+        click.echo(
+            f"Stored without scores under {', '.join(protocol.name for protocol in protocols)}: {run}. "
+            "They need the trained detector, which is not kept: only another run would give them."
+        )

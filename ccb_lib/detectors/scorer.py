@@ -1,0 +1,181 @@
+"""From the two terms of Eq. 2 to scores, a threshold, predictions and p-values."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.metadata_routing import UNUSED
+
+from ccb_lib.detectors.estimator import Estimator, NotReady
+from ccb_lib.scores import ScoreTerms, anomaly_score
+from ccb_lib.thresholds import conformal_p_values, normal_quantile
+
+
+class Scorer(Estimator):
+    """What every detector derives from its score terms, its α and its calibration images; see `Detector`."""
+
+    # Images are data, which scikit-learn must not route as metadata.
+    __metadata_request__predict: ClassVar = {"images": UNUSED}
+    __metadata_request__decision_function: ClassVar = {"images": UNUSED}
+
+    alpha: float
+    calibration_terms_: ScoreTerms | None
+    false_alarms_: float
+    _threshold: float | None
+
+    @abstractmethod
+    def fit(self, X: Any, y: Any = None, **options: Any) -> Self:
+        """Learn what normal images look like."""
+
+    @abstractmethod
+    def score_terms(
+        self,
+        images: Any,
+        *,
+        batch_norm: str = "running",
+        batch_size: int | None = None,
+        dropout: bool = False,
+    ) -> ScoreTerms:
+        """Return both terms of Eq. 2 for each image."""
+
+    def decision_function(self, images: Any) -> NDArray[np.float32]:
+        """Score images by Eq. 2.
+
+        >>> from ccb_lib import PixelPCA, load_dataset
+        >>> split = load_dataset("digits", abnormal=8)
+        >>> PixelPCA(components=8).fit(split.train[:64]).decision_function(split.test[:3]).shape
+        (3,)
+
+        Args:
+            images: N images, in any form that `Detector` names.
+
+        Returns:
+            (N,) float32, higher is more abnormal; a score depends on its image alone.
+
+        Raises:
+            NotReady: The detector was not fitted.
+            ValueError: Images of a wrong form.
+        """
+        return anomaly_score(self.score_terms(images), self.alpha)
+
+    def calibrate(self, normals: Any, false_alarms: float = 0.05) -> Self:
+        """Set ``threshold_`` from normal images that were not trained on.
+
+        >>> from ccb_lib import MeanIntensity, load_dataset
+        >>> split = load_dataset("digits", abnormal=8)
+        >>> detector = MeanIntensity().fit(split.train).calibrate(split.calibration, false_alarms=0.1)
+        >>> bool((detector.calibration_scores_ > detector.threshold_).mean() <= 0.1)
+        True
+
+        Args:
+            normals: Normal images.
+            false_alarms: Share of them that may lie above the threshold, between 0 and 1.
+
+        Returns:
+            The detector itself.
+
+        Raises:
+            NotReady: The detector was not fitted.
+            ValueError: Images of a wrong form, or a share outside 0…1.
+        """
+        terms = self.score_terms(normals)
+        normal_quantile(anomaly_score(terms, self.alpha), false_alarms)  # refuses bad input before anything changes
+        self.calibration_terms_, self.false_alarms_, self._threshold = terms, false_alarms, None
+        return self
+
+    @property
+    def calibration_scores_(self) -> NDArray[np.float32]:
+        """(M,) float32, the scores of the calibration images under the present α."""
+        if self.calibration_terms_ is None:
+            raise NotReady(
+                f"This {type(self).__name__} has no calibration images. Call calibrate(normals) with held-out normal "
+                "images, or give fit(…, calibration=normals)."
+            )
+        return anomaly_score(self.calibration_terms_, self.alpha)
+
+    @property
+    def threshold_(self) -> float:
+        """φ of Eq. 3: the quantile of the calibration scores, or what it was set to by hand."""
+        if self._threshold is not None:
+            return self._threshold
+        return normal_quantile(self.calibration_scores_, self.false_alarms_)
+
+    @threshold_.setter
+    def threshold_(self, value: float) -> None:
+        if not np.isfinite(value):
+            raise ValueError(f"threshold_={value} given; a finite number is needed.")
+        self._threshold = float(value)
+
+    def predict(self, images: Any) -> NDArray[np.int_]:
+        """Eq. 3: 1 (abnormal) where the score > ``threshold_``, else 0.
+
+        >>> from ccb_lib import MeanIntensity, load_dataset
+        >>> split = load_dataset("digits", abnormal=8)
+        >>> detector = MeanIntensity().fit(split.train, calibration=split.calibration)
+        >>> sorted({int(label) for label in detector.predict(split.test)})
+        [0, 1]
+
+        Args:
+            images: N images, in any form that `Detector` names.
+
+        Returns:
+            (N,) int.
+
+        Raises:
+            NotReady: There is no threshold; calibrate() sets one.
+        """
+        threshold = self.threshold_
+        return (self.decision_function(images) > threshold).astype(int)
+
+    def fit_predict(self, X: Any, y: Any = None, *, calibration: Any = None, **options: Any) -> NDArray[np.int_]:
+        """Do `fit`, then `predict` the same images.
+
+        >>> from ccb_lib import PixelPCA, load_dataset
+        >>> split = load_dataset("digits", abnormal=8)
+        >>> labels = PixelPCA(components=8).fit_predict(split.train[:64], calibration=split.calibration)
+        >>> set(labels.tolist()) <= {0, 1}
+        True
+
+        Args:
+            X: Normal images, at least two.
+            y: Ignored; there for pipelines.
+            calibration: Held-out normal images, which the threshold is set from.
+            **options: Of `fit`.
+
+        Returns:
+            (N,) int: 1 (abnormal) where the score > ``threshold_``, else 0; scikit-learn's own outlier detectors
+            return -1 and 1.
+
+        Raises:
+            ValueError: ``calibration`` is missing, or as in `fit`.
+        """
+        if calibration is None:
+            raise ValueError(
+                f"{type(self).__name__}.fit_predict was given no calibration images; a threshold needs them. Give "
+                "calibration= held-out normal images."
+            )
+        return self.fit(X, y, calibration=calibration, **options).predict(X)
+
+    def p_values(self, images: Any) -> NDArray[np.float64]:
+        """Split conformal p-values against the calibration images; see `ccb_lib.thresholds.conformal_p_values`.
+
+        >>> from ccb_lib import MeanIntensity, load_dataset
+        >>> split = load_dataset("digits", abnormal=8)
+        >>> detector = MeanIntensity().fit(split.train, calibration=split.calibration)
+        >>> bool((detector.p_values(split.test) > 0).all())
+        True
+
+        Args:
+            images: N images, in any form that `Detector` names.
+
+        Returns:
+            (N,) float64 in (0, 1], lower is more abnormal.
+
+        Raises:
+            NotReady: There are no calibration images.
+        """
+        return conformal_p_values(self.decision_function(images), self.calibration_scores_)
+
+    def _forget_calibration(self) -> None:
+        self.calibration_terms_ = self._threshold = None
