@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
-from ccb_lib.intervals import bootstrap_interval
+from ccb_lib.metrics import anomaly_score, bootstrap_interval
 from ccb_lib.plots.style import spoken
 from ccb_lib.reproduction.choices import alternatives
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import DATASETS, TRIVIAL_METHODS
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings, of_images
 from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, compare, runs_in_words, select
-from ccb_lib.scores import anomaly_score
 
 if TYPE_CHECKING:
     from IPython.display import Markdown

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN
-from ccb_lib.paired import Difference, Pair, holm, paired_differences, verdict
+from ccb_lib.metrics import Difference, Pair, anomaly_score, holm, paired_differences, verdict
 from ccb_lib.plots.style import NOT_RUN, spoken
 from ccb_lib.reproduction.results import at_settings, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import default_of
 from ccb_lib.reproduction.studies import EPOCHS, MARGIN, arm_of, arms, runs_of
-from ccb_lib.scores import anomaly_score
 
 if TYPE_CHECKING:
     from IPython.display import Markdown

@@ -9,13 +9,13 @@ import pandas as pd
 
 from ccb_lib.chapters.results import NOT_RUN, SPOKEN
 from ccb_lib.evaluation.protocols import CLEAN
+from ccb_lib.metrics import anomaly_score
 from ccb_lib.plots.style import spoken
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import CLASSES, DATASETS, TRIVIAL_METHODS, is_imposed
 from ccb_lib.reproduction.settings import PAPER
 from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, compare, coverage, select
 from ccb_lib.reproduction.waterfall import STEPS, effects, macro, waterfall
-from ccb_lib.scores import anomaly_score
 
 if TYPE_CHECKING:
     from IPython.display import Markdown

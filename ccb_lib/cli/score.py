@@ -136,7 +136,7 @@ def _score(
     from tqdm import tqdm
 
     from ccb_lib.io.image_files import is_grey, read_each
-    from ccb_lib.thresholds import conformal_p_values
+    from ccb_lib.metrics import conformal_p_values
 
     calibrated = detector.calibration_terms_ is not None
     threshold = detector.threshold_ if calibrated else None

@@ -15,7 +15,7 @@ from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
 from ccb_lib.environment import choose_device
 from ccb_lib.io.images import SIZES
 from ccb_lib.io.tensors import load_tensors
-from ccb_lib.scores import ScoreTerms
+from ccb_lib.metrics import ScoreTerms
 
 METHODS: dict[str, type[Detector]] = {
     cls.method: cls

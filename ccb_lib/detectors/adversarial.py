@@ -17,8 +17,8 @@ from ccb_lib.detectors.estimator import setting
 from ccb_lib.environment import seeded
 from ccb_lib.io.images import to_uint8, to_unit
 from ccb_lib.io.tensors import check_tensors
+from ccb_lib.metrics.scores import ScoreTerms, all_equal, error_map
 from ccb_lib.models.modes import scoring_mode
-from ccb_lib.scores import ScoreTerms, all_equal, error_map
 from ccb_lib.training.cuda_graphs import ReplayedFunction
 from ccb_lib.training.fast_steps import FastSteps
 from ccb_lib.training.loop import eager_steps, training

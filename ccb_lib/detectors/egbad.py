@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.estimator import setting
 from ccb_lib.losses import adversarial_loss, discriminator_loss
+from ccb_lib.metrics.scores import distance
 from ccb_lib.models.baselines import (
     Decoder,
     Encoder,
@@ -19,7 +20,6 @@ from ccb_lib.models.baselines import (
     uncounted,
 )
 from ccb_lib.models.modes import frozen
-from ccb_lib.scores import distance
 from ccb_lib.training.types import Losses
 
 _NETWORKS = ("encoder", "generator", "discriminator")

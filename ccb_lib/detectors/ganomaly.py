@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.estimator import setting
 from ccb_lib.losses import discriminator_loss, latent_loss, similarity_loss, total_loss
+from ccb_lib.metrics import distance
 from ccb_lib.models.baselines import Encoder, EncoderDecoderEncoder
 from ccb_lib.models.ccb import counted_twice, renew_where
-from ccb_lib.scores import distance
 from ccb_lib.training.types import Losses
 
 

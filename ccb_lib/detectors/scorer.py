@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sklearn.utils.metadata_routing import UNUSED
 
 from ccb_lib.detectors.estimator import Estimator, NotReady
-from ccb_lib.scores import ScoreTerms, anomaly_score
-from ccb_lib.thresholds import conformal_p_values, normal_quantile
+from ccb_lib.metrics.scores import ScoreTerms, anomaly_score
+from ccb_lib.metrics.thresholds import conformal_p_values, normal_quantile
 
 
 class Scorer(Estimator):
@@ -158,7 +158,7 @@ class Scorer(Estimator):
         return self.fit(X, y, calibration=calibration, **options).predict(X)
 
     def p_values(self, images: Any) -> NDArray[np.float64]:
-        """Split conformal p-values against the calibration images; see `ccb_lib.thresholds.conformal_p_values`.
+        """Split conformal p-values against the calibration images; see `ccb_lib.metrics.thresholds.conformal_p_values`.
 
         >>> from ccb_lib import MeanIntensity, load_dataset
         >>> split = load_dataset("digits", abnormal=8)

@@ -17,7 +17,7 @@ from ccb_lib.detectors.base import Detector
 from ccb_lib.detectors.estimator import setting
 from ccb_lib.io.images import to_uint8, to_unit
 from ccb_lib.io.tensors import check_tensors
-from ccb_lib.scores import ScoreTerms, error_map
+from ccb_lib.metrics import ScoreTerms, error_map
 from ccb_lib.training.types import Turns
 
 _CHUNK = 1024  # images worked on at once

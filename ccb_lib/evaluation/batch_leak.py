@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit
-from ccb_lib.scores import anomaly_score
+from ccb_lib.metrics import anomaly_score
 
 if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector

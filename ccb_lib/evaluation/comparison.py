@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from ccb_lib.detectors.base import Detector
-from ccb_lib.intervals import bootstrap_interval
 from ccb_lib.io.images import as_images
-from ccb_lib.metrics import auc
+from ccb_lib.metrics import anomaly_score, auc, bootstrap_interval
 from ccb_lib.models.ccb import count_parameters
-from ccb_lib.scores import anomaly_score
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ccb_lib.datasets.base import AnomalySplit
 from ccb_lib.evaluation.protocols import Protocol, feed
 from ccb_lib.io.tensors import load_tensors, save_tensors
-from ccb_lib.scores import ScoreTerms, anomaly_score
+from ccb_lib.metrics import ScoreTerms, anomaly_score
 
 if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector

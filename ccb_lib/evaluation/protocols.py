@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ccb_lib.datasets.base import AnomalySplit
 from ccb_lib.io.images import to_unit
+from ccb_lib.metrics.scores import ScoreTerms, anomaly_score
+from ccb_lib.metrics.thresholds import normal_quantile, oracle_f1
 from ccb_lib.models.modes import batch_norms
-from ccb_lib.scores import ScoreTerms, anomaly_score
-from ccb_lib.thresholds import normal_quantile, oracle_f1
 
 if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ccb_lib.cuts import Cuts, alarms, all_cuts, between, checked_pair
-from ccb_lib.metrics import auc, checked_threshold
+from ccb_lib.metrics import Cuts, alarms, all_cuts, auc, between, checked_pair, checked_threshold
 
 BARS = 44
 ROC_SIZE = 200  # the ROC curve is drawn on a grid of this many steps a side

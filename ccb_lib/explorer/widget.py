@@ -10,7 +10,6 @@ import numpy as np
 import traitlets
 from numpy.typing import ArrayLike
 
-from ccb_lib.cuts import alarms, checked_pair
 from ccb_lib.explorer.pages import TITLE, choose, parts_of_table, steps_of_table
 from ccb_lib.explorer.render import (
     PREVALENCES,
@@ -25,7 +24,7 @@ from ccb_lib.explorer.render import (
     style,
 )
 from ccb_lib.explorer.steps import Steps
-from ccb_lib.metrics import Metrics, checked_prevalence, checked_threshold
+from ccb_lib.metrics import Metrics, alarms, checked_pair, checked_prevalence, checked_threshold
 
 try:
     import ipywidgets

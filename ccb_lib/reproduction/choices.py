@@ -8,12 +8,10 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED
-from ccb_lib.metrics import auc, metrics_at
+from ccb_lib.metrics import anomaly_score, auc, metrics_at, min_max
 from ccb_lib.reproduction.results import load_results, read_results, scores_of, threshold_of
 from ccb_lib.reproduction.runs import PAPER_METHODS
 from ccb_lib.reproduction.tables import METRICS, select
-from ccb_lib.scores import anomaly_score
-from ccb_lib.thresholds import min_max
 
 ALPHAS = (0.0, 0.5, 1.0)
 CUT = 0.2

@@ -10,13 +10,12 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ccb_lib.evaluation.protocols import ASIDES, CLEAN, RELEASED
-from ccb_lib.metrics import auc
+from ccb_lib.metrics import anomaly_score, auc
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import TRIVIAL_METHODS, feeding, kind, results_folder
 from ccb_lib.reproduction.settings import CHOICES
 from ccb_lib.reproduction.store import scored_name
 from ccb_lib.reproduction.tables import select
-from ccb_lib.scores import anomaly_score
 
 SIMILAR = {"bird": "airplane", "airplane": "bird", "dog": "cat", "cat": "dog"}
 """The abnormal classes and the similar normal ones that the paper names: bird and plane, dog and cat."""

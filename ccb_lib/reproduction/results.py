@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
-from ccb_lib.metrics import auc, average_precision, metrics_at
+from ccb_lib.metrics import anomaly_score, auc, average_precision, metrics_at, normal_quantile, oracle_f1
 from ccb_lib.reproduction.runs import CLASSES, DATASETS, feeding, is_imposed, kind, store_path, unsaid
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
-from ccb_lib.scores import anomaly_score
-from ccb_lib.thresholds import normal_quantile, oracle_f1
 
 FALSE_ALARMS = 0.05
 

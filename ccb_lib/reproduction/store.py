@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ccb_lib.io.tensors import digest, load_tensors, save_tensors
-from ccb_lib.scores import ScoreTerms
+from ccb_lib.metrics import ScoreTerms
 
 _VERSION = 1
 _TOP = 2.0**15  # terms are scaled so that the largest is this; float16 then has 11 bits down to 6e-5

@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
-from ccb_lib.metrics import auc, metrics_at
+from ccb_lib.metrics import anomaly_score, auc, metrics_at, normal_quantile, oracle_f1
 from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import DATASETS, LAST_EPOCH, PAPER_METHODS, TRIVIAL_METHODS, default_of, feeding, kind
 from ccb_lib.reproduction.store import Result, Scored, TestSet, scored_name
 from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, select
-from ccb_lib.scores import anomaly_score
-from ccb_lib.thresholds import normal_quantile, oracle_f1
 
 REPORTED, BEST, LAST = "reported", "RELEASED, best epoch", "RELEASED, last epoch"
 SAME, ALL = "CLEAN, same images", "CLEAN, all normals"

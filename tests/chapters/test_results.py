@@ -20,13 +20,13 @@ from ccb_lib.chapters.results import (
     settings_run,
     with_intervals,
 )
+from ccb_lib.metrics import anomaly_score
 from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import CLASSES, OWN_METHODS, TRIVIAL_METHODS
 from ccb_lib.reproduction.settings import PAPER, at_settings, described
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.tables import PRINTED_NAMES, compare, runs_in_words
-from ccb_lib.scores import anomaly_score
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 

@@ -18,12 +18,12 @@ from ccb_lib.chapters.verdict import (
     with_enough_seeds,
 )
 from ccb_lib.evaluation.protocols import CLEAN
+from ccb_lib.metrics import anomaly_score
 from ccb_lib.plots.waterfall import waterfall_figure
 from ccb_lib.reproduction.claims import stability
 from ccb_lib.reproduction.results import read_results, scores_of
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.waterfall import BEST, LAST, REPORTED, SAME, STEPS, effects, macro
-from ccb_lib.scores import anomaly_score
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 

@@ -3,8 +3,8 @@ import pytest
 
 from ccb_lib import CCB
 from ccb_lib.evaluation.batch_leak import leak_table, mixed_order
+from ccb_lib.metrics import anomaly_score
 from ccb_lib.reproduction.execute import limited
-from ccb_lib.scores import anomaly_score
 
 LABELS = np.arange(1000) % 3 == 0
 

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from ccb_lib.datasets.ham10000_masks import lesion_area, write_areas
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED
+from ccb_lib.metrics import anomaly_score
 from ccb_lib.reproduction.claims import (
     AREAS,
     by_normal_class,
@@ -23,7 +24,6 @@ from ccb_lib.reproduction.claims import (
 from ccb_lib.reproduction.results import read_results, scores_of
 from ccb_lib.reproduction.runs import feeding
 from ccb_lib.reproduction.store import Store
-from ccb_lib.scores import anomaly_score
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 

@@ -6,9 +6,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ccb_lib.metrics import auc
+from ccb_lib.metrics import ScoreTerms, auc
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
-from ccb_lib.scores import ScoreTerms
 
 
 def made(key="a" * 16, rows=200, seed=0, scale=1.0):

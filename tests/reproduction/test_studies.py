@@ -19,6 +19,7 @@ from ccb_lib.chapters.studies import (
     study_frame,
 )
 from ccb_lib.cli.group import main
+from ccb_lib.metrics import ScoreTerms, anomaly_score
 from ccb_lib.models.ccb import Generator, count_parameters
 from ccb_lib.plots.studies import difference_forest, signal_lines
 from ccb_lib.reproduction.execute import run_missing
@@ -26,7 +27,6 @@ from ccb_lib.reproduction.results import read_results, scores_of
 from ccb_lib.reproduction.runs import Run, feeding, grid, store_path
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.reproduction.studies import STUDIES, arm_of, arms, runs_of, wide_as_chains
-from ccb_lib.scores import ScoreTerms, anomaly_score
 
 TINY = {"epochs": 1, "width": 2, "limit": 48}
 

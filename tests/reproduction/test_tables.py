@@ -9,13 +9,13 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from ccb_lib.evaluation.protocols import CLEAN
+from ccb_lib.metrics import min_max
 from ccb_lib.reproduction.choices import alternatives
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import is_imposed
 from ccb_lib.reproduction.settings import CHOICES, PAPER, fullest_of
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.tables import compare, coverage, fullest_settings, runs_in_words, select
-from ccb_lib.thresholds import min_max
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 

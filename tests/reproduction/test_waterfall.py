@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_curve, roc_auc_score
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED
+from ccb_lib.metrics import ScoreTerms, anomaly_score
 from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.results import read_results, scores_of
 from ccb_lib.reproduction.runs import LAST_EPOCH, feeding, grid
@@ -28,7 +29,6 @@ from ccb_lib.reproduction.waterfall import (
     rows_in,
     waterfall,
 )
-from ccb_lib.scores import ScoreTerms, anomaly_score
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 

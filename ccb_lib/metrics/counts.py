@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ccb_lib.metrics.checks import checked_pair
+
 
 class Cuts(NamedTuple):
     """Every way to cut a labelled set in two by its score, from all alarms to none.
@@ -52,48 +54,6 @@ def all_cuts(scores: ArrayLike, labels: ArrayLike) -> Cuts:
 def alarms(rising: NDArray[np.float64], thresholds: ArrayLike) -> NDArray[np.int64]:
     """Count for each threshold the scores above it; ``rising`` are the scores in rising order."""
     return len(rising) - np.searchsorted(rising, thresholds, side="right").astype(np.int64)
-
-
-def checked_scores(scores: ArrayLike, name: str = "scores") -> NDArray[np.float64]:
-    """Return scores as (N,) float64.
-
-    Args:
-        scores: One axis of finite numbers.
-        name: What to call them in errors.
-
-    Raises:
-        ValueError: No scores, more than one axis, or scores that are not finite numbers.
-    """
-    try:
-        array = np.asarray(scores, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: {error}. One axis of finite numbers is needed.") from error
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"{name}: shape {array.shape} given; one axis of at least one number is needed.")
-    if broken := int(np.size(array) - np.isfinite(array).sum()):
-        raise ValueError(f"{name}: {broken} of {array.size} are NaN or infinite; find out why before judging by them.")
-    return array
-
-
-def checked_pair(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return scores as (N,) float64 and labels as (N,) bool.
-
-    Args:
-        scores: One axis of finite numbers.
-        labels: As many bools, or zeros and ones.
-
-    Raises:
-        ValueError: Scores that are not finite, or labels that are not one 0/1 per score.
-    """
-    scores, labels = checked_scores(scores), np.asarray(labels)
-    if labels.shape != scores.shape:
-        raise ValueError(
-            f"labels: shape {labels.shape} given for scores of {scores.shape}; one label per score is needed."
-        )
-    if labels.dtype != bool and not np.isin(labels, (0, 1)).all():
-        found = ", ".join(map(repr, np.unique(labels.astype(str))[:5].tolist()))
-        raise ValueError(f"labels: {found} given; bools or 0 and 1 are needed, true or 1 for abnormal.")
-    return scores, labels.astype(bool)
 
 
 def between(low: ArrayLike, high: ArrayLike) -> NDArray[np.float64]:

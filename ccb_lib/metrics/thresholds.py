@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ccb_lib.cuts import Cuts, all_cuts, between, checked_scores, next_to
+from ccb_lib.metrics.checks import checked_scores
+from ccb_lib.metrics.counts import Cuts, all_cuts, between, next_to
 
 # ── rules that need held-out normal images only ───────────────────────────────────────────────────────────────
 

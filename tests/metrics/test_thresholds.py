@@ -12,8 +12,8 @@ from scipy import stats
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
-from ccb_lib.cuts import all_cuts
-from ccb_lib.thresholds import (
+from ccb_lib.metrics.counts import all_cuts
+from ccb_lib.metrics.thresholds import (
     RULES,
     conformal_p_values,
     conformal_threshold,

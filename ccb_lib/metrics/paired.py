@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ccb_lib.intervals import measure_of
+from ccb_lib.metrics.bootstrap import measure_of
 
 _CELLS = 2_000_000  # replicates × images worked on at once
 

@@ -2,7 +2,7 @@
 
 Higher scores are more abnormal, and abnormal is the positive class. An AUC under .5 is reported as it is, never
 flipped. What is undefined at a threshold (the precision of no alarm) is NaN, and shows as ``–``; what is undefined for
-a whole set (the AUC of one kind of image) is an error. Intervals are in `ccb_lib.intervals`.
+a whole set (the AUC of one kind of image) is an error. Intervals are in `ccb_lib.metrics.bootstrap`.
 """
 
 import math
@@ -12,74 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
+from sklearn.metrics import confusion_matrix
 
-from ccb_lib.cuts import all_cuts, checked_pair
+from ccb_lib.metrics.checks import checked_pair, checked_prevalence, checked_threshold
 
 RATES = ("accuracy", "precision", "recall", "specificity", "f1")
-
-
-def auc(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Area under the ROC curve: the chance that an abnormal image scores above a normal one, ties counting half.
-
-    Args:
-        scores: (N,) scores, higher is more abnormal.
-        labels: (N,) bool or 0/1, true is abnormal.
-
-    Returns:
-        0 to 1; .5 is chance; under .5 is worse than chance and left as it is.
-
-    Raises:
-        ValueError: Only one kind of image, scores that are not finite, or labels that are not 0/1.
-    """
-    scores, labels = both_kinds(scores, labels, "AUC")
-    return float(roc_auc_score(labels, scores))
-
-
-def average_precision(scores: ArrayLike, labels: ArrayLike, prevalence: float | None = None) -> float:
-    """Area under the precision-recall curve, as scikit-learn's ``average_precision_score`` sums it.
-
-    Args:
-        scores: (N,) scores, higher is more abnormal.
-        labels: (N,) bool or 0/1, true is abnormal.
-        prevalence: Share of abnormal images to weigh the set to, between 0 and 1; ``None`` takes the set as it is.
-            Precision depends on it: what looks good at 50 % may be useless at 1 %.
-
-    Returns:
-        0 to 1; chance is the prevalence.
-
-    Raises:
-        ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or a prevalence
-            outside 0…1.
-    """
-    scores, labels = both_kinds(scores, labels, "average precision")
-    weights = None
-    if checked_prevalence(prevalence) is not None:
-        weights = np.where(labels, prevalence / labels.mean(), (1 - prevalence) / (~labels).mean())
-    return float(average_precision_score(labels, scores, sample_weight=weights))
-
-
-def sensitivity_at_specificity(scores: ArrayLike, labels: ArrayLike, specificity: float = 0.95) -> float:
-    """Find the highest recall among all thresholds with at least a given specificity on these images.
-
-    The threshold is chosen on the test labels, so this describes the scores, not a usable verdict.
-
-    Args:
-        scores: (N,) scores, higher is more abnormal.
-        labels: (N,) bool or 0/1, true is abnormal.
-        specificity: Share of normal images that must pass, 0 to 1.
-
-    Returns:
-        0 to 1.
-
-    Raises:
-        ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or a specificity
-            outside 0…1.
-    """
-    scores, labels = both_kinds(scores, labels, "sensitivity at a specificity")
-    cuts = all_cuts(scores, labels)
-    abnormal, normal = cuts.tp[0], cuts.fp[0]
-    return float(cuts.tp[(normal - cuts.fp) / normal >= checked_specificity(specificity)].max() / abnormal)
 
 
 def confusion(scores: ArrayLike, labels: ArrayLike, threshold: float) -> NDArray[np.int64]:
@@ -222,42 +159,3 @@ def ratio(part: ArrayLike, whole: ArrayLike) -> NDArray[np.float64]:
 def shown(value: float) -> str:
     """Write a rate with three decimals, exact halves rounded up as JavaScript's ``toFixed`` does; NaN as ``–``."""
     return "–" if math.isnan(value) else str(Decimal(value).quantize(Decimal("0.001"), ROUND_HALF_UP))
-
-
-def both_kinds(scores: ArrayLike, labels: ArrayLike, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return scores as (N,) float64 and labels as (N,) bool.
-
-    Args:
-        scores: One axis of finite numbers.
-        labels: As many bools, or zeros and ones, both of them present.
-        name: The measure that needs both kinds, for errors.
-
-    Raises:
-        ValueError: Only one kind of image, scores that are not finite, or labels that are not 0/1.
-    """
-    scores, labels = checked_pair(scores, labels)
-    if labels.all() or not labels.any():
-        kind, other = ("abnormal", "normal") if labels.all() else ("normal", "abnormal")
-        raise ValueError(f"All {len(labels)} images are {kind}; {name} compares two kinds. Add {other} images.")
-    return scores, labels
-
-
-def checked_prevalence(prevalence: float | None) -> float | None:
-    """Return the prevalence, or raise ValueError where it is no share strictly between 0 and 1."""
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise ValueError(f"prevalence={prevalence} given; a share between 0 and 1, such as 0.05, or None is needed.")
-    return prevalence
-
-
-def checked_specificity(specificity: float) -> float:
-    """Return the specificity, or raise ValueError where it is no share from 0 to 1."""
-    if not 0 <= specificity <= 1:
-        raise ValueError(f"specificity={specificity} given; a share from 0 to 1, such as 0.95, is needed.")
-    return specificity
-
-
-def checked_threshold(threshold: float) -> float:
-    """Return the threshold, or raise ValueError where it is NaN; ±inf calls nothing or everything abnormal."""
-    if math.isnan(threshold):
-        raise ValueError("threshold=nan given; a number is needed.")
-    return float(threshold)

@@ -7,17 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ccb_lib.cuts import checked_pair
-from ccb_lib.metrics import (
-    RATES,
-    both_kinds,
-    checked_prevalence,
-    checked_specificity,
-    checked_threshold,
-    rates,
-    ratio,
-    shown,
-)
+from ccb_lib.metrics.checks import both_kinds, checked_pair, checked_prevalence, checked_specificity, checked_threshold
+from ccb_lib.metrics.confusion import RATES, rates, ratio, shown
 
 METRICS = ("auc", "average_precision", "sensitivity_at_specificity", *RATES)
 

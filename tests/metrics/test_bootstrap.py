@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 
-from ccb_lib import intervals
-from ccb_lib.intervals import METRICS, Interval, bootstrap_interval, paired_difference
-from ccb_lib.metrics import RATES, auc, average_precision, metrics_at, sensitivity_at_specificity
+from ccb_lib.metrics import bootstrap
+from ccb_lib.metrics.bootstrap import METRICS, Interval, bootstrap_interval, paired_difference
+from ccb_lib.metrics.confusion import RATES, metrics_at
+from ccb_lib.metrics.ranking import auc, average_precision, sensitivity_at_specificity
 
 rng = np.random.default_rng(7)
 LABELS = np.arange(120) >= 70
@@ -29,8 +30,8 @@ def plain(metric, scores, labels, prevalence=None):
 @pytest.mark.parametrize("prevalence", [None, 0.03])
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_replicate_is_the_measure_of_the_images_drawn(metric, prevalence):
-    measure = intervals.measure_of(metric, SCORES, LABELS, 0.4, 0.9, prevalence)
-    weights = np.concatenate(list(intervals._resampled(np.arange(120) // 3, 20, seed=1)))
+    measure = bootstrap.measure_of(metric, SCORES, LABELS, 0.4, 0.9, prevalence)
+    weights = np.concatenate(list(bootstrap._resampled(np.arange(120) // 3, 20, seed=1)))
     drawn = measure(weights)
     for row, value in zip(weights, drawn, strict=True):
         repeated = np.repeat(np.arange(120), row)
@@ -43,14 +44,14 @@ def test_every_replicate_is_the_measure_of_the_images_drawn(metric, prevalence):
 
 
 def test_weighted_replicates_agree_with_scikit_learns_weights():
-    weights = next(intervals._resampled(np.arange(120), 1, seed=3))[0]
-    value = intervals.measure_of("auc", SCORES, LABELS, None, 0.95, None)(weights[None])[0]
+    weights = next(bootstrap._resampled(np.arange(120), 1, seed=3))[0]
+    value = bootstrap.measure_of("auc", SCORES, LABELS, None, 0.95, None)(weights[None])[0]
     assert value == pytest.approx(sk.roc_auc_score(LABELS, SCORES, sample_weight=weights), abs=1e-12)
 
 
 def test_groups_are_drawn_whole_and_as_many_as_there_are():
     members = np.arange(120) // 3
-    for weights in intervals._resampled(members, 30, seed=0):
+    for weights in bootstrap._resampled(members, 30, seed=0):
         per_group = weights.reshape(len(weights), 40, 3)
         assert (per_group == per_group[:, :, :1]).all()
         assert (per_group[:, :, 0].sum(axis=1) == 40).all()
@@ -58,7 +59,7 @@ def test_groups_are_drawn_whole_and_as_many_as_there_are():
 
 def test_replicates_do_not_depend_on_how_many_are_worked_on_at_once(monkeypatch):
     whole = bootstrap_interval(SCORES, LABELS, replicates=100)
-    monkeypatch.setattr(intervals, "_CELLS", 120 * 10)
+    monkeypatch.setattr(bootstrap, "_CELLS", 120 * 10)
     assert bootstrap_interval(SCORES, LABELS, replicates=100) == whole
 
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from ccb_lib.intervals import paired_difference
-from ccb_lib.paired import Difference, Pair, holm, paired_differences, verdict
+from ccb_lib.metrics.bootstrap import paired_difference
+from ccb_lib.metrics.paired import Difference, Pair, holm, paired_differences, verdict
 
 
 def pair(seed, name, *, gain=0.0, count=120, noise=0.5):
