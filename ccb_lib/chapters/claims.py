@@ -3,9 +3,9 @@
 import pandas as pd
 
 from ccb_lib.detectors import METHODS
-from ccb_lib.plots.style import spoken
+from ccb_lib.reproduction.names import spoken
 from ccb_lib.reproduction.settings import CHOICES, described
-from ccb_lib.reproduction.tables import PRINTED_NAMES
+from ccb_lib.reproduction.tables import SHOWN_NAMES
 
 _MEASURES = ("AUC", "over seeds", "over epochs, released", "over epochs, clean")
 
@@ -28,7 +28,7 @@ def shown_stability(frame: pd.DataFrame) -> pd.DataFrame:
     for line in frame.to_dict("records"):
         settings = {name: None if pd.isna(line[name]) else line[name] for name in CHOICES}
         setting = f"{spoken(line['dataset'])}, {described({**settings, 'chain_init': None, 'other': None})}"
-        parts = [PRINTED_NAMES.get(line["method"], line["method"]), _chain(line["chain"])]
+        parts = [SHOWN_NAMES.get(line["method"], line["method"]), _chain(line["chain"])]
         parts += [f"from {settings['chain_init']}" if settings["chain_init"] else "", settings["other"] or ""]
         texts = {name: "–" if pd.isna(line[name]) else f"{line[name]:.3f}" for name in _MEASURES}
         counts = {name: line[name] for name in ("seeds", "runs", "collapsed")}
@@ -57,7 +57,7 @@ def definitions() -> pd.DataFrame:
     }
     return pd.DataFrame(
         {
-            PRINTED_NAMES[method]: {
+            SHOWN_NAMES[method]: {
                 "first term": first,
                 "second term": second,
                 "weight of the image term": METHODS[method].__dataclass_fields__["alpha"].default,

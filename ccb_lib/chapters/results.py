@@ -9,12 +9,12 @@ import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
 from ccb_lib.metrics import anomaly_score, bootstrap_interval
-from ccb_lib.plots.style import spoken
 from ccb_lib.reproduction.choices import alternatives
+from ccb_lib.reproduction.names import spoken
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import DATASETS, TRIVIAL_METHODS
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings, of_images
-from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, compare, runs_in_words, select
+from ccb_lib.reproduction.tables import METRICS, SHOWN_NAMES, compare, runs_in_words, select
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -96,7 +96,7 @@ def reported_released_clean(
         at the paper's own settings. The caption names the runs of each method, and what was not run. A method of which
         nothing was run has its reported row alone. Trivial scores stand where settings change the images.
     """
-    frame = compare(number, settings=settings, folder=folder).rename(index=PRINTED_NAMES, level=0)
+    frame = compare(number, settings=settings, folder=folder).rename(index=SHOWN_NAMES, level=0)
     if _only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
     classes = list(frame.index.unique("abnormal"))
@@ -125,7 +125,7 @@ def _caption(
     number: int, settings: Mapping[str, Any] | None, not_run: list[str], bold: bool, folder: str | Path | None
 ) -> str:
     words = runs_in_words(number, settings=settings, folder=folder)
-    parts = [f"{PRINTED_NAMES.get(method, method)}: {said}." for method, said in words.items()]
+    parts = [f"{SHOWN_NAMES.get(method, method)}: {said}." for method, said in words.items()]
     if bold:
         parts.append("Bold: measured at the paper's settings.")
     if words:
@@ -140,7 +140,7 @@ def long_form(
 ) -> pd.DataFrame:
     """Return `compare` as `grouped_bars` and `chain_lines` take it: one row a cell and source, missing ones as NaN."""
     frame = compare(number, settings=settings, folder=folder)[["reported", "released", "clean"]]
-    frame = frame.rename(index=PRINTED_NAMES, level=0).rename_axis(columns="source")
+    frame = frame.rename(index=SHOWN_NAMES, level=0).rename_axis(columns="source")
     return frame.stack(future_stack=True).rename("value").reset_index()
 
 
@@ -235,5 +235,5 @@ def other_choices(
     columns = [row, "protocol", "choice"]
     wide = frame.pivot_table(index=columns, columns="abnormal", values="value", sort=False)
     wide.insert(0, "mean", wide.mean(axis=1, skipna=False))
-    wide = wide.rename(index=PRINTED_NAMES, level=0).rename(columns=spoken).rename_axis(columns=None)
+    wide = wide.rename(index=SHOWN_NAMES, level=0).rename(columns=spoken).rename_axis(columns=None)
     return wide.map(lambda value: NOT_RUN if np.isnan(value) else f"{value:.3f}")

@@ -10,11 +10,11 @@ import pandas as pd
 from ccb_lib.chapters.results import NOT_RUN, SPOKEN
 from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.metrics import anomaly_score
-from ccb_lib.plots.style import spoken
+from ccb_lib.reproduction.names import spoken
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import CLASSES, DATASETS, TRIVIAL_METHODS, is_imposed
 from ccb_lib.reproduction.settings import PAPER
-from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, compare, coverage, select
+from ccb_lib.reproduction.tables import METRICS, SHOWN_NAMES, compare, coverage, select
 from ccb_lib.reproduction.waterfall import STEPS, effects, macro, waterfall
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def waterfall_table(frame: pd.DataFrame) -> pd.DataFrame:
         missing = "not reported" if line.step == "reported" else "not stored"
         spread = "" if np.isnan(line.spread) or line.step == "reported" else f" ± {line.spread:.3f}"
         said = missing if np.isnan(line.mean) else f"{line.mean:.3f}{spread}"
-        name = PRINTED_NAMES.get(line.method, line.method)
+        name = SHOWN_NAMES.get(line.method, line.method)
         rows.setdefault((spoken(line.dataset), name), {})[line.step] = said
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(steps))
 
@@ -81,7 +81,7 @@ def effects_in_words(frame: pd.DataFrame) -> "Markdown":
     for (dataset, method), part in found.groupby(["dataset", "method"], sort=False):
         worth = {line["effect"]: _signed(line["mean"], line["spread"]) for _, line in part.iterrows()}
         rows = frame[(frame["dataset"] == dataset) & (frame["method"] == method)]
-        name = f"{spoken(dataset)}, {PRINTED_NAMES.get(method, method)}"
+        name = f"{spoken(dataset)}, {SHOWN_NAMES.get(method, method)}"
         said = (
             f"- **{name}, {_runs(rows)}.** On the same images, RELEASED is worth {worth['both']} of "
             f"{measure}: choosing the epoch by test labels {worth['choice of the epoch']}, batch "
@@ -126,7 +126,7 @@ def what_was_run(folder: str | Path | None = None) -> pd.DataFrame:
     for number in _WITH_METHODS:
         dataset = DATASETS[number][0]
         for run in coverage(number, folder=folder).itertuples():
-            parts[spoken(dataset), PRINTED_NAMES.get(run.Index, run.Index)] = {
+            parts[spoken(dataset), SHOWN_NAMES.get(run.Index, run.Index)] = {
                 "epochs": run.epochs,
                 "width": run.width,
                 "seeds": run.seeds,
@@ -190,7 +190,7 @@ def with_enough_seeds(table: pd.DataFrame, least: int = 5) -> tuple[pd.DataFrame
     """Drop the rows of networks that were run with few seeds, and name them.
 
     Args:
-        table: Of `ccb_lib.chapters.studies.arm_table`, rows named by method.
+        table: Of `ccb_lib.reproduction.comparisons.arm_table`, rows named by method.
         least: Seeds that a network's row needs.
 
     Returns:
@@ -203,5 +203,5 @@ def with_enough_seeds(table: pd.DataFrame, least: int = 5) -> tuple[pd.DataFrame
     few = (table["seeds"] < least) & ~table.index.isin(TRIVIAL_METHODS)
     if not few.any():
         return table, ""
-    counts = ", ".join(f"{PRINTED_NAMES.get(name, name)} ({n})" for name, n in table.loc[few, "seeds"].items())
+    counts = ", ".join(f"{SHOWN_NAMES.get(name, name)} ({n})" for name, n in table.loc[few, "seeds"].items())
     return table[~few], f"Not shown, fewer than {least} seeds were run: {counts}."

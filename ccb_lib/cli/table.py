@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ccb_lib.cli.running import Lists, run_them, running_options, stored
+from ccb_lib.cli.running import SPLIT_SEED, Lists, run_them, running_options, stored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,7 @@ _TESTS = {"released": "as the public code tests", "clean": "each image by itself
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the table's runs to a file to hand in: scores without images, names hashed.",
 )
+@SPLIT_SEED
 @running_options
 @click.pass_context
 def table(ctx: click.Context, number: int, do_run: bool, protocol: str, **given: Any) -> None:
@@ -53,6 +54,7 @@ def table(ctx: click.Context, number: int, do_run: bool, protocol: str, **given:
         methods=given["methods"] or None,
         abnormal=given["abnormal"] or None,
         seeds=given["seeds"],
+        split_seed=given["split_seed"],
         **chosen,
     )
     if do_run:
@@ -76,7 +78,7 @@ def _show(number: int, protocol: str, settings: dict[str, Any] | None, given: di
     import pandas as pd
 
     from ccb_lib.reproduction.settings import described
-    from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, compare, runs_in_words
+    from ccb_lib.reproduction.tables import METRICS, SHOWN_NAMES, compare, runs_in_words
 
     frame = compare(number, settings=settings, folder=given["results"])
     names = [*given["methods"]] if number < 6 else []
@@ -89,7 +91,7 @@ def _show(number: int, protocol: str, settings: dict[str, Any] | None, given: di
     click.echo(f"Table {number}, {METRICS[number]} ({at})")
     for method, words in runs_in_words(number, settings=settings, folder=given["results"]).items():
         if not names or method in names:
-            click.echo(f"  {PRINTED_NAMES.get(method, method)}: {words}")
+            click.echo(f"  {SHOWN_NAMES.get(method, method)}: {words}")
     run = frame[columns[1:]].notna().any(axis=1)
     listed = run | frame["reported"].notna()  # what is reported is always listed, run or not
     if listed.any():
@@ -108,11 +110,11 @@ def _show(number: int, protocol: str, settings: dict[str, Any] | None, given: di
 
 def _unrun(run: "pd.Series[bool]") -> str:
     """Name what was not run: methods or chains wholly unrun, then those of which classes are missing."""
-    from ccb_lib.reproduction.tables import PRINTED_NAMES
+    from ccb_lib.reproduction.tables import SHOWN_NAMES
 
     whole, parts = [], []
     for name, cells in run.groupby(level=0, sort=False):
-        spoken = PRINTED_NAMES.get(name, name)
+        spoken = SHOWN_NAMES.get(name, name)
         if not cells.any():
             whole.append(spoken)
         elif not cells.all():

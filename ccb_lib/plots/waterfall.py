@@ -5,9 +5,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ccb_lib.plots.style import GREY, METHOD_COLOURS, PALETTE, panels, spoken, styled
+from ccb_lib.plots.style import GREY, METHOD_COLOURS, PALETTE, panels, styled
+from ccb_lib.reproduction.names import spoken
 from ccb_lib.reproduction.runs import CLASSES
-from ccb_lib.reproduction.tables import PRINTED_NAMES
+from ccb_lib.reproduction.tables import SHOWN_NAMES
 from ccb_lib.reproduction.waterfall import REPORTED, STEPS, macro
 
 _NAMES = {"auc": "AUC", "accuracy": "accuracy", "f1": "F1"}
@@ -43,7 +44,7 @@ def waterfall_figure(frame: pd.DataFrame) -> Figure:
     groups = list(frame.groupby(["dataset", "method"], sort=False))
     figure, axes = panels(len(groups), height=1.95)
     for ax, ((dataset, method), part) in zip(axes, groups, strict=True):
-        _panel(ax, part, steps, METHOD_COLOURS.get(PRINTED_NAMES.get(method, method), PALETTE[0]))
+        _panel(ax, part, steps, METHOD_COLOURS.get(SHOWN_NAMES.get(method, method), PALETTE[0]))
         several = frame["dataset"].nunique() > 1
         ax.set_title(f"{spoken(dataset)}, {_title(part)}" if several else _title(part), fontsize=9)
         ax.set_ylabel(_NAMES[metric])
@@ -81,5 +82,5 @@ def _title(part: pd.DataFrame) -> str:
     seeds, classes = part["seed"].nunique(), part["abnormal"].nunique()
     wanted = len(CLASSES[first["dataset"]])
     counted = f"{seeds} seed{'s' * (seeds > 1)}" + (f", {classes} of {wanted} classes" if classes < wanted else "")
-    name = PRINTED_NAMES.get(first["method"], first["method"])
+    name = SHOWN_NAMES.get(first["method"], first["method"])
     return f"{name}\n{first['epochs']:g} epochs, width {first['width']:g}, {counted}, {first['device']}"

@@ -10,8 +10,8 @@ import pandas as pd
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED
 from ccb_lib.metrics import anomaly_score, auc, metrics_at, min_max
 from ccb_lib.reproduction.results import load_results, read_results, scores_of, threshold_of
-from ccb_lib.reproduction.runs import PAPER_METHODS
-from ccb_lib.reproduction.tables import METRICS, select
+from ccb_lib.reproduction.runs import NETWORK_METHODS
+from ccb_lib.reproduction.tables import METRICS, named_by_chain, select
 
 ALPHAS = (0.0, 0.5, 1.0)
 CUT = 0.2
@@ -40,8 +40,9 @@ def alternatives(
     """
     protocols = (RELEASED, CLEAN)
     frame = select(number, load_results(number, protocols=protocols, folder=folder), settings, folder)
+    frame = named_by_chain(frame) if number >= 6 else frame
     frame = frame.drop_duplicates(["method", "chain", "abnormal", "seed", "protocol"])
-    order = {name: place for place, name in enumerate([*PAPER_METHODS, *frame["method"].unique()][::-1])}
+    order = {name: place for place, name in enumerate([*NETWORK_METHODS, *frame["method"].unique()][::-1])}
     frame = frame.sort_values("method", key=lambda names: -names.map(order), kind="stable")
     results = read_results(number, folder)
     named = {protocol.name: protocol for protocol in protocols}

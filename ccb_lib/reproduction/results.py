@@ -116,6 +116,9 @@ def _row(
     threshold = threshold_of(scored, tests, protocol, alpha)
     at_half = metrics_at(scores, tests.labels, threshold, prevalence=0.5)
     settings = unsaid(facts["method"], {**facts["settings"], **facts["options"], "limit": facts["limit"]})
+    own_split = 0 if facts["dataset"] == "cifar10" else facts["seed"]
+    if (split_seed := facts["options"].get("seed", own_split)) != own_split:
+        settings["split_seed"] = split_seed
     return {
         "dataset": facts["dataset"],
         "method": facts["method"],

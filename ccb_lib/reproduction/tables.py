@@ -13,8 +13,7 @@ from ccb_lib.reproduction.results import load_results
 from ccb_lib.reproduction.runs import (
     CLASSES,
     DATASETS,
-    OWN_METHODS,
-    PAPER_METHODS,
+    NETWORK_METHODS,
     TRIVIAL_METHODS,
     default_of,
     is_imposed,
@@ -29,6 +28,7 @@ PRINTED_NAMES = {
     "skip-ganomaly": "SkipGANomaly",
     "ccb": "CCB",
 }
+SHOWN_NAMES = PRINTED_NAMES | {"ccb-fork": "CCB fork"}  # nothing is reported of the last
 
 
 def fullest_settings(number: int | str, method: str, *, folder: str | Path | None = None) -> dict[str, Any] | None:
@@ -72,7 +72,7 @@ def coverage(
     """
     frame = select(number, load_results(number, folder=folder), settings, folder)
     rows = {}
-    for method in [name for name in (*PAPER_METHODS, *frame["method"].unique()) if name not in TRIVIAL_METHODS]:
+    for method in [name for name in (*NETWORK_METHODS, *frame["method"].unique()) if name not in TRIVIAL_METHODS]:
         part = frame[frame["method"] == method]
         if part.empty or method in rows:
             continue
@@ -128,16 +128,18 @@ def table(
         folder: Of the stored results.
 
     Returns:
-        Rows as printed (methods, or chains from shallow to deep), then the trivial scores; columns (class,
-        ``mean`` | ``spread`` | ``seeds``): mean over seeds, their standard deviation (NaN for one), how many.
-        What was not run is NaN.
+        Rows as reported (methods, or CCB's chains from shallow to deep), then ``ccb-fork`` (in Tables 6–7 with its
+        chain, where it was run) and the trivial scores; columns (class, ``mean`` | ``spread`` | ``seeds``): mean over
+        seeds, their standard deviation (NaN for one), how many. What was not run is NaN.
     """
     frame = load_results(number, protocols=(protocol,), alphas=(alpha,), folder=folder)
-    row = "chain" if number >= 6 else "method"
+    frame = select(number, frame, settings, folder)
+    row, rows = "method", [*NETWORK_METHODS, *TRIVIAL_METHODS]
+    if number >= 6:
+        frame = named_by_chain(frame)
+        row, rows = "chain", list(dict.fromkeys([*printed(number).index, *sorted(frame["chain"])]))
     # One training serves several classes, so a class run by itself and with others is the same run twice.
-    frame = select(number, frame, settings, folder).drop_duplicates([row, "abnormal", "seed"])
-    paper = printed(number)
-    rows = list(paper.index) if number >= 6 else [*PAPER_METHODS, *OWN_METHODS, *TRIVIAL_METHODS]
+    frame = frame.drop_duplicates([row, "abnormal", "seed"])
     columns = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
     seen = (
         frame.groupby([row, "abnormal"])[METRICS[number]]
@@ -147,6 +149,12 @@ def table(
     seen = seen.swaplevel(axis=1) if len(frame) else seen
     wanted = pd.MultiIndex.from_product([columns, ["mean", "spread", "seeds"]], names=["abnormal", ""])
     return seen.reindex(index=rows, columns=wanted).rename_axis(index=row)
+
+
+def named_by_chain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Name the rows of Tables 6–7: CCB's by their chains, those of other methods by method and chain."""
+    other = frame["method"] + " " + frame["chain"]
+    return frame.assign(chain=frame["chain"].where(frame["method"] == "ccb", other))
 
 
 def compare(
@@ -180,7 +188,7 @@ def compare(
     first = DATASETS[number][0]
     frame["imposed"] = [number < 6 and is_imposed(name, first) for name in names]
     exact = coverage(number, settings=settings, folder=folder)["exact"]
-    methods = ["ccb" if number >= 6 else name for name in names]
+    methods = [name if number < 6 else "ccb" if name in paper.index else name.split()[0] for name in names]
     measured = frame[["released", "clean"]].notna().any(axis=1)
     frame["exact"] = measured & np.array([bool(exact.get(method, False)) for method in methods])
     frame["released − reported"] = frame["released"] - frame["reported"]

@@ -9,12 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ccb_lib.detectors import METHODS
-from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
+from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
 from ccb_lib.metrics import anomaly_score, auc, metrics_at, normal_quantile, oracle_f1
 from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import DATASETS, LAST_EPOCH, PAPER_METHODS, TRIVIAL_METHODS, default_of, feeding, kind
-from ccb_lib.reproduction.store import Result, Scored, TestSet, scored_name
+from ccb_lib.reproduction.runs import DATASETS, NETWORK_METHODS, TRIVIAL_METHODS, default_of, feeding, kind
+from ccb_lib.reproduction.store import Result, TestSet
 from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, select
 
 REPORTED, BEST, LAST = "reported", "RELEASED, best epoch", "RELEASED, last epoch"
@@ -42,8 +42,8 @@ def waterfall(
     Each step changes one thing. The epoch kept by test AUC gives way to the last one; batch
     statistics (and dropout, where the method has it) give way to `eval()` on the very same images;
     the balanced prefix of normals gives way to all held-out normals. For accuracy and F1 the oracle's
-    φ gives way to the calibrated one before that. Where several balanced draws are stored, RELEASED
-    and CLEAN on the same images are means over draws.
+    φ gives way to the calibrated one before that. Where several balanced draws are stored, all steps
+    that test them are means over the same draws.
 
     Args:
         number: Table 1 to 5.
@@ -81,7 +81,7 @@ def waterfall(
         about["width"] = default_of(run.method, "width") if pd.isna(run.width) else int(run.width)
         rows += [{**about, "metric": metric, "step": step, "value": values[step]} for step in STEPS[metric]]
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
-    order = [*PAPER_METHODS, *sorted(set(frame["method"]) - set(PAPER_METHODS))]
+    order = [*NETWORK_METHODS, *sorted(set(frame["method"]) - set(NETWORK_METHODS))]
     return frame.sort_values("method", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
 
 
@@ -170,45 +170,58 @@ def _reported(number: int, metric: str) -> dict[tuple[str, str], float]:
 
 
 def _values(result: Result, abnormal: str, metric: str) -> dict[str, float]:
-    alpha = result.manifest["alpha"]
-    measure = _MEASURES[metric]
+    """Return the value of each step but the reported one, NaN where something is not stored."""
     values = dict.fromkeys(STEPS[metric], np.nan)
+    clean = scores_of(result, abnormal, CLEAN)
+    if clean is not None:
+        scored, tests = clean
+        calibrated = np.nan
+        if scored.calibration is not None:
+            calibration = anomaly_score(scored.calibration, result.manifest["alpha"])
+            calibrated = normal_quantile(calibration, FALSE_ALARMS)
+        scores = anomaly_score(scored.test, result.manifest["alpha"])
+        values[ALL] = _MEASURES[metric](scores, tests.labels, calibrated)
+        clean = (scores, tests, calibrated)
+    drawn = [_of_draw(result, name, clean, metric) for name in draws(result, abnormal)]
+    # All steps are means over the same draws: those with a last epoch, where any has it.
+    drawn = [of_draw for of_draw in drawn if not np.isnan(of_draw[LAST])] or drawn
+    for step in drawn[0] if drawn else ():
+        values[step] = float(np.mean([of_draw[step] for of_draw in drawn]))
+    return values
+
+
+def draws(result: Result, abnormal: str) -> list[str]:
+    """Name the balanced draws of normals on which a run was tested under RELEASED.
+
+    The first is ``"df|as released"``; further ones (`RELEASED_DRAWS`) begin with that.
+    """
+    first = f"{abnormal}|{kind(RELEASED)}"
+    return [name for name in result.sets if name == first or name.startswith(f"{first},")]
+
+
+def _of_draw(
+    result: Result, name: str, clean: tuple[NDArray[np.float32], TestSet, float] | None, metric: str
+) -> dict[str, float]:
+    """Return the steps that test one balanced draw."""
+    measure, labels = _MEASURES[metric], result.sets[name].labels
+    values = {step: np.nan for step in STEPS[metric] if step not in (REPORTED, ALL)}
     for step, protocol in ((BEST, RELEASED), (LAST, LAST_EPOCH)):
-        found = [
-            measure(scores, tests.labels, _oracle(metric, scores, tests.labels))
-            for scored, tests in draws(result, abnormal, protocol)
-            for scores in [anomaly_score(scored.test, alpha)]
-        ]
-        values[step] = float(np.mean(found)) if found else np.nan
-    each_epoch = result.aucs.get(scored_name(abnormal, kind(RELEASED), feeding(RELEASED)))
+        found = result.scored.get(f"{name}|{feeding(protocol)}")
+        if found is not None:
+            scores = anomaly_score(found.test, result.manifest["alpha"])
+            values[step] = measure(scores, labels, _oracle(metric, scores, labels))
+    each_epoch = result.aucs.get(f"{name}|{feeding(RELEASED)}")
     if metric == "auc" and np.isnan(values[LAST]) and each_epoch:
         values[LAST] = each_epoch[-1]  # the AUC after each epoch is kept even where the last scores are not
     if not METHODS[result.manifest["method"]].scores_each_epoch:
         values[LAST] = values[BEST]  # scored after the last epoch alone
-    clean = scores_of(result, abnormal, CLEAN)
-    if clean is None:
-        return values
-    scored, tests = clean
-    scores = anomaly_score(scored.test, alpha)
-    calibrated = np.nan
-    if scored.calibration is not None and metric != "auc":
-        calibrated = normal_quantile(anomaly_score(scored.calibration, alpha), FALSE_ALARMS)
-    values[ALL] = measure(scores, tests.labels, calibrated)
-    same = [rows_in(tests, drawn) for drawn in _drawn_sets(result, abnormal)]
-    for step, choose in _SAME[metric].items():
-        found = [measure(scores[r], tests.labels[r], choose(scores[r], tests.labels[r], calibrated)) for r in same]
-        values[step] = float(np.mean(found)) if found else np.nan
+    if clean is not None:
+        scores, tests, calibrated = clean
+        rows = rows_in(tests, result.sets[name])
+        for step, choose in _SAME[metric].items():
+            same, labels = scores[rows], tests.labels[rows]
+            values[step] = measure(same, labels, choose(same, labels, calibrated))
     return values
-
-
-def draws(result: Result, abnormal: str, protocol: Protocol) -> list[tuple[Scored, TestSet]]:
-    """Return what was scored under a protocol on each balanced draw of normals that is stored.
-
-    The first draw is named ``"as released"``; further ones begin with that name.
-    """
-    start, way = f"{abnormal}|{kind(protocol)}", feeding(protocol)
-    names = [name for name in result.sets if name == start or name.startswith(f"{start},")]
-    return [(result.scored[f"{name}|{way}"], result.sets[name]) for name in names if f"{name}|{way}" in result.scored]
 
 
 def rows_in(tests: TestSet, drawn: TestSet) -> NDArray[np.intp]:
@@ -231,11 +244,6 @@ def rows_in(tests: TestSet, drawn: TestSet) -> NDArray[np.intp]:
             "from one split; run the training again."
         )
     return np.array([place[name] for name in drawn.ids.tolist()], dtype=np.intp)
-
-
-def _drawn_sets(result: Result, abnormal: str) -> list[TestSet]:
-    start = f"{abnormal}|{kind(RELEASED)}"
-    return [tests for name, tests in result.sets.items() if name == start or name.startswith(f"{start},")]
 
 
 def _oracle(metric: str, scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:

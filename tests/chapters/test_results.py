@@ -23,10 +23,10 @@ from ccb_lib.chapters.results import (
 from ccb_lib.metrics import anomaly_score
 from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import CLASSES, OWN_METHODS, TRIVIAL_METHODS
+from ccb_lib.reproduction.runs import CLASSES, TRIVIAL_METHODS
 from ccb_lib.reproduction.settings import PAPER, at_settings, described
 from ccb_lib.reproduction.store import Store
-from ccb_lib.reproduction.tables import PRINTED_NAMES, compare, runs_in_words
+from ccb_lib.reproduction.tables import PRINTED_NAMES, SHOWN_NAMES, compare, runs_in_words
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
@@ -35,7 +35,7 @@ def test_missing_cells_are_named_and_reported_ones_are_the_papers():
     style = reported_released_clean(4, folder="/nowhere")
     assert style.data.index.tolist() == [(name, "reported") for name in PRINTED_NAMES.values()]
     assert style.data.loc[("CCB", "reported"), "bcc"] == "0.973"
-    assert style.caption == f"Not run: {', '.join([*PRINTED_NAMES.values(), *OWN_METHODS, *TRIVIAL_METHODS])}."
+    assert style.caption == f"Not run: {', '.join([*SHOWN_NAMES.values(), *TRIVIAL_METHODS])}."
     assert reported_released_clean(6, folder="/nowhere").caption.startswith("Not run: 4-3-2-1 blocks, ")
 
 

@@ -58,7 +58,7 @@ def test_sentences_hold_both_effects():
 
 def test_two_seeds_have_a_spread_in_words_and_table(tmp_path):
     run = ganomaly()
-    second = replace(run, manifest={**run.manifest, "seed": 1, "key": "0" * 16})
+    second = replace(run, manifest={**run.manifest, "seed": 1, "options": {"seed": 1}, "key": "0" * 16})
     Store(tmp_path / "tables4-5.safetensors").add(run, second)
     frame = waterfalls((4,), folder=tmp_path)
     assert "± 0.000" in waterfall_table(frame).loc[("HAM10000", "GANomaly"), SAME]

@@ -44,7 +44,7 @@ def test_spread_jitter_and_collapses(tmp_path):
         key: replace(s, test=type(s.test)(-s.test.image, -s.test.latent)) if "natural" in key else s
         for key, s in one.scored.items()
     }
-    facts = {**one.manifest, "seed": 1, "key": "0" * 16, "warnings": ["treats images alike"]}
+    facts = {**one.manifest, "seed": 1, "options": {"seed": 1}, "key": "0" * 16, "warnings": ["treats images alike"]}
     other = replace(one, manifest=facts, scored=flipped, aucs={})
     Store(tmp_path / "tables4-5.safetensors").add(one, other)
     (line,) = stability(4, folder=tmp_path).to_dict("records")

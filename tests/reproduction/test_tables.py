@@ -88,7 +88,7 @@ def test_no_method_is_dropped_because_its_epochs_differ():
 
 def test_coverage_counts_seeds_and_classes(tmp_path):
     ours = ganomaly()
-    part = {**ours.manifest, "seed": 1, "key": "0" * 16, "abnormal": ["df"]}
+    part = {**ours.manifest, "seed": 1, "options": {"seed": 1}, "key": "0" * 16, "abnormal": ["df"]}
     store = Store(tmp_path / "tables4-5.safetensors")
     store.add(ours, replace(ours, manifest=part))
     line = coverage(4, folder=tmp_path).loc["ganomaly"]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_curve, roc_auc_score
 
-from ccb_lib.evaluation.protocols import CLEAN, RELEASED
+from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
 from ccb_lib.metrics import ScoreTerms, anomaly_score
 from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.results import read_results, scores_of
-from ccb_lib.reproduction.runs import LAST_EPOCH, feeding, grid
+from ccb_lib.reproduction.runs import feeding, grid
 from ccb_lib.reproduction.settings import PAPER
 from ccb_lib.reproduction.store import Scored, Store, TestSet
 from ccb_lib.reproduction.waterfall import (
@@ -145,25 +145,44 @@ def test_what_is_not_stored_is_missing_and_so_is_its_mean(tmp_path):
     assert waterfall(4, folder="/nowhere").empty
 
 
-def test_further_draws_are_averaged(tmp_path):
+def test_further_draws_are_averaged_and_every_step_takes_the_same_ones(tmp_path):
     result = ganomaly()
     name, way = "df|as released", feeding(RELEASED)
     found, tests = result.scored[f"{name}|{way}"], result.sets[name]
-    other = ScoreTerms(-found.test.image, -found.test.latent)  # AUC of 1 less the first draw's
+    record = result.aucs[f"{name}|{way}"]
+    keep = np.r_[0 : len(tests) : 2]  # another draw: every second image
+    fewer = TestSet(*(getattr(tests, column)[keep] for column in ("labels", "ids", "groups", "classes")))
+    other = ScoreTerms(-found.test.image[keep], -found.test.latent[keep])
     more = replace(
         result,
-        sets={**result.sets, f"{name}, draw 1": tests},
-        scored={**result.scored, f"{name}, draw 1|{way}": Scored(other, found.calibration, found.epoch)},
+        sets={**result.sets, f"{name}, draw 1": fewer},
+        scored={**result.scored, f"{name}, draw 1|{way}": Scored(other, None, found.epoch)},
+        aucs={**result.aucs, f"{name}, draw 1|{way}": [0.25]},
     )
-    assert len(draws(more, "df", RELEASED)) == 2
+    assert draws(more, "df") == [name, f"{name}, draw 1"]
     Store(tmp_path / "tables4-5.safetensors").add(more)
     value = waterfall(4, folder=tmp_path).query("abnormal == 'df'").set_index("step")["value"]
-    assert value[BEST] == pytest.approx(0.5, abs=1e-6)
+    alpha = result.manifest["alpha"]
+    first, second = (
+        roc_auc_score(labels, anomaly_score(terms, alpha))
+        for labels, terms in ((tests.labels, found.test), (fewer.labels, other))
+    )
+    assert value[BEST] == pytest.approx((first + second) / 2)
+    assert value[LAST] == pytest.approx((record[-1] + 0.25) / 2)
+    labels, clean = clean_on(result, "df")
+    expected = (roc_auc_score(labels, clean) + roc_auc_score(labels[keep], clean[keep])) / 2
+    assert value[SAME] == pytest.approx(expected)
+    # One draw has no last epoch: no step takes it.
+    part = replace(more, aucs=result.aucs)
+    Store(tmp_path / "part" / "tables4-5.safetensors").add(part)
+    value = waterfall(4, folder=tmp_path / "part").query("abnormal == 'df'").set_index("step")["value"]
+    assert value[BEST] == pytest.approx(first)
+    assert value[SAME] == pytest.approx(roc_auc_score(labels, clean))
 
 
 def test_spread_over_seeds_is_the_standard_deviation(tmp_path):
     result = ganomaly()
-    second = replace(result, manifest={**result.manifest, "seed": 1, "key": "0" * 16}, aucs={})
+    second = replace(result, manifest={**result.manifest, "seed": 1, "options": {"seed": 1}, "key": "0" * 16}, aucs={})
     Store(tmp_path / "tables4-5.safetensors").add(result, second)
     line = macro(waterfall(4, folder=tmp_path)).set_index("step").loc[ALL]
     assert line["seeds"] == 2
