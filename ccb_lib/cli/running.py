@@ -62,6 +62,12 @@ def stored(name: int | str, given: dict[str, Any]) -> "Store":
 
     store = Store.read(store_path(name, given["results"]))
     if given["merge"]:
+        from ccb_lib.reproduction.contribution import check_contribution
+
+        try:
+            check_contribution(Store.read(given["merge"]).results.values(), name)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from error
         click.echo(f"{store.merge(given['merge'])} runs taken in from {given['merge']}.")
     return store
 

@@ -279,3 +279,16 @@ def options_of(dataset: str, method: str, seed: int, split_seed: int | None = No
     if dataset == "cifar10" and not split_seed:
         of_split = {}
     return of_split | unsaid(method, chosen)
+
+
+def is_imposed(method: str, dataset: str) -> bool:
+    """Tell whether RELEASED is a test that a method's own public code does not make on such images.
+
+    EGBAD and AnoGAN test in inference mode. GANomaly's own repository leaves CIFAR-10 in order, but shuffles images
+    that come in folders; only the copy of GANomaly that is bundled with Skip-GANomaly shuffles neither.
+
+    Example:
+        >>> is_imposed("ganomaly", "ham10000"), is_imposed("ganomaly", "cifar10")
+        (True, False)
+    """
+    return not METHODS[method].released_in_train_mode or (method == "ganomaly" and dataset != "cifar10")

@@ -12,19 +12,11 @@ from ccb_lib.chapters.explorers import explorer_cells
 from ccb_lib.cli.group import main
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, RELEASED_DRAWS, WALK
 from ccb_lib.reproduction.execute import execute, limited, run_missing
-from ccb_lib.reproduction.results import (
-    CHOICES,
-    PAPER,
-    at_settings,
-    compare,
-    load_results,
-    placebo,
-    read_results,
-    scores_of,
-    table,
-)
+from ccb_lib.reproduction.results import load_results, placebo, read_results, scores_of
 from ccb_lib.reproduction.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, key_of, missing_protocols, store_path
+from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings
 from ccb_lib.reproduction.store import Store
+from ccb_lib.reproduction.tables import compare, table
 
 BOTH = (CLEAN, RELEASED)
 TINY = {"epochs": 2, "limit": 48, "width": 2}
@@ -260,9 +252,9 @@ class TestTable1:
         assert np.isnan(laid_out.loc["ccb", ("cat", "mean")])
         assert np.isnan(laid_out.loc["anogan", ("frog", "mean")])
         compared = compare(1, settings=settings, folder=results)
-        assert compared.loc[("ccb", "frog"), "printed"] == 0.977
+        assert compared.loc[("ccb", "frog"), "reported"] == 0.977
         assert compared.loc[("ccb", "frog"), "clean"] == own
-        assert compared.loc[("ccb", "frog"), "clean − printed"] == pytest.approx(own - 0.977)
+        assert compared.loc[("ccb", "frog"), "clean − reported"] == pytest.approx(own - 0.977)
         assert compared.loc[("pca", "frog"), ["released", "clean"]].nunique() == 1
         # runs of other settings never stand in the paper's cells, the trivial ones of fewer images included
         assert compare(1, folder=results)[["released", "clean"]].isna().all(axis=None)
@@ -298,18 +290,19 @@ class TestTable1:
         shown = CliRunner().invoke(main, ["table", "1", *common, "--method", "ccb", "egbad"])
         assert shown.exit_code == 0, shown.output
         lines = shown.output.splitlines()
-        assert lines[1] == (
-            "released: as the public code tests; clean: each image by itself; –: not printed or not run; "
+        assert lines[1:3] == [f"  {name}: 2 epochs, width 2, 1 seed, 2 of 10 classes, CPU" for name in ("EGBAD", "CCB")]
+        assert lines[3] == (
+            "released: as the public code tests; clean: each image by itself; –: not reported or not run; "
             "*: imposed on a method that tests otherwise"
         )
         assert "0.977" in shown.output
         assert shown.output.count("*") == 3  # egbad's two released cells, and the legend
-        assert len(lines) == 2 + 2 + 20 + 1  # both about, both headings, every printed cell, what was not run
+        assert len(lines) == 2 + 2 + 2 + 20 + 1  # about, runs, headings, reported cells, not run
         unrun = ", ".join(name for name in CLASSES["cifar10"] if name not in ("airplane", "frog"))
         assert lines[-1] == f"Not run: EGBAD ({unrun}); CCB ({unrun})"
         clean = CliRunner().invoke(main, ["table", "1", *common, "--protocol", "clean", "--abnormal", "frog"]).output
         assert "*" not in clean
-        assert clean.splitlines()[1] == "clean: each image by itself; –: not printed or not run"
+        assert "clean: each image by itself; –: not reported or not run" in clean.splitlines()
         assert "pca" in clean
         assert clean.splitlines()[-1] == (
             "Not run: AnoGAN, GANomaly, CCB fork, mean-intensity, png-bytes, nearest-neighbours (all classes)"
@@ -342,7 +335,7 @@ def test_no_results_is_an_empty_table_not_an_error(tmp_path):
     for number in range(1, 8):
         assert load_results(number, folder=tmp_path).empty
         frame = compare(number, folder=tmp_path)
-        assert frame["printed"].notna().any()
+        assert frame["reported"].notna().any()
         assert frame[["released", "clean"]].isna().all(axis=None)
     assert placebo(folder=tmp_path).empty
     assert explorer_cells(1, folder=tmp_path) == {}

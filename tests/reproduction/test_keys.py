@@ -9,10 +9,11 @@ from ccb_lib.datasets import load_dataset
 from ccb_lib.datasets.splits import balanced_draw
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED, RELEASED_DRAWS
-from ccb_lib.reproduction.results import load_results, read_results, table
+from ccb_lib.reproduction.results import load_results, read_results
 from ccb_lib.reproduction.runs import AUDIT, NETWORK_METHODS, Run, grid, kind, protocols_of, store_path
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.studies import arm_of, runs_of
+from ccb_lib.reproduction.tables import table
 
 FILES = {1: "Table 1", 2: "Tables 2–3", 4: "Tables 4–5", 6: "Tables 6–7"}
 STORED = [(number, result) for number in FILES for result in read_results(number).values()]
