@@ -7,6 +7,7 @@ from ccb_lib.metrics.counts import Cuts, alarms, all_cuts, between
 from ccb_lib.metrics.paired import Difference, Pair, holm, paired_differences, verdict
 from ccb_lib.metrics.ranking import auc, average_precision, sensitivity_at_specificity
 from ccb_lib.metrics.scores import ScoreTerms, all_equal, anomaly_score, distance, error_map
+from ccb_lib.metrics.shift import Shift, ShiftWarning, compare_with_calibration, warn_of_shift
 from ccb_lib.metrics.thresholds import (
     RULES,
     Rule,
@@ -32,6 +33,8 @@ __all__ = [
     "Pair",
     "Rule",
     "ScoreTerms",
+    "Shift",
+    "ShiftWarning",
     "alarms",
     "all_cuts",
     "all_equal",
@@ -43,6 +46,7 @@ __all__ = [
     "checked_pair",
     "checked_prevalence",
     "checked_threshold",
+    "compare_with_calibration",
     "conformal_p_values",
     "conformal_threshold",
     "confusion",
@@ -63,4 +67,5 @@ __all__ = [
     "sensitivity_at_specificity",
     "shown",
     "verdict",
+    "warn_of_shift",
 ]
