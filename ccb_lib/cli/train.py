@@ -118,6 +118,8 @@ def _check_writable(out: Path) -> None:
 
 
 def _report(detector: Any, split: Any, out: Path, window: tuple[float, float] | None) -> None:
+    from ccb_lib.metrics import auc
+
     bad = int(split.test_labels.sum())
     good = len(split.test_labels) - bad
     click.echo(
@@ -125,10 +127,8 @@ def _report(detector: Any, split: Any, out: Path, window: tuple[float, float] | 
         f"{detector.false_alarms_:.0%} of {len(split.calibration)} held-out normal images may exceed."
     )
     if good and bad:
-        from sklearn.metrics import roc_auc_score
-
-        auc = roc_auc_score(split.test_labels, detector.decision_function(split.test))
-        click.echo(f"AUC on the test's {good} normal and {bad} abnormal images: {auc:.3f}.")
+        area = auc(detector.decision_function(split.test), split.test_labels)
+        click.echo(f"AUC on the test's {good} normal and {bad} abnormal images: {area:.3f}.")
     else:
         click.echo("There are no abnormal images to test on, so how well it finds them is not known.")
     extra = f" --window {window[0]:g} {window[1]:g}" if window else ""
