@@ -46,6 +46,9 @@ def score(
     Heatmaps are black where the detector rebuilt the image exactly and brightest where it was off by 64 of 255 grey
     levels or more; each file name begins with the number of the image's line in the table.
 
+    The scores are compared with those of the held-out normal images that the threshold was set on. Where they differ
+    more than chance and abnormal images would explain, a warning says that verdicts mean nothing: recalibrate.
+
     Exit status 1 if images could not be read, 130 after Ctrl-C; the table holds all that was done.
     """
     from ccb_lib.detectors import load_detector
@@ -67,6 +70,7 @@ def score(
     counts = {"normal": 0, "abnormal": 0, "": 0}
     broken: dict[Path, str] = {}
     greyed: list[Path] = []
+    judged: list[float] = []
     stopped = False
     with _table(out) as table:
         try:
@@ -76,10 +80,14 @@ def score(
                     _write_heatmap(heatmaps / f"{line:06d}_{_safe(path.stem)}.png", error_map)
                 table.writerow([_inert(str(path)), *row])
                 counts[row[-1]] = counts.get(row[-1], 0) + 1
+                if row[-1] in ("normal", "abnormal"):
+                    judged.append(float(row[0]))
         except KeyboardInterrupt:
             stopped = True
     done = sum(counts.values())
     click.echo(f"{out}: {done} of {len(paths)} images, {counts['normal']} normal, {counts['abnormal']} abnormal.")
+    if judged:
+        _compare(detector, judged)
     if greyed:
         what = "1 colour image was" if len(greyed) == 1 else f"{len(greyed)} colour images were"
         click.echo(f"{what} made grey: this detector learnt from grey images.", err=True)
@@ -92,6 +100,15 @@ def score(
         ctx.exit(STOPPED)
     if broken:
         ctx.exit(1)
+
+
+def _compare(detector: Any, scores: list[float]) -> None:
+    """Say how the scores compare with those of the calibration images; warn where verdicts mean nothing."""
+    from ccb_lib.metrics.shift import compare_with_calibration, warn_of_shift
+
+    shift = compare_with_calibration(scores, detector.calibration_scores_, detector.threshold_)
+    click.echo(f"{shift}.")
+    warn_of_shift(shift)
 
 
 def _keep(out: Path, heatmaps: Path | None) -> None:

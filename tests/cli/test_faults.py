@@ -37,7 +37,7 @@ def make_images(folder, count, seed, bright=0):
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     root = tmp_path_factory.mktemp("own")
-    make_images(root / "train/normal", 40, seed=0)
+    make_images(root / "train/normal", 200, seed=0)
     make_images(root / "test/normal", 4, seed=1)
     make_images(root / "test/abnormal", 4, seed=2, bright=100)
     return root
@@ -185,7 +185,7 @@ def test_normal_images_alone_train_calibrate_and_save(own, tmp_path):
     assert "AUC" not in result.output
     assert "no abnormal images to test on" in result.output
     detector = load_detector(tmp_path / "m.safetensors")
-    assert len(detector.calibration_scores_) == 4
+    assert len(detector.calibration_scores_) == 20
     assert np.isfinite(detector.threshold_)
     result = ccb("score", tmp_path / "m.safetensors", own / "test/abnormal", "--out", tmp_path / "s.csv")
     assert "of 4 images" in result.output
@@ -199,6 +199,22 @@ def test_a_class_that_is_not_there_is_still_refused(own, tmp_path):
     shutil.copytree(own / "train", root / "train")
     result = ccb("train", "folder", "--root", root, "--abnormal", "crack", "--out", tmp_path / "m.safetensors")
     refused(result, "test/abnormal are needed")
+
+
+# ── verdicts that mean nothing ────────────────────────────────────────────────────────────────────────
+
+
+def test_images_of_another_source_are_announced(model, own, tmp_path):
+    make_images(tmp_path / "bright", 100, seed=5, bright=120)
+    result = ccb("score", model, tmp_path / "bright", "--out", tmp_path / "s.csv")
+    assert result.exit_code == 0
+    assert "100 of 100 images are called abnormal (100%, 95 % interval 96% to 100%)" in result.output
+    assert "Warning: " in result.output
+    assert "Recalibrate" in result.output
+    make_images(tmp_path / "alike", 100, seed=6)
+    result = ccb("score", model, tmp_path / "alike", own / "test/abnormal", "--out", tmp_path / "t.csv")
+    assert "of 104 images are called abnormal" in result.output
+    assert "Warning" not in result.output
 
 
 # ── being stopped ─────────────────────────────────────────────────────────────────────────────────────
