@@ -1,6 +1,5 @@
 """How studies are shown: arms beside each other, differences with intervals, verdicts, and what was not run."""
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -10,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN
-from ccb_lib.metrics import Difference, Pair, anomaly_score, holm, paired_differences, verdict
+from ccb_lib.metrics import Difference, Pair, anomaly_score, paired_differences, verdict
 from ccb_lib.plots.style import NOT_RUN, spoken
 from ccb_lib.reproduction.results import at_settings, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import default_of
-from ccb_lib.reproduction.studies import EPOCHS, MARGIN, arm_of, arms, runs_of
+from ccb_lib.reproduction.studies import EPOCHS, MARGIN, SEEDS, arm_of, arms, runs_of
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -130,9 +129,9 @@ def differences(
 
     Returns:
         One row an arm and ``abnormal`` (``"macro"``, then classes): ``difference`` in AUC, above 0 where the arm is
-        better, ``low``, ``high``, ``p``, ``holm`` (p corrected over the arm's classes; the macro is not among
-        them), ``seeds``, and ``verdict`` against the margin; a class is better or worse only if its corrected p is
-        below .05 as well. With one seed there are no p and no verdict.
+        better; ``low``, ``high``, ``p``, ``adjusted_p`` (corrected over the arm's classes; the macro is not among
+        them), ``sign_flip_p`` and ``seeds``, as `Difference` has them; ``planned_seeds``, and the ``verdict`` against
+        the margin, which is undecided below them.
 
     Raises:
         ValueError: Arms were tested on different images, or trained on different kinds of device.
@@ -146,24 +145,12 @@ def differences(
         pairs = list(_pairs(frame, results, arm, reference))
         if not pairs:
             continue
-        found = paired_differences(pairs, replicates=replicates)
-        macro = found.pop("macro")
-        corrected = holm({name: difference.p for name, difference in found.items() if not math.isnan(difference.p)})
-        rows.append({"arm": arm, "abnormal": "macro", **_as_row(macro), "verdict": verdict(macro, MARGIN)})
-        for name, difference in found.items():
-            said = verdict(difference, MARGIN)
-            if said in ("better", "worse") and corrected[name] >= 0.05:
-                said = "undecided"
-            rows.append(
-                {"arm": arm, "abnormal": name, **_as_row(difference), "holm": corrected.get(name), "verdict": said}
-            )
-    columns = ["arm", "abnormal", "difference", "low", "high", "p", "holm", "seeds", "verdict"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _as_row(difference: Difference) -> dict[str, Any]:
-    row = difference._asdict()
-    return {"difference": row.pop("estimate"), **row}
+        for name, difference in paired_differences(pairs, replicates=replicates).items():
+            row = difference._asdict()
+            said = verdict(difference, MARGIN, SEEDS[study])
+            rows.append({"arm": arm, "abnormal": name, "difference": row.pop("estimate"), **row, "verdict": said})
+    frame = pd.DataFrame(rows, columns=["arm", "abnormal", "difference", *Difference._fields[1:], "verdict"])
+    return frame.assign(planned_seeds=SEEDS[study])
 
 
 def _pairs(frame: pd.DataFrame, results: Any, arm: str, reference: str) -> Iterator[Pair]:
@@ -223,7 +210,7 @@ def primary(folder: str | Path | None = None) -> "Markdown":
 
 
 def at_other_sizes(folder: str | Path | None = None) -> "Markdown":
-    """Say what CCB against plain skips came to where it was run at other sizes than those planned."""
+    """Say what CCB against plain skips came to at other sizes than those planned; exploratory, and named so."""
     from IPython.display import Markdown
 
     lines = []
@@ -231,15 +218,49 @@ def at_other_sizes(folder: str | Path | None = None) -> "Markdown":
         if setting in planned("skips"):
             continue
         found = differences("skips", setting, chosen=["ccb"], folder=folder)
-        lines += [f"- {setting}: {in_words(row)}" for _, row in found[found["abnormal"] == "macro"].iterrows()]
+        lines += [
+            f"- {setting}, exploratory: {in_words(row)}" for _, row in found[found["abnormal"] == "macro"].iterrows()
+        ]
     return Markdown("\n".join(lines) or "*Nothing was run at another size.*")
 
 
 def in_words(row: Any) -> str:
-    """Say one row of `differences` as a sentence."""
+    """Say one row of `differences` as a sentence; a verdict only where every planned seed is there."""
     if row["seeds"] == 1:
         return f"{row['arm']}: {row['difference']:+.3f} with one seed, which decides nothing."
-    return (
-        f"{row['arm']} is **{row['verdict']}**: {row['difference']:+.3f} (95 % interval {row['low']:+.3f} to "
-        f"{row['high']:+.3f}, {row['seeds']} seeds)."
+    numbers = (
+        f"{row['difference']:+.3f} (95 % interval {row['low']:+.3f} to {row['high']:+.3f}, p = {p_text(row['p'])}, "
+        f"sign flips {p_text(row['sign_flip_p'])}"
     )
+    if row["seeds"] < row["planned_seeds"]:
+        return f"{row['arm']}: {numbers}); no verdict with {row['seeds']} of {row['planned_seeds']} planned seeds."
+    return f"{row['arm']} is **{row['verdict']}**: {numbers}; {row['seeds']} seeds)."
+
+
+def p_text(p: float) -> str:
+    """Write a p-value with as many digits as say something; ``–`` where there is none.
+
+    Example:
+        >>> p_text(0.0321), p_text(0.00004)
+        ('.032', 'under .001')
+    """
+    if pd.isna(p):
+        return "–"
+    return "under .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def difference_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Write `differences` as text: difference, interval, p-values, verdict, a line an arm and class."""
+    shown = pd.DataFrame(
+        {
+            "difference": frame["difference"].map("{:+.3f}".format),
+            "95 % interval": [f"{row.low:+.3f} to {row.high:+.3f}" for row in frame.itertuples()],
+            "p": frame["p"].map(p_text),
+            "adjusted p": frame["adjusted_p"].map(p_text),
+            "sign flips": frame["sign_flip_p"].map(p_text),
+            "seeds": frame["seeds"],
+            "verdict": frame["verdict"].where(frame["seeds"] >= frame["planned_seeds"].clip(lower=2), "no verdict"),
+        }
+    )
+    shown.index = pd.MultiIndex.from_arrays([frame["arm"], frame["abnormal"].map(spoken)], names=[None, None])
+    return shown

@@ -114,14 +114,14 @@ def _check_writable(out: Path) -> None:
 
 
 def _report(detector: Any, split: Any, out: Path, window: tuple[float, float] | None) -> None:
-    from sklearn.metrics import roc_auc_score
+    from ccb_lib.metrics import auc
 
-    auc = roc_auc_score(split.test_labels, detector.decision_function(split.test))
+    area = auc(detector.decision_function(split.test), split.test_labels)
     bad = int(split.test_labels.sum())
     click.echo(
         f"Saved {out}. Images are called abnormal above a score of {detector.threshold_:.4g}, which "
         f"{detector.false_alarms_:.0%} of {len(split.calibration)} held-out normal images may exceed.\n"
-        f"AUC on the test's {len(split.test) - bad} normal and {bad} abnormal images: {auc:.3f}."
+        f"AUC on the test's {len(split.test) - bad} normal and {bad} abnormal images: {area:.3f}."
     )
     extra = f" --window {window[0]:g} {window[1]:g}" if window else ""
     click.echo(f"Score images with: ccb score {out} IMAGES… --out scores.csv{extra}")

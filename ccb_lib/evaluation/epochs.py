@@ -12,7 +12,7 @@ from ccb_lib.datasets.base import AnomalySplit
 from ccb_lib.evaluation.feeding import Shared, feed
 from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.io.tensors import load_tensors, save_tensors
-from ccb_lib.metrics import ScoreTerms, anomaly_score
+from ccb_lib.metrics import ScoreTerms, anomaly_score, auc
 
 if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector
@@ -60,8 +60,6 @@ class EpochScores:
         Raises:
             ValueError: Earlier epochs were not recorded, so the best of all cannot be told.
         """
-        from ccb_lib.metrics import auc
-
         fed: dict[tuple, tuple[ScoreTerms, ScoreTerms]] = {}
         for protocol in self.protocols:
             if protocol.feeding not in fed:

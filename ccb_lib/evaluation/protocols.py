@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit
 from ccb_lib.evaluation.feeding import feed
-from ccb_lib.metrics.scores import ScoreTerms, anomaly_score
-from ccb_lib.metrics.thresholds import normal_quantile, oracle_f1
+from ccb_lib.metrics import Metrics, ScoreTerms, anomaly_score, auc, metrics_at, normal_quantile, oracle_f1
 
 if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector
     from ccb_lib.evaluation.epochs import EpochScores
-    from ccb_lib.metrics import Metrics
 
 BATCH_NORMS = ("running", "recomputed", "batch")
 ORDERS = ("any", "normals then abnormals", "normals by class then abnormals", "shuffled")
@@ -161,15 +159,11 @@ class Evaluation:
     @property
     def auc(self) -> float:
         """Area under the ROC curve of ``scores``."""
-        from ccb_lib.metrics import auc
-
         return auc(self.scores, self.labels)
 
     @property
-    def metrics(self) -> "Metrics":
+    def metrics(self) -> Metrics:
         """Accuracy, F1 and the others at ``threshold``."""
-        from ccb_lib.metrics import metrics_at
-
         return metrics_at(self.scores, self.labels, self.threshold)
 
 

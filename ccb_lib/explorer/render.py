@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from ccb_lib.explorer.steps import BARS, ROC_SIZE, Steps
-from ccb_lib.metrics import RATES, Metrics, checked_prevalence, shown
+from ccb_lib.metrics import CONFUSION_METRICS, Metrics, checked_prevalence, shown
 
 PREVALENCES = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15),
@@ -66,7 +66,7 @@ def figures_at(steps: Steps, metrics: Metrics) -> dict[str, str]:
     low, high = steps.axis
     return {
         **{name: f"{getattr(metrics, name):,}" for name in ("tp", "fp", "tn", "fn")},
-        **{name: shown(getattr(metrics, name)) for name in RATES},
+        **{name: shown(getattr(metrics, name)) for name in CONFUSION_METRICS},
         "prevalence": share + (", as tested" if metrics.prevalence is None else ""),
         "summary": _summary(steps, metrics, share),
         "x": f"{100 * min(1.0, max(0.0, (metrics.threshold - low) / (high - low))):.2f}%",
@@ -77,7 +77,7 @@ def figures_at(steps: Steps, metrics: Metrics) -> dict[str, str]:
 
 def figures_of_nothing(choice: Key) -> dict[str, str]:
     """Write the figures of a key that was not run, as `figures_at` does for one that was."""
-    names = ("tp", "fp", "tn", "fn", *RATES, "prevalence")
+    names = ("tp", "fp", "tn", "fn", *CONFUSION_METRICS, "prevalence")
     summary = f"Not run: no scores for {', '.join(map(str, choice))}."
     return dict.fromkeys(names, "–") | {"summary": summary, "x": "0%", "roc_x": "0", "roc_y": str(ROC_SIZE)}
 

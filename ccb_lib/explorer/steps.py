@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ccb_lib.metrics import Cuts, alarms, all_cuts, auc, between, checked_pair, checked_threshold
+from ccb_lib.metrics import (
+    ThresholdCounts,
+    alarms,
+    auc,
+    between,
+    checked_pair,
+    checked_threshold,
+    count_at_thresholds,
+)
 
 BARS = 44
 ROC_SIZE = 200  # the ROC curve is drawn on a grid of this many steps a side
@@ -73,13 +81,13 @@ class Steps:
             ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is no number, or too
                 few stops.
         """
-        scores, labels = checked_pair(scores, labels)
+        scores, labels = (part.numpy(force=True) for part in checked_pair(scores, labels))
         thresholds = checked_thresholds(thresholds)
         if stops < 10:
             raise ValueError(f"stops={stops} given; at least 10 are needed, and some hundreds move smoothly.")
         if math.isinf(float(scores.max()) - float(scores.min())):
             raise ValueError(f"scores: from {scores.min():g} to {scores.max():g} is too wide for floats. Scale them.")
-        cuts = all_cuts(scores, labels)
+        cuts = ThresholdCounts(*(part.numpy() for part in count_at_thresholds(scores, labels)))
         axis = _axis(scores, labels)
         margin = _room(cuts.scores[0], cuts.scores[-1])
         edges = np.concatenate([[cuts.scores[0] - margin], cuts.scores, [cuts.scores[-1] + margin]])
@@ -89,7 +97,7 @@ class Steps:
         free = set(_choose(cuts, scores, labels, axis, stops).tolist()) - set(gap_of)  # one stop a gap is enough
         points = np.array(sorted({*asked, *(_middle(edges, gap) for gap in free)}))
         at = np.searchsorted(points, asked).tolist()
-        tp, fp = (alarms(np.sort(part), points) for part in (scores[labels], scores[~labels]))
+        tp, fp = (alarms(np.sort(part), points).numpy() for part in (scores[labels], scores[~labels]))
         low, high = axis
         outside = [int((scores < low).sum()), int((scores > high).sum())]
         kinds = (scores[~labels], scores[labels])
@@ -173,7 +181,9 @@ def _room(low: float, high: float) -> float:
     return 0.02 * (high - low) if high - low > 1e-9 * largest else 0.02 * largest or 0.02
 
 
-def _choose(cuts: Cuts, scores: NDArray, labels: NDArray[np.bool_], axis: tuple[float, float], stops: int) -> NDArray:
+def _choose(
+    cuts: ThresholdCounts, scores: NDArray, labels: NDArray[np.bool_], axis: tuple[float, float], stops: int
+) -> NDArray:
     """Choose among the gaps between distinct scores: evenly along the axis, and evenly in the ranks of each kind."""
     count = len(cuts.scores) + 1
     if count <= stops:
@@ -204,7 +214,7 @@ def _beyond(outside: list[int], low: float, high: float) -> str:
     return f"{' and '.join(parts)} counted in the outermost bar." if parts else ""
 
 
-def _roc(cuts: Cuts) -> NDArray[np.int64]:
+def _roc(cuts: ThresholdCounts) -> NDArray[np.int64]:
     abnormal, normal = cuts.tp[0], cuts.fp[0]
     if not (abnormal and normal):
         return np.empty((0, 2), dtype=np.int64)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, Self
 
-import numpy as np
 import traitlets
 from numpy.typing import ArrayLike
 
@@ -24,7 +23,7 @@ from ccb_lib.explorer.render import (
     style,
 )
 from ccb_lib.explorer.steps import Steps
-from ccb_lib.metrics import Metrics, alarms, checked_pair, checked_prevalence, checked_threshold
+from ccb_lib.metrics import Metrics, alarms, checked_pair, checked_prevalence, checked_threshold, rising
 
 try:
     import ipywidgets
@@ -130,7 +129,7 @@ class ThresholdExplorer(ipywidgets.VBox):
         self._rising = {}  # for each key the abnormal and the normal scores in order, so that a count is a search
         for key, (scores, labels, _) in self._parts.items():
             scores, labels = checked_pair(scores, labels)
-            self._rising[key] = (np.sort(scores[labels]), np.sort(scores[~labels]))
+            self._rising[key] = (rising(scores[labels]), rising(scores[~labels]))
         self._values = [axis_values(self._steps, axis) for axis in range(len(axes))]
         self._writing = True  # while controls are being set to what is, they must not set what is
         self._make_controls()
@@ -196,7 +195,7 @@ class ThresholdExplorer(ipywidgets.VBox):
         figures = figures_of_nothing(self.choice)
         self._writing = True
         if steps:
-            tp, fp = (int(alarms(rising, self.threshold)) for rising in self._rising[self.choice])
+            tp, fp = (int(alarms(kind, self.threshold)) for kind in self._rising[self.choice])
             counts = {"tp": tp, "fp": fp, "tn": steps.normal - fp, "fn": steps.abnormal - tp}
             metrics = Metrics.from_counts(self.threshold, **counts, prevalence=self.prevalence)
             figures = figures_at(steps, metrics)

@@ -6,17 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-import numpy as np
 import torch
 
-from ccb_lib.datasets import AnomalySplit
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.base import CollapsedWarning
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.protocols import Protocol
-from ccb_lib.reproduction.execute import split_of
 from ccb_lib.reproduction.runs import Run, as_json, feeding, kind
+from ccb_lib.reproduction.splits import splits_of
 
 _STEPS = {"cpu": 2, "cuda": 20}  # of the epoch that is timed; one of as many warms up
 _SCORED = 64  # images whose scoring is timed
@@ -181,17 +179,14 @@ class Estimates:
 
 
 def _counted(run: Run, root: str | None) -> Sizes:
+    protocols = {kind(protocol): protocol for protocol in run.protocols}
     tests: dict[tuple[str, str], int] = {}
-    loaded: dict[tuple[str, str], AnomalySplit] = {}
-    kinds = {kind(protocol): protocol for protocol in run.protocols}
-    for abnormal in run.abnormal:
-        first = abnormal == run.abnormal[0]
-        for which, protocol in kinds.items():
-            split = split_of(run, abnormal, which, root, loaded)
-            known = ~split.test_labels if protocol.batch_norm != "batch" and not first else np.zeros(len(split.test))
-            if protocol.draw:
-                known = split.test_labels
-            tests[abnormal, which] = len(split.test) - int(known.sum())
-            if first and not protocol.draw:
-                tests[abnormal, which] += len(split.calibration)
+    for (abnormal, which), split in splits_of(run, root).items():
+        first, batches = abnormal == run.abnormal[0], protocols[which].batch_norm == "batch"
+        normal, bad = (int((split.test_labels == label).sum()) for label in (False, True))
+        if protocols[which].draw:
+            tests[abnormal, which] = normal  # the abnormal images end every draw alike
+            continue
+        calibration = len(split.calibration) if first else 0
+        tests[abnormal, which] = (normal if first or batches else 0) + bad + calibration
     return Sizes(tuple(split.train.shape[1:]), len(split.train), tests)

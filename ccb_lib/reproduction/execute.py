@@ -5,25 +5,23 @@ import subprocess
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 from tqdm.auto import tqdm
 
-from ccb_lib.datasets import AnomalySplit, load_dataset
-from ccb_lib.datasets.splits import balanced_draw
+from ccb_lib.datasets import AnomalySplit
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.epochs import EpochBest, EpochScores
 from ccb_lib.evaluation.feeding import Shared, feed
-from ccb_lib.evaluation.protocols import CLEAN
+from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.reproduction.runs import Run, feeding, kind
+from ccb_lib.reproduction.splits import splits_of
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.reproduction.watch import TimeUp, Watch
 from ccb_lib.training.concurrent import side_by_side
@@ -69,17 +67,14 @@ def executing(
     if watch is not None:
         watch.check()
     begun = time.perf_counter()
-    loaded: dict[tuple[str, str], AnomalySplit] = {}
-    kinds = dict.fromkeys(kind(protocol) for protocol in run.protocols)  # in order: a set of text has none
-    splits = {(c, k): split_of(run, c, k, root, loaded) for c in run.abnormal for k in kinds}
+    splits = splits_of(run, root)
     first = next(iter(splits.values()))
     settings = {**run.settings, "seed": run.seed, "device": device}
     if "fast" in METHODS[run.method].__dataclass_fields__:
         settings["fast"] = fast
     detector = METHODS[run.method](**settings)
     checkpoint = Path(work) / f"{run.key}.safetensors" if work else None
-    if checkpoint is not None:
-        detector.scoring_folder = checkpoint.with_name(f"{run.key}-scoring")
+    detector.scoring_folder = checkpoint and checkpoint.with_suffix(".scoring")
     recorders = _recorders(run, splits, detector, checkpoint)
 
     def score_epoch(fitted: Detector, epoch: int) -> None:
@@ -175,44 +170,6 @@ def _recorders(
     return recorders
 
 
-def split_of(
-    run: Run,
-    abnormal: str,
-    which: str,
-    root: str | None,
-    loaded: dict[tuple[str, str], AnomalySplit] | None = None,
-) -> AnomalySplit:
-    """Load the images of a run for one of its classes and one kind of test set, as `kind` names it.
-
-    ``loaded`` holds splits that were loaded before, whose pixels draws from them share; what is loaded is added.
-    """
-    loaded = {} if loaded is None else loaded
-    draw = next((protocol.draw for protocol in run.protocols if kind(protocol) == which), 0)
-    options = dict(run.options)
-    test_limit = options.pop("test_limit", None)
-    test = "all"
-    if run.dataset in ("ham10000", "ild"):
-        options["test"] = test = "natural" if which == kind(CLEAN) or draw else "balanced"
-    if (abnormal, test) not in loaded:
-        loaded[abnormal, test] = load_dataset(run.dataset, abnormal=abnormal, root=root, **options)
-    split = loaded[abnormal, test]
-    if draw:
-        split = balanced_draw(split, draw)
-    if test_limit is not None:
-        split = limited(split, test_limit, parts=("calibration",))
-    return split if run.limit is None else limited(split, run.limit)
-
-
-def limited(split: AnomalySplit, limit: int, *, parts: Sequence[str] = ("train", "calibration")) -> AnomalySplit:
-    """Keep at most ``limit`` images of test normals, of abnormal images, and of each of ``parts``."""
-    normal, abnormal = (np.flatnonzero(split.test_labels == kept)[:limit] for kept in (False, True))
-    test = np.concatenate([normal, abnormal])
-    columns = {name: getattr(split, name)[test] for name in ("test_labels", "test_ids", "test_groups", "test_classes")}
-    for part in parts:
-        columns |= {name: getattr(split, name)[:limit] for name in (part, f"{part}_ids", f"{part}_groups")}
-    return replace(split, test=split.test[test], **columns)
-
-
 def _commit() -> str:
     """Return this checkout's commit, if it is one."""
     found = subprocess.run(
@@ -220,6 +177,28 @@ def _commit() -> str:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return found.stdout.strip() or "unknown"
+
+
+def missing_protocols(run: Run, result: Result) -> tuple[Protocol, ...]:
+    """List the protocols of a run that its stored result has no scores under, for one class or more.
+
+    `Run.key` says nothing of protocols, so a result that is stored may lack some that are wanted by now: those must be
+    scored by running it again.
+
+    Args:
+        run: With the protocols wanted.
+        result: Stored under the same key.
+
+    Raises:
+        ValueError: The result is of another run.
+    """
+    if result.key != run.key:
+        raise ValueError(f"A result of run {result.key} given for run {run.key} ({run}); give that run's own.")
+    return tuple(
+        protocol
+        for protocol in run.protocols
+        if any(scored_name(c, kind(protocol), feeding(protocol)) not in result.scored for c in run.abnormal)
+    )
 
 
 def run_missing(
@@ -263,10 +242,8 @@ def run_missing(
             how_it_ended = "stored"
             try:
                 store.add(get())
-                for checkpoint in Path(work).glob(f"{run.key}*.safetensors") if work else ():
-                    checkpoint.unlink()  # of the size of the networks, three times over
                 if work:
-                    shutil.rmtree(Path(work) / f"{run.key}-scoring", ignore_errors=True)
+                    _clear(Path(work), run.key)
             except TimeUp:
                 return  # its checkpoint stays, and the next call goes on from there
             except Exception as error:  # one run that diverges must not cost the others
@@ -292,6 +269,13 @@ def run_missing(
             if own:
                 chosen.shutdown(cancel_futures=True)
     return failed
+
+
+def _clear(work: Path, key: str) -> None:
+    """Delete what a run that is stored no longer needs; checkpoints are of three times the networks' size."""
+    for file in work.glob(f"{key}*.safetensors"):
+        file.unlink()
+    shutil.rmtree(work / f"{key}.scoring", ignore_errors=True)
 
 
 def _given(result: Result | Exception) -> Result:

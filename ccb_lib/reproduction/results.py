@@ -25,13 +25,8 @@ from ccb_lib.reproduction.runs import (
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 
 METRICS = {1: "auc", 2: "accuracy", 3: "f1", 4: "accuracy", 5: "f1", 6: "accuracy", 7: "f1"}
-PRINTED_NAMES = {
-    "anogan": "AnoGAN",
-    "egbad": "EGBAD",
-    "ganomaly": "GANomaly",
-    "skip-ganomaly": "SkipGANomaly",
-    "ccb": "CCB",
-}
+PRINTED_NAMES = {"anogan": "AnoGAN", "egbad": "EGBAD", "ganomaly": "GANomaly", "skip-ganomaly": "SkipGANomaly",
+                 "ccb": "CCB"}  # fmt: skip
 SHOWN_NAMES = PRINTED_NAMES | {"ccb-fork": "CCB fork"}  # nothing is printed of the last
 FALSE_ALARMS = 0.05
 _OF_NETWORKS = ("epochs", "width", "similarity", "chain_init", "other")

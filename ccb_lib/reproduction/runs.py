@@ -20,7 +20,6 @@ from ccb_lib.evaluation.protocols import (
     Protocol,
 )
 from ccb_lib.io.project_data import project_data
-from ccb_lib.reproduction.store import Result, scored_name
 
 PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
 NETWORK_METHODS = (*PAPER_METHODS, "ccb-fork")  # and the likeliest original, of which nothing is printed
@@ -165,8 +164,8 @@ def grid(
     limit: int | None = None,
     image_size: int | None = None,
     normal: str | None = None,
-    split_seed: int | None = None,
     test_limit: int | None = None,
+    split_seed: int | None = None,
     **settings: Any,
 ) -> list[Run]:
     """List the runs of a table.
@@ -183,10 +182,10 @@ def grid(
         limit: See `Run`.
         image_size: 32, 64 or 128, where the data set has more than one.
         normal: HAM10000's normal classes where not the paper's; ``"nv"`` for nevi alone.
-        split_seed: Of the split of every run, so that starts alone differ; by default each seed is its split's too,
-            but on CIFAR-10.
         test_limit: Score at most so many test normals, abnormal images and calibration images, for methods whose
             scoring takes hours. Training is as without it.
+        split_seed: Of the split of every run, so that starts alone differ; by default each seed is its
+            split's too, but on CIFAR-10.
         **settings: Further settings of the detectors that have them, such as ``width`` or ``similarity``.
 
     Raises:
@@ -219,8 +218,8 @@ def grid(
                     with_chain = {**own, "chain": chain, "log_skips": True} if chain else own
                     runs += [
                         Run(dataset=dataset, method=method, abnormal=test, seed=seed, settings=with_chain, limit=limit,
-                            options=options_of(dataset, method, seed, split_seed, image_size=image_size, normal=normal,
-                                               test_limit=test_limit),
+                            options=options_of(dataset, method, seed, split_seed, image_size=image_size,
+                                               normal=normal, test_limit=test_limit),
                             protocols=protocols_of(table, dataset, method, seed))
                         for test in tests
                     ]  # fmt: skip
@@ -234,20 +233,6 @@ def seed_list(seeds: int | Sequence[int]) -> list[int]:
     ([0, 1, 2], [4, 5])
     """
     return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-
-
-def missing_protocols(run: Run, result: Result) -> list[Protocol]:
-    """List the protocols that a run is to be scored under and a stored result has no scores for.
-
-    Args:
-        run: What is wanted.
-        result: What is stored under the run's key.
-    """
-    return [
-        protocol
-        for protocol in run.protocols
-        if any(scored_name(name, kind(protocol), feeding(protocol)) not in result.scored for name in run.abnormal)
-    ]
 
 
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def equal(a, b):
         assert result.aucs == other.aucs
         assert result.scored.keys() == other.scored.keys()
         for name, found in result.scored.items():
-            # Statistics recomputed over all images may differ in the last digit; all else is bit-equal.
+            # Recomputed statistics may be rounded otherwise in the last digit; all else is equal in bits.
             tolerance = {"rtol": 1e-6} if "recomputed" in name else {"rtol": 0}
             for term, values in found.test._asdict().items():
                 np.testing.assert_allclose(values, getattr(other.scored[name].test, term), err_msg=name, **tolerance)

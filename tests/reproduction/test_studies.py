@@ -12,7 +12,10 @@ from ccb_lib.chapters.studies import (
     Setting,
     arm_table,
     at_other_sizes,
+    difference_table,
     differences,
+    in_words,
+    p_text,
     planned,
     primary,
     settings_run,
@@ -128,7 +131,23 @@ class TestViews:
         assert found.loc[("ccb", "bird"), "difference"] == pytest.approx(sum(expected) / 2)
         assert found["seeds"].tolist() == [2, 2, 2]
         assert (found["low"] <= found["high"]).all()
-        assert pd.isna(found.loc[("ccb", "macro"), "holm"])
+        macro, classes = found.loc[("ccb", "macro")], found.drop(("ccb", "macro"))
+        assert macro["adjusted_p"] == macro["p"]  # one test, named beforehand
+        assert (classes["adjusted_p"] >= classes["p"]).all()
+        assert set(found["verdict"]) == {"undecided"}  # 2 of 8 planned seeds
+        assert set(found["planned_seeds"]) == {8}
+
+    def test_differences_are_shown_with_every_p_and_no_verdict_below_the_planned_seeds(self, folder):
+        found = differences("skips", self.here, replicates=50, folder=folder)
+        shown = difference_table(found)
+        assert shown.index.tolist() == [("ccb", "macro"), ("ccb", "bird"), ("ccb", "truck")]
+        assert set(shown["verdict"]) == {"no verdict"}
+        assert shown.loc[("ccb", "bird"), "difference"] == f"{found.loc[1, 'difference']:+.3f}"
+        assert shown.loc[("ccb", "bird"), "adjusted p"] == p_text(found.loc[1, "adjusted_p"])
+        whole = found.assign(seeds=8, verdict="worse")
+        assert set(difference_table(whole)["verdict"]) == {"worse"}
+        assert in_words(whole.iloc[0]).startswith("ccb is **worse**: ")
+        assert "with one seed, which decides nothing" in in_words(found.assign(seeds=1).iloc[0])
 
     def test_planned_figures_that_were_not_run_say_so_and_how(self, folder):
         text = primary(folder).data
@@ -138,8 +157,8 @@ class TestViews:
 
     def test_other_sizes_are_said_apart(self, folder):
         text = at_other_sizes(folder).data
-        assert text.startswith("- CIFAR-10, 1 epochs, width 2, at most 48 images of each part: ccb is **")
-        assert "2 seeds" in text
+        assert text.startswith("- CIFAR-10, 1 epochs, width 2, at most 48 images of each part, exploratory: ccb: ")
+        assert "no verdict with 2 of 8 planned seeds" in text
         assert "Nothing" in at_other_sizes("/nowhere").data
 
     def test_a_verdict_waits_for_every_class_and_seed(self, folder, tmp_path):
