@@ -179,14 +179,19 @@ class Estimates:
 
 
 def _counted(run: Run, root: str | None) -> Sizes:
+    splits = splits_of(run, root)
     protocols = {kind(protocol): protocol for protocol in run.protocols}
     tests: dict[tuple[str, str], int] = {}
-    for (abnormal, which), split in splits_of(run, root).items():
-        first, batches = abnormal == run.abnormal[0], protocols[which].batch_norm == "batch"
-        normal, bad = (int((split.test_labels == label).sum()) for label in (False, True))
-        if protocols[which].draw:
-            tests[abnormal, which] = normal  # the abnormal images end every draw alike
-            continue
-        calibration = len(split.calibration) if first else 0
-        tests[abnormal, which] = (normal if first or batches else 0) + bad + calibration
+    for (abnormal, which), split in splits.items():
+        # Normals of a natural test, calibration images and abnormal images of draws are scored once a run.
+        first, protocol = abnormal == run.abnormal[0], protocols[which]
+        known = 0
+        if protocol.draw:
+            known = int(split.test_labels.sum())
+        elif protocol.batch_norm != "batch" and not first:
+            known = int((~split.test_labels).sum())
+        tests[abnormal, which] = len(split.test) - known
+        if first and not protocol.draw:
+            tests[abnormal, which] += len(split.calibration)
+    split = next(iter(splits.values()))
     return Sizes(tuple(split.train.shape[1:]), len(split.train), tests)
