@@ -11,7 +11,7 @@ from ccb_lib.detectors.simple_baselines import PixelPCA
 from ccb_lib.evaluation.feeding import feed, feeding_order, recomputed_statistics
 from ccb_lib.evaluation.protocols import ASIDES, WALK, Protocol, unlike
 from ccb_lib.metrics import anomaly_score, auc, normal_quantile, oracle_f1
-from ccb_lib.reproduction.execute import limited
+from ccb_lib.reproduction.splits import limited
 
 ALL = {
     CCB: {},

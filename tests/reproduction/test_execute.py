@@ -11,10 +11,11 @@ from click.testing import CliRunner
 from ccb_lib.chapters.explorers import explorer_cells
 from ccb_lib.cli.group import main
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, RELEASED_DRAWS, WALK
-from ccb_lib.reproduction.execute import execute, limited, run_missing
+from ccb_lib.reproduction.execute import execute, run_missing
 from ccb_lib.reproduction.results import load_results, placebo, read_results, scores_of
 from ccb_lib.reproduction.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, key_of, missing_protocols, store_path
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings
+from ccb_lib.reproduction.splits import limited
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.tables import compare, table
 
