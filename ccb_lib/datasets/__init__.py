@@ -37,7 +37,9 @@ def has_one_class(name: str, source: str | None = None) -> bool:
     return name == "brain-mri" or (name == "ild" and source == "chest-ct")
 
 
-def load_dataset(name: str, *, abnormal: Any = None, root: str | Path | None = None, **options: Any) -> AnomalySplit:
+def load_dataset(
+    name: str, *, abnormal: Any = None, root: str | Path | None = None, **options: Any
+) -> AnomalySplit:
     """Load a data set, one class (or several) abnormal, the rest normal.
 
     Args:
@@ -58,5 +60,7 @@ def load_dataset(name: str, *, abnormal: Any = None, root: str | Path | None = N
     load = import_module(f"ccb_lib.datasets.{name.replace('-', '_')}").load
     allowed = set(load.__kwdefaults__ or {}) - {"root", "abnormal"}
     if unknown := set(options) - allowed:
-        raise ValueError(f"{name!r} has no option {', '.join(sorted(unknown))}; it has {', '.join(sorted(allowed))}.")
+        raise ValueError(
+            f"{name!r} has no option {', '.join(sorted(unknown))}; it has {', '.join(sorted(allowed))}."
+        )
     return load(abnormal=abnormal, root=root, **options)

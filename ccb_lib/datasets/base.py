@@ -113,7 +113,9 @@ def make_split(
         parts |= {"normal test": test_normal, "abnormal test": test_abnormal}
     for part, rows in parts.items():
         if len(rows) == 0:
-            raise ValueError(f"No {part} images are left in {name!r}. Give more images, or another split.")
+            raise ValueError(
+                f"No {part} images are left in {name!r}. Give more images, or another split."
+            )
     test = np.concatenate([test_normal, test_abnormal])
     labels = np.zeros(len(test), dtype=bool)
     labels[len(test_normal) :] = True
@@ -170,8 +172,12 @@ def choose_class(abnormal: object, classes: tuple[str, ...], name: str) -> str:
         ValueError: It is none of them, or ``None``; the message lists them.
     """
     if abnormal is None:
-        raise ValueError(f"Which class of {name!r} is abnormal? Choose one of: {', '.join(classes)}.")
+        raise ValueError(
+            f"Which class of {name!r} is abnormal? Choose one of: {', '.join(classes)}."
+        )
     wanted = str(abnormal)
     if isinstance(abnormal, bool) or wanted not in classes:
-        raise ValueError(f"abnormal={abnormal!r} is no class of {name!r}. Choose one of: {', '.join(classes)}.")
+        raise ValueError(
+            f"abnormal={abnormal!r} is no class of {name!r}. Choose one of: {', '.join(classes)}."
+        )
     return wanted

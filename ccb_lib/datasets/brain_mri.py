@@ -79,7 +79,9 @@ def load(
     images = read(root, image_size=image_size, variant=variant)
     normal = images.classes == "normal"
     held_out = int(np.ceil(test_share * normal.sum()))
-    parts = normal_parts(normal, images.groups, images.ids, pool=held_out, seed=seed, calibration=calibration)
+    parts = normal_parts(
+        normal, images.groups, images.ids, pool=held_out, seed=seed, calibration=calibration
+    )
     normal_rows, bad_rows = parts.pool, rows_of(~normal, images.ids, seed)
     if test == "balanced":
         each = min(len(normal_rows), len(bad_rows))
@@ -95,7 +97,9 @@ def load(
     )
 
 
-def read(root: str | Path | None = None, *, image_size: int = 64, variant: str = "original") -> Images:
+def read(
+    root: str | Path | None = None, *, image_size: int = 64, variant: str = "original"
+) -> Images:
     """Read all images in one variant, or take them from the cache.
 
     Args:
@@ -110,7 +114,9 @@ def read(root: str | Path | None = None, *, image_size: int = 64, variant: str =
         ValueError: An unknown variant or size, or files that cannot be read (all listed).
     """
     if variant not in VARIANTS:
-        raise ValueError(f"brain-mri: variant={variant!r} given; one of {', '.join(VARIANTS)} is needed.")
+        raise ValueError(
+            f"brain-mri: variant={variant!r} given; one of {', '.join(VARIANTS)} is needed."
+        )
     if image_size not in SIZES:
         raise ValueError(f"image_size={image_size} given; one of {SIZES} is needed.")
     folder = find("brain-mri", root)
@@ -129,11 +135,17 @@ def read(root: str | Path | None = None, *, image_size: int = 64, variant: str =
             pixels = controls.matched(pixels)
         return Images(pixels=pixels, ids=ids, classes=classes, groups=groups)
 
-    groups = cached(folder, "brain-mri-groups", {"files": files}, lambda: _whole(paths, ids, classes)).groups
-    return cached(folder, "brain-mri", {"image_size": image_size, "variant": variant, "files": files}, decode)
+    groups = cached(
+        folder, "brain-mri-groups", {"files": files}, lambda: _whole(paths, ids, classes)
+    ).groups
+    return cached(
+        folder, "brain-mri", {"image_size": image_size, "variant": variant, "files": files}, decode
+    )
 
 
-def near_duplicates(images: Tensor, ids: NDArray[np.str_], threshold: float = DUPLICATE) -> NDArray[np.str_]:
+def near_duplicates(
+    images: Tensor, ids: NDArray[np.str_], threshold: float = DUPLICATE
+) -> NDArray[np.str_]:
     """Group images that are nearly the same: connected parts of the graph of correlations above a threshold.
 
     Args:
@@ -175,7 +187,14 @@ def facts(root: str | Path | None = None) -> pd.DataFrame:
             size, kind = image.size, {"mode": image.mode, "format": image.format}
         name = path.relative_to(folder).as_posix()
         rows.append(
-            {"id": name, "class": label, "width": size[0], "height": size[1], "bytes": path.stat().st_size, **kind}
+            {
+                "id": name,
+                "class": label,
+                "width": size[0],
+                "height": size[1],
+                "bytes": path.stat().st_size,
+                **kind,
+            }
         )
     return pd.DataFrame(rows)
 
@@ -205,7 +224,9 @@ def _whole(paths: list[Path], ids: NDArray[np.str_], classes: NDArray[np.str_]) 
 
     with ThreadPoolExecutor() as pool:
         squares = list(pool.map(squeeze, paths))
-    if broken := {path: why for path, why in zip(paths, squares, strict=True) if isinstance(why, str)}:
+    if broken := {
+        path: why for path, why in zip(paths, squares, strict=True) if isinstance(why, str)
+    }:
         raise ValueError(
             listing(
                 broken,

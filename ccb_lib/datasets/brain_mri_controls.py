@@ -54,7 +54,9 @@ def background_only(images: Tensor) -> Tensor:
 
 def head(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Find the head in one image by the rule of `background_only`: (H, W) uint8 to (H, W) bool."""
-    wide = max(1, grey.shape[0] // 32)  # closes the dark skull, so that scalp and brain are one part
+    wide = max(
+        1, grey.shape[0] // 32
+    )  # closes the dark skull, so that scalp and brain are one part
     bright = grey[grey > otsu(grey)]
     if not len(bright):
         return np.zeros(grey.shape, dtype=bool)
@@ -129,9 +131,14 @@ def matched(images: Tensor) -> Tensor:
 
 def _between(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """True from the first to the last True of each row."""
-    return np.logical_or.accumulate(mask, axis=1) & np.logical_or.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
+    return (
+        np.logical_or.accumulate(mask, axis=1)
+        & np.logical_or.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
+    )
 
 
 def _check(images: Tensor) -> None:
     if images.ndim != 4 or images.shape[1] != 1 or images.dtype != torch.uint8:
-        raise ValueError(f"{tuple(images.shape)} {images.dtype} given; grey images (N, 1, H, W) uint8 are needed.")
+        raise ValueError(
+            f"{tuple(images.shape)} {images.dtype} given; grey images (N, 1, H, W) uint8 are needed."
+        )

@@ -28,16 +28,22 @@ def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], I
         settings: All that the decoded images depend on, a fingerprint of the files included; JSON.
         read: Decodes the images.
     """
-    text = json.dumps({"root": str(root.resolve()), "version": __version__, **settings}, sort_keys=True)
+    text = json.dumps(
+        {"root": str(root.resolve()), "version": __version__, **settings}, sort_keys=True
+    )
     file = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
     folders = [root / ".ccb_cache", user_cache_path("ccb_lib")]
     for folder in folders:
         try:
             tensors, header = load_tensors(folder / file)
             # Numpy holds text 4 bytes a letter; plain lists in the header stay small and need no pickle.
-            columns = {key: np.array(header[key], dtype=np.str_) for key in ("ids", "classes", "groups")}
+            columns = {
+                key: np.array(header[key], dtype=np.str_) for key in ("ids", "classes", "groups")
+            }
             if all(len(column) == len(tensors["pixels"]) for column in columns.values()):
-                return Images(pixels=tensors["pixels"], skipped=tuple(header.get("skipped", ())), **columns)
+                return Images(
+                    pixels=tensors["pixels"], skipped=tuple(header.get("skipped", ())), **columns
+                )
         except (FileNotFoundError, ValueError, KeyError):
             continue
     images = read()
@@ -55,7 +61,9 @@ def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], I
 def fingerprint(paths: list[Path], root: Path) -> list[list[Any]]:
     """Describe files or folders by name, size and time of change: differs when something was added or replaced."""
     facts, beginning = [], f"{root}{os.sep}"
-    for name in sorted(map(str, paths)):  # text, as paths are slow to compare and there may be 10,000
+    for name in sorted(
+        map(str, paths)
+    ):  # text, as paths are slow to compare and there may be 10,000
         status = os.stat(name)  # noqa: PTH116
         size = status.st_size if stat.S_ISREG(status.st_mode) else 0
         facts.append([name.removeprefix(beginning), size, status.st_mtime_ns])

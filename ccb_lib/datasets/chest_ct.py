@@ -94,7 +94,11 @@ def read_volume(root: str | Path | None = None) -> Volume:
 
 
 def read(
-    root: str | Path | None = None, *, size: int = 32, window: Window = LUNG_WINDOW, share: float = 0.75
+    root: str | Path | None = None,
+    *,
+    size: int = 32,
+    window: Window = LUNG_WINDOW,
+    share: float = 0.75,
 ) -> Images:
     """Cut patches of healthy lung and of the mass, or take them from the cache.
 
@@ -132,7 +136,9 @@ def read(
             classes += [patch.label for patch in patches]
             groups += [str(number)] * len(patches)
         if not blocks:
-            raise ValueError(f"No patch of {size}×{size} pixels lies in the lung of {folder}. Choose a smaller size.")
+            raise ValueError(
+                f"No patch of {size}×{size} pixels lies in the lung of {folder}. Choose a smaller size."
+            )
         return Images(
             pixels=torch.from_numpy(np.concatenate(blocks)[:, None]),
             ids=np.array(ids, dtype=np.str_),
@@ -144,7 +150,9 @@ def read(
     return cached(folder, "chest-ct", settings, cut_all)
 
 
-def slice_patches(volume: Volume, number: int, *, size: int = 32, share: float = 0.75) -> list[Patch]:
+def slice_patches(
+    volume: Volume, number: int, *, size: int = 32, share: float = 0.75
+) -> list[Patch]:
     """Find the patches of one slice by the two rules of `read`: healthy ones first, then those of the mass."""
     lung = volume.lung[number]
     near = MASS_SLICES.start - MARGIN_SLICES <= number < MASS_SLICES.stop + MARGIN_SLICES
@@ -158,7 +166,9 @@ def slice_patches(volume: Volume, number: int, *, size: int = 32, share: float =
     return found + sorted(set(over) & set(in_lung))
 
 
-def deal(images: Images, *, test_share: float, calibration: float, seed: int) -> tuple[NormalParts, tuple[str, ...]]:
+def deal(
+    images: Images, *, test_share: float, calibration: float, seed: int
+) -> tuple[NormalParts, tuple[str, ...]]:
     """Split the healthy patches by blocks of six slices, with a gap of one slice between two parts.
 
     The two blocks with the mass are always tested on. Slices that touch a slice of another part are left out of the
@@ -210,7 +220,9 @@ def _read_nifti(path: Path) -> NDArray[Any]:
     try:
         import nibabel
     except ImportError as error:
-        raise ImportError('Reading chest-ct needs nibabel. Run: pip install "ccb-lib[nifti]"') from error
+        raise ImportError(
+            'Reading chest-ct needs nibabel. Run: pip install "ccb-lib[nifti]"'
+        ) from error
     _paths(path.parent)
     try:
         image = nibabel.load(path)
@@ -221,5 +233,7 @@ def _read_nifti(path: Path) -> NDArray[Any]:
             f"{path} cannot be read ({error}). Remove its folder and run `ccb data fetch chest-ct`."
         ) from error
     if values.shape != SHAPE[::-1]:
-        raise ValueError(f"{path} holds {values.shape} voxels, not {SHAPE[::-1]}; it is another scan.")
+        raise ValueError(
+            f"{path} holds {values.shape} voxels, not {SHAPE[::-1]}; it is another scan."
+        )
     return np.ascontiguousarray(values[::-1, ::-1].transpose(2, 1, 0).astype(np.int16))

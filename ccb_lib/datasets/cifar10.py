@@ -54,7 +54,9 @@ def load(
     """
     abnormal = choose_class(abnormal, CLASSES, "cifar10")
     if test not in ("all", "official"):
-        raise ValueError(f"test={test!r} given; 'all' (9,000 + 6,000) or 'official' (9,000 + 1,000) is needed.")
+        raise ValueError(
+            f"test={test!r} given; 'all' (9,000 + 6,000) or 'official' (9,000 + 1,000) is needed."
+        )
     if image_size != 32:
         raise ValueError(f"image_size={image_size} given; CIFAR-10 is 32×32, so 32 is needed.")
     images, in_order = read(root)
@@ -92,16 +94,26 @@ def read(root: str | Path | None = None) -> tuple[Images, bool]:
     base = data_root(root)
     for folder in (base, base / _BATCH_FOLDER, base / "cifar10" / _BATCH_FOLDER):
         if (folder / BATCHES[0]).is_file():
-            marks = fingerprint([folder / name for name in BATCHES if (folder / name).is_file()], folder)
-            return _whole(folder, cached(folder, "cifar10", {"batches": marks}, partial(_read_batches, folder))), True
+            marks = fingerprint(
+                [folder / name for name in BATCHES if (folder / name).is_file()], folder
+            )
+            return _whole(
+                folder,
+                cached(folder, "cifar10", {"batches": marks}, partial(_read_batches, folder)),
+            ), True
     for folder in (base, base / "cifar10"):
         if (folder / "train" / CLASSES[0]).is_dir():
             folders = [folder / part / name for part in ("train", "test") for name in CLASSES]
             missing = [str(f.relative_to(folder)) for f in folders if not f.is_dir()]
             if missing:
-                raise ValueError(f"CIFAR-10 in {folder} lacks {', '.join(missing)}. Unpack it again.")
+                raise ValueError(
+                    f"CIFAR-10 in {folder} lacks {', '.join(missing)}. Unpack it again."
+                )
             marks = fingerprint(folders, folder)
-            return _whole(folder, cached(folder, "cifar10", {"folders": marks}, partial(_read_folders, folders))), False
+            return _whole(
+                folder,
+                cached(folder, "cifar10", {"folders": marks}, partial(_read_folders, folders)),
+            ), False
     raise FileNotFoundError(
         f"No CIFAR-10 in {base.absolute()}: neither {_BATCH_FOLDER}/{BATCHES[0]} nor cifar10/train/{CLASSES[0]}/. "
         "Download it with `ccb data fetch cifar10`, or give its folder as root=."
@@ -142,7 +154,9 @@ def _read_batches(folder: Path) -> Images:
             IndexError,
             AttributeError,
         ) as error:
-            raise ValueError(f"{folder / name} is no CIFAR-10 batch ({error}). Download it again.") from error
+            raise ValueError(
+                f"{folder / name} is no CIFAR-10 batch ({error}). Download it again."
+            ) from error
         pixels.append(torch.from_numpy(data.copy()).view(-1, *_SHAPE))
         part = "test" if name == "test_batch" else "train"
         ids.append(np.array([f"{part}/{file}" for file in batch["filenames"]], dtype=np.str_))
@@ -159,20 +173,29 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if f"{module}.{name}" not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR-10 batch needs")
+            raise pickle.UnpicklingError(
+                f"it asks for {module}.{name}, which no CIFAR-10 batch needs"
+            )
         return super().find_class(module, name)
 
 
 def _read_folders(folders: list[Path]) -> Images:
     files = [
-        file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in (".png", ".jpg", ".jpeg")
+        file
+        for folder in folders
+        for file in sorted(folder.iterdir())
+        if file.suffix in (".png", ".jpg", ".jpeg")
     ]
 
     def decode(file: Path) -> np.ndarray | str:
         try:
             with open_image(file) as image:
                 pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-            return pixels if pixels.shape == _SHAPE else f"{file}: {pixels.shape[2]}×{pixels.shape[1]} px, not 32×32"
+            return (
+                pixels
+                if pixels.shape == _SHAPE
+                else f"{file}: {pixels.shape[2]}×{pixels.shape[1]} px, not 32×32"
+            )
         except (OSError, ValueError) as error:
             return f"{file}: {error}"
 
@@ -181,7 +204,10 @@ def _read_folders(folders: list[Path]) -> Images:
     decoded = thread_map(decode, files, chunksize=256, **bar)
     broken = [result for result in decoded if isinstance(result, str)]
     if broken:
-        raise ValueError(f"{len(broken)} images cannot be read. Unpack them again:\n  " + "\n  ".join(broken[:20]))
+        raise ValueError(
+            f"{len(broken)} images cannot be read. Unpack them again:\n  "
+            + "\n  ".join(broken[:20])
+        )
     ids = np.array([f"{file.parts[-3]}/{file.name}" for file in files], dtype=np.str_)
     classes = np.array([file.parent.name for file in files], dtype=np.str_)
     return Images(torch.from_numpy(np.stack(decoded)), ids=ids, classes=classes, groups=ids)  # type: ignore[arg-type]

@@ -65,7 +65,9 @@ def read_table(file: Path) -> tuple[list[Path], Column, Column, Column]:
             )
         )
     if not paths:
-        raise ValueError(f"{file} has a header but no rows. Write one line an image: path, label and perhaps group.")
+        raise ValueError(
+            f"{file} has a header but no rows. Write one line an image: path, label and perhaps group."
+        )
     return paths, np.array(ids, np.str_), np.array(labels, np.str_), np.array(groups, np.str_)
 
 
@@ -75,12 +77,16 @@ def _read_rows(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         text = file.read_text(encoding="utf-8-sig")
         first = (text.splitlines() or [""])[0]
         for mark in ",;\t":
-            header = [name.strip().lower() for name in next(csv.reader([first], delimiter=mark), [])]
+            header = [
+                name.strip().lower() for name in next(csv.reader([first], delimiter=mark), [])
+            ]
             if {"path", "label"} <= set(header):
                 reader = csv.reader(text.splitlines(keepends=True), delimiter=mark)
                 return header, [(reader.line_num, row) for row in reader if any(row)][1:]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} cannot be read as a table ({error}). Save it as CSV in UTF-8.") from error
+        raise ValueError(
+            f"{file} cannot be read as a table ({error}). Save it as CSV in UTF-8."
+        ) from error
     raise ValueError(
         f"{file} begins with {first[:100]!r}; a header with the columns path and label (and perhaps group) is needed."
     )
@@ -90,7 +96,12 @@ def _problem(name: str, path: Path, base: Path) -> str | None:
     """Say what is wrong with a path, if anything is; links that lead outside count as outside."""
     windows = PureWindowsPath(name)  # also understands / and drives, on every machine
     try:
-        if windows.drive or windows.root or ".." in windows.parts or not path.resolve().is_relative_to(base):
+        if (
+            windows.drive
+            or windows.root
+            or ".." in windows.parts
+            or not path.resolve().is_relative_to(base)
+        ):
             return f"{name} lies outside the folder of the table; use a path relative to it"
         return None if path.is_file() else f"{name}: there is no such file"
     except (OSError, ValueError) as error:  # too long, or with a zero byte

@@ -34,7 +34,9 @@ def fetch_cifar10(root: Path) -> str:
     root.mkdir(parents=True, exist_ok=True)
     with temporary_folder(root, "cifar10") as part:
         advice = f"download {CIFAR10.url} in another way and unpack it so that {target} is there"
-        archive = _download(CIFAR10.url, part, CIFAR10.filename, CIFAR10.tgz_md5, "CIFAR-10", advice)
+        archive = _download(
+            CIFAR10.url, part, CIFAR10.filename, CIFAR10.tgz_md5, "CIFAR-10", advice
+        )
         unpack(archive, part / "new")
         (part / "new" / CIFAR10.base_folder).rename(target)
     return f"CIFAR-10 is in {target}."
@@ -66,7 +68,9 @@ def fetch_ham10000(root: Path, base: str = ISIC) -> str:
         if target.exists():
             continue
         with temporary_folder(root, "ham10000") as part:
-            file = _download(base + name, part, name, None, name, "get HAM10000 from the Harvard Dataverse")
+            file = _download(
+                base + name, part, name, None, name, "get HAM10000 from the Harvard Dataverse"
+            )
             folder.mkdir(exist_ok=True)
             if name.endswith(".zip"):
                 unpack(file, target)
@@ -90,5 +94,7 @@ def _download(url: str, folder: Path, name: str, md5: str | None, what: str, adv
     try:
         download_url(url, folder, name, md5)
     except (OSError, RuntimeError) as error:
-        raise OSError(f"{what} could not be downloaded ({error}). Try again; or {advice}.") from error
+        raise OSError(
+            f"{what} could not be downloaded ({error}). Try again; or {advice}."
+        ) from error
     return folder / name

@@ -95,7 +95,9 @@ def load(
         )
     used = np.sort(np.concatenate([*plan.parts, plan.abnormal]))  # other labels are not decoded
     images = _decode(plan, used, image_size, channels, window)
-    train, spared, pool, bad = (np.searchsorted(used, rows) for rows in (*plan.parts, plan.abnormal))
+    train, spared, pool, bad = (
+        np.searchsorted(used, rows) for rows in (*plan.parts, plan.abnormal)
+    )
     return make_split(
         "folder",
         "+".join(plan.abnormal_labels),
@@ -123,28 +125,40 @@ def without_abnormal(root: str | Path | None, normal: str | Sequence[str] = "nor
         if root is not None and place.is_dir():
             return not _plan_folders(place, normal, None, seed=0, calibration=0.1).abnormal_labels
         if root is not None and place.is_file():
-            return not _plan_table(place, normal, None, seed=0, calibration=0.1, test_share=0.2).abnormal_labels
+            return not _plan_table(
+                place, normal, None, seed=0, calibration=0.1, test_share=0.2
+            ).abnormal_labels
     except (OSError, ValueError):
         pass  # `load` says what is wrong
     return False
 
 
-def _plan_folders(root: Path, normal: object, abnormal: object, seed: int, calibration: float) -> _Plan:
+def _plan_folders(
+    root: Path, normal: object, abnormal: object, seed: int, calibration: float
+) -> _Plan:
     kinds = {
-        side: [path.name for path in sorted((root / side).iterdir()) if path.is_dir() and path.name[0] != "."]
+        side: [
+            path.name
+            for path in sorted((root / side).iterdir())
+            if path.is_dir() and path.name[0] != "."
+        ]
         if (root / side).is_dir()
         else []
         for side in ("train", "test")
     }
     if not kinds["train"] or (abnormal is not None and not kinds["test"]):
-        there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
+        there = (
+            ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
+        )
         raise ValueError(
             f"{root} holds {there}; train/normal, test/normal and test/abnormal are needed. Sort the images into "
             "these, or give a CSV file with the columns path and label as root=."
         )
     good = choose_classes(normal, kinds["train"], f"{root.name}/train")
     good_tests = [kind for kind in kinds["test"] if kind in good]
-    bad = _abnormal_of(abnormal, [kind for kind in kinds["test"] if kind not in good], f"{root.name}/test")
+    bad = _abnormal_of(
+        abnormal, [kind for kind in kinds["test"] if kind not in good], f"{root.name}/test"
+    )
 
     paths, labels, trains = [], [], []
     for side, chosen in (("train", good), ("test", (*good_tests, *bad))):
@@ -160,7 +174,16 @@ def _plan_folders(root: Path, normal: object, abnormal: object, seed: int, calib
     parts = NormalParts(
         train=order[spared:], calibration=order[:spared], pool=rows_of(~is_train & ~is_bad, ids, seed)
     )  # fmt: skip
-    return _Plan(root, paths, ids, np.array(labels, dtype=np.str_), ids, parts, rows_of(is_bad, ids, seed), bad)
+    return _Plan(
+        root,
+        paths,
+        ids,
+        np.array(labels, dtype=np.str_),
+        ids,
+        parts,
+        rows_of(is_bad, ids, seed),
+        bad,
+    )
 
 
 def _abnormal_of(abnormal: object, others: list[str], name: str) -> tuple[str, ...]:
@@ -192,14 +215,22 @@ def _plan_table(
 
 
 def _decode(
-    plan: _Plan, rows: NDArray[np.intp], image_size: int, channels: int | None, window: Window | None
+    plan: _Plan,
+    rows: NDArray[np.intp],
+    image_size: int,
+    channels: int | None,
+    window: Window | None,
 ) -> Images:
     paths = [plan.paths[row] for row in rows]
 
     def read() -> Images:
         depth = channels or (1 if _all_grey(paths) else 3)
-        pixels = read_images(paths, image_size=image_size, channels=depth, window=window, progress="images")
-        return Images(pixels=pixels, ids=plan.ids[rows], classes=plan.labels[rows], groups=plan.groups[rows])
+        pixels = read_images(
+            paths, image_size=image_size, channels=depth, window=window, progress="images"
+        )
+        return Images(
+            pixels=pixels, ids=plan.ids[rows], classes=plan.labels[rows], groups=plan.groups[rows]
+        )
 
     settings = {
         "image_size": image_size,

@@ -20,7 +20,9 @@ KNOWN = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 67
 CLASSES = tuple(KNOWN)
 NORMAL = ("nv", "bkl", "mel")  # the paper: the rare classes are abnormal
 METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
-ISIC_TRUTH = "ISIC2018_Task3_Training_GroundTruth.csv"  # of ISIC 2018 Task 3, which holds the same images
+ISIC_TRUTH = (
+    "ISIC2018_Task3_Training_GroundTruth.csv"  # of ISIC 2018 Task 3, which holds the same images
+)
 ISIC_LESIONS = "ISIC2018_Task3_Training_LesionGroupings.csv"
 
 Table = dict[str, NDArray[np.str_]]
@@ -79,7 +81,12 @@ def load(
         raise ValueError(f"ham10000: There are no images of {'+'.join(bad)} in the metadata.")
     held_out = pool or max((size[name] for name in size if name not in good), default=1)
     parts = normal_parts(
-        np.isin(images.classes, good), images.groups, images.ids, pool=held_out, seed=seed, calibration=calibration
+        np.isin(images.classes, good),
+        images.groups,
+        images.ids,
+        pool=held_out,
+        seed=seed,
+        calibration=calibration,
     )
     abnormal_rows = rows_of(np.isin(images.classes, bad), images.ids, seed)
     wanted = len(abnormal_rows) if test == "balanced" else len(parts.pool)
@@ -124,10 +131,17 @@ def read(root: str | Path | None = None, *, image_size: int = 32) -> Images:
 
     def decode() -> Images:
         pixels = read_images(paths, image_size=image_size, channels=3, progress="ham10000")
-        return Images(pixels=pixels, ids=table["image_id"], classes=table["dx"], groups=table["lesion_id"])
+        return Images(
+            pixels=pixels, ids=table["image_id"], classes=table["dx"], groups=table["lesion_id"]
+        )
 
     facts = {key: column.tolist() for key, column in table.items()}
-    return cached(folder, "ham10000", {"image_size": image_size, "files": fingerprint(paths, folder), **facts}, decode)
+    return cached(
+        folder,
+        "ham10000",
+        {"image_size": image_size, "files": fingerprint(paths, folder), **facts},
+        decode,
+    )
 
 
 def find(folder: Path) -> tuple[Table, list[Path], list[str]]:
@@ -176,11 +190,19 @@ def read_metadata(file: Path) -> Table:
     columns = ("lesion_id", "image_id", "dx")
     try:
         text = file.read_text(encoding="utf-8-sig")
-        reader = csv.DictReader(text.splitlines(), delimiter="\t" if "\t" in text.partition("\n")[0] else ",")
+        reader = csv.DictReader(
+            text.splitlines(), delimiter="\t" if "\t" in text.partition("\n")[0] else ","
+        )
         missing = [name for name in columns if name not in (reader.fieldnames or [])]
-        rows = [] if missing else [tuple((row[name] or "").strip() for name in columns) for row in reader]
+        rows = (
+            []
+            if missing
+            else [tuple((row[name] or "").strip() for name in columns) for row in reader]
+        )
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} cannot be read as a table ({error}). Download it again.") from error
+        raise ValueError(
+            f"{file} cannot be read as a table ({error}). Download it again."
+        ) from error
     if missing or not rows:
         raise ValueError(
             f"{file} has {'no column ' + ', '.join(missing) if missing else 'no rows'}. Download it again; its "
@@ -203,11 +225,16 @@ def read_isic(truth: Path, lesions: Path) -> Table:
         ValueError: A table has other columns, an image has no lesion or not one diagnosis, or as `read_metadata`.
     """
     tables = []
-    for file, columns in ((truth, ("image", *(dx.upper() for dx in CLASSES))), (lesions, ("image", "lesion_id"))):
+    for file, columns in (
+        (truth, ("image", *(dx.upper() for dx in CLASSES))),
+        (lesions, ("image", "lesion_id")),
+    ):
         try:
             table = pd.read_csv(file)
         except (ValueError, UnicodeDecodeError) as error:
-            raise ValueError(f"{file} cannot be read as a table ({error}). Download it again.") from error
+            raise ValueError(
+                f"{file} cannot be read as a table ({error}). Download it again."
+            ) from error
         if missing := [name for name in columns if name not in table.columns]:
             raise ValueError(f"{file} has no column {', '.join(missing)}. Download it again.")
         if table.empty:
@@ -218,7 +245,10 @@ def read_isic(truth: Path, lesions: Path) -> Table:
     dx = np.where(hot.sum(axis=1) == 1, hot.idxmax(axis=1).str.lower(), "")
     names = tables[0]["image"].astype(str)
     return _checked(
-        truth, list(zip(names.map(lesion_of).fillna("").tolist(), names.tolist(), dx.tolist(), strict=True))
+        truth,
+        list(
+            zip(names.map(lesion_of).fillna("").tolist(), names.tolist(), dx.tolist(), strict=True)
+        ),
     )
 
 
@@ -228,15 +258,21 @@ def _checked(file: Path, rows: list[tuple[str, ...]]) -> Table:
     seen: dict[str, int] = {}
     for line, (lesion, image, dx) in enumerate(rows, start=2):
         if not lesion or not image or dx not in KNOWN:
-            problems[Path(f"line {line}")] = f"{lesion or 'no lesion'}, {image or 'no image'}, diagnosis {dx!r}"
+            problems[Path(f"line {line}")] = (
+                f"{lesion or 'no lesion'}, {image or 'no image'}, diagnosis {dx!r}"
+            )
         elif image in seen:
             problems[Path(f"line {line}")] = f"{image} stands in line {seen[image]} already"
         seen[image] = line
     if problems:
         what = f"{file}: {len(problems)} of {len(rows)} rows cannot be used"
-        raise ValueError(listing(problems, what, f"Diagnoses are {', '.join(CLASSES)}. Download the file again."))
+        raise ValueError(
+            listing(problems, what, f"Diagnoses are {', '.join(CLASSES)}. Download the file again.")
+        )
     rows.sort(key=lambda row: row[1])
     return {
         name: np.array(column, dtype=np.str_)
-        for name, column in zip(("lesion_id", "image_id", "dx"), zip(*rows, strict=True), strict=True)
+        for name, column in zip(
+            ("lesion_id", "image_id", "dx"), zip(*rows, strict=True), strict=True
+        )
     }

@@ -50,7 +50,9 @@ def write_areas(masks: str | Path, out: str | Path) -> int:
     """
     paths = sorted(Path(masks).glob("ISIC_*.png"))
     if not paths:
-        raise FileNotFoundError(f"No ISIC_*.png in {masks}. Give the folder of HAM10000's segmentation masks.")
+        raise FileNotFoundError(
+            f"No ISIC_*.png in {masks}. Give the folder of HAM10000's segmentation masks."
+        )
     lines = [f"{path.stem.removesuffix('_segmentation')},{lesion_area(path):.4f}" for path in paths]
     Path(out).write_text("\n".join(["image,area", *lines, ""]), encoding="utf-8")
     return len(paths)

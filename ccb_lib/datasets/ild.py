@@ -17,7 +17,15 @@ from tqdm import tqdm
 from ccb_lib.datasets import chest_ct, lung_ct_98
 from ccb_lib.datasets.base import AnomalySplit, Images, make_split
 from ccb_lib.datasets.cache import cached, fingerprint
-from ccb_lib.datasets.ild_files import FOLDERS, LungMasks, Report, find_folder, from_masks, from_text, patients
+from ccb_lib.datasets.ild_files import (
+    FOLDERS,
+    LungMasks,
+    Report,
+    find_folder,
+    from_masks,
+    from_text,
+    patients,
+)
 from ccb_lib.datasets.ild_rois import LABELS
 from ccb_lib.datasets.patches import cut, find_patches
 from ccb_lib.datasets.paths import files_below, set_folder
@@ -25,7 +33,12 @@ from ccb_lib.datasets.splits import NormalParts, choose_classes, mixed_parts, no
 from ccb_lib.io.dicom import read_hounsfield
 from ccb_lib.io.windows import LUNG_WINDOW, Window, check_window, to_window
 
-PAPER_CLASSES = ("fibrosis", "micronodules", "emphysema", "ground_glass")  # abnormal in the paper, one at a time
+PAPER_CLASSES = (
+    "fibrosis",
+    "micronodules",
+    "emphysema",
+    "ground_glass",
+)  # abnormal in the paper, one at a time
 SOURCES = ("text", "masks", "lung_ct_98", "chest-ct")
 NORMAL = "healthy"
 
@@ -90,7 +103,9 @@ def load(
         abnormal = "mass"
     bad = choose_classes(abnormal, [label for label in labels if label != NORMAL], "ild")
     if source == "lung_ct_98" and tuple(window) != LUNG_WINDOW:
-        raise ValueError("ild: lung_ct_98 holds 8-bit images without Hounsfield units; it has no window.")
+        raise ValueError(
+            "ild: lung_ct_98 holds 8-bit images without Hounsfield units; it has no window."
+        )
     if pilot and source in ("lung_ct_98", "chest-ct"):
         raise ValueError(f"ild: {source} has no pilot; only the Geneva database has one.")
     if source == "lung_ct_98":
@@ -101,7 +116,9 @@ def load(
         images = read(root, source=source, size=image_size, window=window, share=share, pilot=pilot)
     if images.skipped:
         lines = "\n  ".join(images.skipped[:30]) + ("\n  …" if len(images.skipped) > 30 else "")
-        warnings.warn(f"ild: {len(images.skipped)} things could not be used:\n  {lines}", stacklevel=2)
+        warnings.warn(
+            f"ild: {len(images.skipped)} things could not be used:\n  {lines}", stacklevel=2
+        )
 
     is_bad, notes = np.isin(images.classes, bad), ()
     shares = {"test_share": test_share, "calibration": calibration, "seed": seed}
@@ -159,7 +176,9 @@ def deal(
     options = {"pool": held_out, "seed": seed, "calibration": calibration}
     try:
         return normal_parts(*columns, **options), np.ones(len(images), dtype=bool), ()
-    except ValueError:  # too few patients without disease; mixed_parts says if there are too few of any kind
+    except (
+        ValueError
+    ):  # too few patients without disease; mixed_parts says if there are too few of any kind
         parts = mixed_parts(*columns, **options)
     how = "Too few patients have healthy tissue alone, so patients with disease are trained on too"
     needed = {*PAPER_CLASSES, *bad} & set(images.classes.tolist())
@@ -225,7 +244,9 @@ def read(
             masks = LungMasks(lungs / name if lungs else path / "none", report)
             for drawn in from_text(path, report) if source == "text" else from_masks(path, report):
                 lung = masks.of(drawn.header)
-                patches = find_patches(drawn.regions, size=size, stride=size // 2, share=share, lung=lung)
+                patches = find_patches(
+                    drawn.regions, size=size, stride=size // 2, share=share, lung=lung
+                )
                 if not patches:
                     continue
                 try:
@@ -240,7 +261,9 @@ def read(
                 groups += [name] * len(patches)
         if not blocks:
             problems = "\n  ".join(["", *report.lines[:30]])
-            raise ValueError(f"No patch could be cut from {database} ({len(everyone)} patients).{problems}")
+            raise ValueError(
+                f"No patch could be cut from {database} ({len(everyone)} patients).{problems}"
+            )
         return Images(
             pixels=torch.from_numpy(np.concatenate(blocks)[:, None]),
             ids=np.array(ids, dtype=np.str_),

@@ -45,7 +45,11 @@ def find_folder(folder: Path, kind: str) -> Path | None:
     name = FOLDERS[kind]
     if folder.name == name:
         return folder
-    places = [path for pattern in (name, f"*/{name}", f"*/*/{name}") for path in sorted(folder.glob(pattern))]
+    places = [
+        path
+        for pattern in (name, f"*/{name}", f"*/*/{name}")
+        for path in sorted(folder.glob(pattern))
+    ]
     return next((path for path in places if path.is_dir()), None)
 
 
@@ -53,8 +57,15 @@ def patients(database: Path, pilot: bool = False) -> list[tuple[str, Path]]:
     """List names and folders of the patients in the order of their numbers; those of the pilot if asked for."""
 
     def folders(parent: Path) -> list[Path]:
-        inside = [path for path in parent.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX"))]
-        return sorted(inside, key=lambda path: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", path.name)])
+        inside = [
+            path
+            for path in parent.iterdir()
+            if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
+        ]
+        return sorted(
+            inside,
+            key=lambda path: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", path.name)],
+        )
 
     found = [(path.name, path) for path in folders(database) if path.name != PILOT]
     if pilot:
@@ -79,7 +90,9 @@ def from_text(patient: Path, report: Report) -> list[Drawn]:
             continue
         chosen = _series_of(file, rois.series, list(series))
         if chosen is None:
-            report.add(file, f"none, or more than one, of {len(series)} series of slices is its own")
+            report.add(
+                file, f"none, or more than one, of {len(series)} series of slices is its own"
+            )
             continue
         slices = _numbered(series[chosen], {contour.slice_number for contour in rois.contours})
         for contour in rois.contours:
@@ -96,7 +109,9 @@ def from_text(patient: Path, report: Report) -> list[Drawn]:
                     report.add(file, f"{at}: {error}")
                     continue
                 regions = drawn.setdefault(header.path, Drawn(header, {})).regions
-                regions[contour.label] = regions[contour.label] | mask if contour.label in regions else mask
+                regions[contour.label] = (
+                    regions[contour.label] | mask if contour.label in regions else mask
+                )
     return [drawn[path] for path in sorted(drawn)]
 
 
@@ -111,7 +126,9 @@ def from_masks(patient: Path, report: Report) -> list[Drawn]:
         try:
             values = read_mask(mask.path)
             if values.shape != header.size:
-                raise ValueError(f"its size {values.shape} is not {header.size}, that of {header.path.name}")
+                raise ValueError(
+                    f"its size {values.shape} is not {header.size}, that of {header.path.name}"
+                )
         except ValueError as error:
             report.add(mask.path, error)
             continue
@@ -171,7 +188,9 @@ def _headers(files: list[Path], report: Report) -> list[Header]:
 def _sorted_out(patient: Path, mark: str, report: Report) -> tuple[list[Header], list[Header]]:
     """Split a patient's DICOM files into masks, marked by their own or their folder's name, and slices."""
     headers = _headers(files_below(patient), report)
-    is_mask = [mark in f"{header.path.parent.name}/{header.path.name}".lower() for header in headers]
+    is_mask = [
+        mark in f"{header.path.parent.name}/{header.path.name}".lower() for header in headers
+    ]
     return (
         [header for header, mask in zip(headers, is_mask, strict=True) if mask],
         [header for header, mask in zip(headers, is_mask, strict=True) if not mask],
@@ -215,10 +234,18 @@ def _slice_of(mask: Header, slices: list[Header], report: Report) -> Header | No
     found = [header for header in found if mask.series and header.series == mask.series] or found
     if len(found) == 1:
         return found[0]
-    where = "it has no location" if mask.location is None else f"{len(found)} slices at {mask.location:g} mm"
+    where = (
+        "it has no location"
+        if mask.location is None
+        else f"{len(found)} slices at {mask.location:g} mm"
+    )
     report.add(mask.path, f"a mask without its one slice: {where}")
     return None
 
 
 def _same_place(a: Header, b: Header) -> bool:
-    return a.location is not None and b.location is not None and abs(a.location - b.location) < _SAME_PLACE
+    return (
+        a.location is not None
+        and b.location is not None
+        and abs(a.location - b.location) < _SAME_PLACE
+    )

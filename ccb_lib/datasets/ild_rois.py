@@ -73,7 +73,9 @@ def read_rois(file: Path) -> Rois:
 
     def close(line: int) -> None:
         if len(points) != wanted:
-            raise ValueError(f"line {line}: {len(points)} points where line {start} announces {wanted}")
+            raise ValueError(
+                f"line {line}: {len(points)} points where line {start} announces {wanted}"
+            )
 
     for number, line in enumerate(lines, start=1):
         if not line.strip(" \t-_=*#"):
@@ -87,7 +89,9 @@ def read_rois(file: Path) -> Rois:
         else:
             close(number)
             if "label" in facts and key not in _KEYS:
-                raise ValueError(f"line {number}: {key[:40]!r} is none of {', '.join(sorted(_KEYS))}")
+                raise ValueError(
+                    f"line {number}: {key[:40]!r} is none of {', '.join(sorted(_KEYS))}"
+                )
             if key == "nb_points_on_contour":
                 for needed in ("label", "slice_number", "spacingx", "spacingy"):
                     if needed not in facts:
@@ -96,7 +100,9 @@ def read_rois(file: Path) -> Rois:
                 label = facts["label"].lower().replace(" ", "_")
                 contour = (label, _whole(facts["slice_number"], number))
                 if contour[1] == 0:
-                    raise ValueError(f"line {number}: slice_number 0, but slices are counted from 1")
+                    raise ValueError(
+                        f"line {number}: slice_number 0, but slices are counted from 1"
+                    )
             facts[key] = value
         if wanted and len(points) == wanted:
             contours.append(Contour(*contour, points=np.array(points), line=start))
@@ -144,7 +150,9 @@ def draw(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool
 def _point(line: str, number: int, facts: dict[str, str]) -> tuple[float, float]:
     parts = line.split()
     if len(parts) != 2:
-        raise ValueError(f"line {number}: {line.strip()[:40]!r} is no point; x and y in millimetres are needed")
+        raise ValueError(
+            f"line {number}: {line.strip()[:40]!r} is no point; x and y in millimetres are needed"
+        )
     x, y = (_number(part, number) for part in parts)
     return x / _spacing(facts, "spacingx", number), y / _spacing(facts, "spacingy", number)
 

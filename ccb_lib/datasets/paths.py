@@ -23,7 +23,9 @@ def set_folder(root: str | Path | None, name: str) -> Path:
         return folder / name
     if root is not None:
         return folder
-    raise FileNotFoundError(f"No folder {name!r} in {folder.absolute()}. `ccb data fetch {name}` says how to get it.")
+    raise FileNotFoundError(
+        f"No folder {name!r} in {folder.absolute()}. `ccb data fetch {name}` says how to get it."
+    )
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -52,7 +54,9 @@ def images_below(folder: Path) -> list[Path]:
         FileNotFoundError: There is no such folder.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"No folder {folder.absolute()}. Give the folder that holds the images.")
+        raise FileNotFoundError(
+            f"No folder {folder.absolute()}. Give the folder that holds the images."
+        )
     images, others, odd = [], [], []
     for path in files_below(folder):
         if not path.is_file():

@@ -26,8 +26,13 @@ def choose_classes(chosen: object, classes: Sequence[str], name: str) -> tuple[s
     Raises:
         ValueError: One is no class of the data set; the message lists them.
     """
-    wanted = chosen if isinstance(chosen, list | tuple | set | frozenset) else str(chosen).split("+")
-    found = {choose_class(None if chosen is None else str(item).strip(), tuple(classes), name) for item in wanted}
+    wanted = (
+        chosen if isinstance(chosen, list | tuple | set | frozenset) else str(chosen).split("+")
+    )
+    found = {
+        choose_class(None if chosen is None else str(item).strip(), tuple(classes), name)
+        for item in wanted
+    }
     if not found:
         raise ValueError(f"No class of {name!r} was given. Choose some of: {', '.join(classes)}.")
     return tuple(item for item in classes if item in found)
@@ -112,7 +117,9 @@ def mixed_parts(
         ValueError: Fewer than three groups hold normal images.
     """
     size = Counter(groups[normal].tolist())
-    free = sorted(by_seed(size, seed), key=lambda group: group not in first)  # stable: the rest keeps its order
+    free = sorted(
+        by_seed(size, seed), key=lambda group: group not in first
+    )  # stable: the rest keeps its order
     if len(free) < 3:
         raise ValueError(
             f"The normal images are too few to train, calibrate and test on: {int(normal.sum())} images in "
@@ -135,7 +142,11 @@ def _take_calibration(free: list[str], size: Counter[str], calibration: float) -
 
 
 def _rows(
-    normal: NDArray[np.bool_], groups: NDArray[np.str_], ids: NDArray[np.str_], seed: int, sides: tuple[list[str], ...]
+    normal: NDArray[np.bool_],
+    groups: NDArray[np.str_],
+    ids: NDArray[np.str_],
+    seed: int,
+    sides: tuple[list[str], ...],
 ) -> NormalParts:
     """The rows of normal images in the groups that train, calibrate and are held out."""
     return NormalParts(*(rows_of(normal & np.isin(groups, side), ids, seed) for side in sides))
@@ -149,7 +160,9 @@ def rows_of(chosen: NDArray[np.bool_], ids: NDArray[np.str_], seed: int) -> NDAr
     """
     row_of = {str(ids[row]): int(row) for row in np.flatnonzero(chosen)}
     if len(row_of) != np.count_nonzero(chosen):
-        raise ValueError("Two images have the same id, so one would be lost. Give every image a name of its own.")
+        raise ValueError(
+            "Two images have the same id, so one would be lost. Give every image a name of its own."
+        )
     return np.array([row_of[name] for name in by_seed(row_of, seed)], dtype=np.intp)
 
 
@@ -181,7 +194,10 @@ def balanced_draw(split: AnomalySplit, draw: int) -> AnomalySplit:
     if len(abnormal) > each:
         abnormal = _drawn(abnormal, split.test_ids, draw)[:each]
     test = np.concatenate([_drawn(normal, split.test_ids, draw)[:each], abnormal])
-    columns = {name: getattr(split, name)[test] for name in ("test_labels", "test_ids", "test_groups", "test_classes")}
+    columns = {
+        name: getattr(split, name)[test]
+        for name in ("test_labels", "test_ids", "test_groups", "test_classes")
+    }
     return replace(split, test=split.test[test], **columns)
 
 

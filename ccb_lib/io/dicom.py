@@ -142,7 +142,9 @@ def _as_image(data: "FileDataset", window: Window | None) -> Image.Image:
     if pixels.ndim == 3 and pixels.dtype == np.uint8 and _whole(data, "SamplesPerPixel") == 3:
         return Image.fromarray(pixels)
     if pixels.ndim != 2:
-        raise ValueError(f"pixels of shape {pixels.shape}; one image of grey values or 8-bit colours is needed")
+        raise ValueError(
+            f"pixels of shape {pixels.shape}; one image of grey values or 8-bit colours is needed"
+        )
     ct = data.get("Modality") == "CT"
     slope, intercept = _rescale(data, needed=ct)
     if window is None:
@@ -150,7 +152,9 @@ def _as_image(data: "FileDataset", window: Window | None) -> Image.Image:
     values = pixels * slope
     values += intercept
     grey = to_window(values, window)
-    return Image.fromarray(255 - grey if data.get("PhotometricInterpretation") == "MONOCHROME1" else grey)
+    return Image.fromarray(
+        255 - grey if data.get("PhotometricInterpretation") == "MONOCHROME1" else grey
+    )
 
 
 @_checked
@@ -186,7 +190,9 @@ def _whole(data: "FileDataset", tag: str, usual: int = 1) -> int:
 def _pixels(data: "FileDataset") -> NDArray[Any]:
     pydicom = _pydicom()
     if "TransferSyntaxUID" not in data.file_meta:
-        data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian  # what the standard takes for granted
+        data.file_meta.TransferSyntaxUID = (
+            pydicom.uid.ImplicitVRLittleEndian
+        )  # what the standard takes for granted
     if data.get("PhotometricInterpretation") == "PALETTE COLOR":
         raise ValueError("its colours come from a palette, which is not read; save it as PNG")
     try:

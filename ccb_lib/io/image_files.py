@@ -19,7 +19,20 @@ from ccb_lib.io.windows import Window, to_window
 # Named one by one: Pillow also reads formats that start other programs (EPS runs Ghostscript) or
 # are no images.
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
-_USUAL = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp")
+_USUAL = (
+    ".png",
+    ".apng",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".dib",
+    ".gif",
+    ".webp",
+)
 _RARE = (".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".avif")
 ENDINGS = frozenset({*_USUAL, *_RARE})
 DICOM_ENDINGS = frozenset({".dcm", ".dicom", ".ima"})
@@ -53,10 +66,16 @@ def read_images(
     Raises:
         ValueError: Files are missing or unreadable; all of them are listed, each with its reason.
     """
-    images, broken = read_each(paths, image_size=image_size, channels=channels, window=window, progress=progress)
+    images, broken = read_each(
+        paths, image_size=image_size, channels=channels, window=window, progress=progress
+    )
     if broken:
         raise ValueError(
-            listing(broken, f"{len(broken)} of {len(paths)} images cannot be read", "Remove or replace them.")
+            listing(
+                broken,
+                f"{len(broken)} of {len(paths)} images cannot be read",
+                "Remove or replace them.",
+            )
         )
     return images
 
@@ -88,7 +107,12 @@ def read_each(
     pool = ThreadPoolExecutor()
     try:
         # disable=None: no bar where nobody watches (logs, pipes, built pages)
-        rows = tqdm(pool.map(read, range(len(paths))), progress, len(paths), disable=None if progress else True)
+        rows = tqdm(
+            pool.map(read, range(len(paths))),
+            progress,
+            len(paths),
+            disable=None if progress else True,
+        )
         reasons = list(rows)
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C do not decode what still waits
@@ -133,13 +157,17 @@ def open_image(path: Path | BinaryIO) -> Image.Image:
 def listing(problems: dict[Path, str], what: str, advice: str) -> str:
     """Write problems into one message: ``what``, at most 20 files each with its reason, and ``advice``."""
     # A line break in a name would pass for another line.
-    lines = [str(path).replace("\n", "\\n") + f": {why}" for path, why in list(problems.items())[:20]]
+    lines = [
+        str(path).replace("\n", "\\n") + f": {why}" for path, why in list(problems.items())[:20]
+    ]
     if len(problems) > 20:
         lines.append(f"… and {len(problems) - 20} more")
     return f"{what}:\n  " + "\n  ".join(lines) + f"\n{advice}"
 
 
-def square(image: Image.Image, image_size: int, channels: int, window: Window | None = None) -> NDArray[np.uint8]:
+def square(
+    image: Image.Image, image_size: int, channels: int, window: Window | None = None
+) -> NDArray[np.uint8]:
     """Crop a PIL image to a centred square and resize it with antialiasing.
 
     Args:

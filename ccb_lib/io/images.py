@@ -41,16 +41,25 @@ def as_images(
             message says what was given, what is needed and how to get there.
     """
     if _is_path(images):
-        raise ValueError(f"{name}: one path was given ({images}); give a list of paths, such as [{str(images)!r}].")
+        raise ValueError(
+            f"{name}: one path was given ({images}); give a list of paths, such as [{str(images)!r}]."
+        )
     if isinstance(images, Dataset):
         images = _stack_dataset(images, name)
-    elif isinstance(images, Sequence) and not isinstance(images, str | bytes) and len(images) and _is_path(images[0]):
+    elif (
+        isinstance(images, Sequence)
+        and not isinstance(images, str | bytes)
+        and len(images)
+        and _is_path(images[0])
+    ):
         if image_size is None:
             raise ValueError(
                 f"{name}: paths need a size to be read at. Pass image_size= one of {SIZES} to the detector, or "
                 "give the images as an array."
             )
-        return read_images([Path(path) for path in images], image_size=image_size, channels=channels or 3)
+        return read_images(
+            [Path(path) for path in images], image_size=image_size, channels=channels or 3
+        )
     tensor = _as_tensor(images, name)
     tensor = _channels_first(tensor, name)
     _check_size(tensor, image_size, channels, name)
@@ -73,20 +82,26 @@ def _is_path(value: Any) -> bool:
 
 def _stack_dataset(dataset: Dataset, name: str) -> Tensor:
     if not hasattr(dataset, "__len__"):
-        raise ValueError(f"{name}: a {type(dataset).__name__} without a length was given; give a map-style Dataset.")
+        raise ValueError(
+            f"{name}: a {type(dataset).__name__} without a length was given; give a map-style Dataset."
+        )
     items: Iterable[Any] = (dataset[i] for i in range(len(dataset)))
     stacked = []
     for item in items:
         image = item[0] if isinstance(item, tuple | list) else item
         if isinstance(image, Image.Image):
             pixels = np.array(eight_bits(image))
-            image = torch.from_numpy(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+            image = torch.from_numpy(
+                pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+            )
         stacked.append(torch.as_tensor(image))
     if not stacked:
         raise ValueError(f"{name}: the Dataset is empty. Give {_WANTED}.")
     if len({tuple(image.shape) for image in stacked}) > 1:
         sizes = sorted({tuple(image.shape) for image in stacked})
-        raise ValueError(f"{name}: the Dataset's images differ in shape ({sizes[:5]}). Resize them to one size.")
+        raise ValueError(
+            f"{name}: the Dataset's images differ in shape ({sizes[:5]}). Resize them to one size."
+        )
     return torch.stack(stacked)
 
 
@@ -96,11 +111,15 @@ def _as_tensor(images: Any, name: str) -> Tensor:
             array = np.asarray(images)
             tensor = torch.from_numpy(np.ascontiguousarray(array))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{name}: {type(images).__name__} given ({error}). Give {_WANTED}.") from error
+            raise ValueError(
+                f"{name}: {type(images).__name__} given ({error}). Give {_WANTED}."
+            ) from error
     else:
         tensor = images
     if tensor.numel() == 0:
-        raise ValueError(f"{name}: an empty set of shape {tuple(tensor.shape)} was given. Give at least one image.")
+        raise ValueError(
+            f"{name}: an empty set of shape {tuple(tensor.shape)} was given. Give at least one image."
+        )
     if tensor.dtype != torch.uint8:
         raise ValueError(f"{name}: dtype {_described(tensor)}")
     return tensor
@@ -132,13 +151,21 @@ def _described(tensor: Tensor) -> str:
 
 def _channels_first(tensor: Tensor, name: str) -> Tensor:
     shape = tuple(tensor.shape)
-    if tensor.ndim == 3 and (shape[0] not in (1, 3) or shape[1] == shape[2]) and shape[2] not in (1, 3):
+    if (
+        tensor.ndim == 3
+        and (shape[0] not in (1, 3) or shape[1] == shape[2])
+        and shape[2] not in (1, 3)
+    ):
         return tensor[:, None]
     if tensor.ndim == 4 and shape[1] in (1, 3):
         return tensor
     if tensor.ndim == 4 and shape[3] in (1, 3):
         return tensor.permute(0, 3, 1, 2)
-    hint = " It looks like one image: add a first axis with images[None]." if tensor.ndim in (2, 3) else ""
+    hint = (
+        " It looks like one image: add a first axis with images[None]."
+        if tensor.ndim in (2, 3)
+        else ""
+    )
     raise ValueError(f"{name}: shape {shape} was given; {_WANTED} is needed.{hint}")
 
 
@@ -153,5 +180,9 @@ def _check_size(tensor: Tensor, image_size: int | None, channels: int | None, na
     if channels is not None and have != channels:
         raise ValueError(
             f"{name}: {have} channel{'s' if have > 1 else ''} given, {channels} needed. "
-            + ("Repeat the grey channel: images.repeat(1, 3, 1, 1)." if channels == 3 else "Average the colours first.")
+            + (
+                "Repeat the grey channel: images.repeat(1, 3, 1, 1)."
+                if channels == 3
+                else "Average the colours first."
+            )
         )

@@ -17,7 +17,9 @@ _HEADER = "ccb_lib"  # the key of our JSON in a safetensors header
 _DIGEST = "sha256"  # the last entry of that JSON: a digest of all that stands before it
 
 
-def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]
+) -> None:
     """Write named tensors and a JSON header to one safetensors file, atomically.
 
     Args:
@@ -34,7 +36,9 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappin
         try:
             save_file(ready, part, metadata={_HEADER: text})
         except SafetensorError as error:
-            raise OSError(f"Cannot write {path}: {error}. Free some space, or choose another folder.") from error
+            raise OSError(
+                f"Cannot write {path}: {error}. Free some space, or choose another folder."
+            ) from error
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -50,7 +54,9 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"No file at {path.absolute()}. Check the path, or train and save first.")
+        raise FileNotFoundError(
+            f"No file at {path.absolute()}. Check the path, or train and save first."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -68,7 +74,9 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         return tensors, _header_of(metadata[_HEADER])
     except ValueError as error:
-        raise ValueError(f"The header of {path} {error}. Copy the file again or save it anew.") from error
+        raise ValueError(
+            f"The header of {path} {error}. Copy the file again or save it anew."
+        ) from error
 
 
 def _digest_of(text: str) -> str:
@@ -87,7 +95,9 @@ def _header_of(text: str) -> dict[str, Any]:
         raise ValueError(f"is {type(header).__name__}, not a JSON object")
     body, mark, stated = text.rpartition(f', "{_DIGEST}": "')
     if mark and stated[:-2] != _digest_of(body + "}"):
-        raise ValueError("does not match the digest stored with it: the file was damaged or changed")
+        raise ValueError(
+            "does not match the digest stored with it: the file was damaged or changed"
+        )
     header.pop(_DIGEST, None)
     return header
 
@@ -111,11 +121,19 @@ def check_tensors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
     Raises:
         ValueError: Names, shapes or dtypes differ, or a value is not finite.
     """
-    facts = [{name: (tuple(t.shape), t.dtype) for name, t in part.items()} for part in (given, wanted)]
+    facts = [
+        {name: (tuple(t.shape), t.dtype) for name, t in part.items()} for part in (given, wanted)
+    ]
     if facts[0] != facts[1]:
-        odd = sorted(name for name in facts[0].keys() | facts[1].keys() if facts[0].get(name) != facts[1].get(name))
+        odd = sorted(
+            name
+            for name in facts[0].keys() | facts[1].keys()
+            if facts[0].get(name) != facts[1].get(name)
+        )
         have, need = (part.get(odd[0], "none") for part in facts)
-        raise ValueError(f"{len(odd)} tensors do not fit, such as {odd[0]!r}: {have} given, {need} needed")
+        raise ValueError(
+            f"{len(odd)} tensors do not fit, such as {odd[0]!r}: {have} given, {need} needed"
+        )
     if odd := [name for name, tensor in given.items() if not tensor.isfinite().all()]:
         raise ValueError(f"{odd[0]!r} has values that are not finite")
 

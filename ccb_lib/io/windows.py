@@ -3,7 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Window = tuple[float, float]  # the pixel values that become 0 and 255; all others are clipped to these
+Window = tuple[
+    float, float
+]  # the pixel values that become 0 and 255; all others are clipped to these
 LUNG_WINDOW: Window = (-1000.0, 400.0)  # Hounsfield units: air to above soft tissue
 
 
@@ -30,7 +32,11 @@ def check_window(window: Window) -> Window:
     try:
         low, high = (float(value) for value in window)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"window={window!r} given; two numbers are needed, such as window=(-1000, 400).") from error
+        raise ValueError(
+            f"window={window!r} given; two numbers are needed, such as window=(-1000, 400)."
+        ) from error
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise ValueError(f"window=({low:g}, {high:g}) given; the lower value comes first: window=(-1000, 400), say.")
+        raise ValueError(
+            f"window=({low:g}, {high:g}) given; the lower value comes first: window=(-1000, 400), say."
+        )
     return low, high

@@ -118,9 +118,13 @@ def _mode_of(path: Path) -> int | None:
     except OSError as error:
         raise cannot_write(path, error) from error
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(f"{path} is a folder. Give the name of a file, such as {path / 'name'}.")
+        raise IsADirectoryError(
+            f"{path} is a folder. Give the name of a file, such as {path / 'name'}."
+        )
     if not stat.S_ISREG(mode):
-        raise OSError(f"{path} is a device, a pipe or a socket, not a file. Give the name of a file.")
+        raise OSError(
+            f"{path} is a device, a pipe or a socket, not a file. Give the name of a file."
+        )
     return stat.S_IMODE(mode)
 
 

@@ -30,7 +30,9 @@ class Encoder(nn.Module):
         first_norm: Batch norm in the first block too.
     """
 
-    def __init__(self, channels: int, image_size: int, width: int, outputs: int, *, first_norm: bool = False) -> None:
+    def __init__(
+        self, channels: int, image_size: int, width: int, outputs: int, *, first_norm: bool = False
+    ) -> None:
         super().__init__()
         self.blocks = down_to_4x4(channels, image_size, width, first_norm=first_norm)
         self.head = Conv2d(width * image_size // 8, outputs, 4, bias=False)
@@ -58,7 +60,9 @@ class Decoder(nn.Module):
         super().__init__()
         widths = [width * 2**k for k in reversed(range(image_size.bit_length() - 3))]
         up = [ConvTranspose2d(latent, widths[0], 4, bias=False)]
-        up += [ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False) for a, b in pairwise(widths)]
+        up += [
+            ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False) for a, b in pairwise(widths)
+        ]
         blocks = [nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU()) for conv in up]
         last = ConvTranspose2d(width, channels, 4, stride=2, padding=1, bias=False)
         self.blocks = nn.Sequential(*blocks, nn.Sequential(last, nn.Tanh()))
@@ -106,14 +110,18 @@ class JointDiscriminator(nn.Module):
         dropout: Rate after each layer that sees z, 0 to under 1.
     """
 
-    def __init__(self, channels: int, image_size: int, width: int, latent: int, dropout: float = 0.5) -> None:
+    def __init__(
+        self, channels: int, image_size: int, width: int, latent: int, dropout: float = 0.5
+    ) -> None:
         super().__init__()
 
         def dense(inputs: int, outputs: int) -> list[nn.Module]:
             return [nn.Linear(inputs, outputs), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
 
         self.of_x = nn.Sequential(*down_to_4x4(channels, image_size, width), nn.Flatten())
-        self.of_z = nn.Sequential(nn.Flatten(), *dense(latent, 4 * width), *dense(4 * width, 4 * width))
+        self.of_z = nn.Sequential(
+            nn.Flatten(), *dense(latent, 4 * width), *dense(4 * width, 4 * width)
+        )
         self.of_both = nn.Sequential(*dense(width * image_size // 8 * 16 + 4 * width, 8 * width))
         self.logit = nn.Linear(8 * width, 1)
         initialise(self)

@@ -15,7 +15,9 @@ LEVELS = 4  # skips: every encoder layer but the bottleneck has one
 Chain = Sequence[int | None]
 
 
-def down_block(inputs: int, outputs: int, *, batch_norm: bool = True, activation: bool = True) -> nn.Sequential:
+def down_block(
+    inputs: int, outputs: int, *, batch_norm: bool = True, activation: bool = True
+) -> nn.Sequential:
     """Halve the size: conv 4×4 stride 2 → batch norm → LeakyReLU 0.2 (Fig. 3, left)."""
     layers: list[nn.Module] = [Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)]
     if batch_norm:
@@ -38,7 +40,9 @@ def up_block(inputs: int, outputs: int, *, dropout: float = 0.0) -> nn.Sequentia
     return nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else []))
 
 
-def down_to_4x4(channels: int, image_size: int, width: int, *, first_norm: bool = False) -> nn.Sequential:
+def down_to_4x4(
+    channels: int, image_size: int, width: int, *, first_norm: bool = False
+) -> nn.Sequential:
     """Halve the size until it is 4×4, doubling the channels: three blocks at 32 px, four at 64, five at 128.
 
     Args:
@@ -63,7 +67,9 @@ class ConvBlock(nn.Module):
             learnt number that starts at 0 (weights of 0 would not do: no gradient passes a ReLU at 0).
     """
 
-    def __init__(self, channels: int, *, batch_norm: bool = False, residual: bool = False, start: str = "he") -> None:
+    def __init__(
+        self, channels: int, *, batch_norm: bool = False, residual: bool = False, start: str = "he"
+    ) -> None:
         super().__init__()
         self.conv = Conv2d(channels, channels, 3, padding=1)
         self.norm = nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
@@ -131,7 +137,9 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         # One stream of random numbers for each part: generators that differ in the skips alone start alike elsewhere.
-        streams = [torch.Generator().manual_seed(int(s)) for s in torch.randint(2**62, (3,), device="cpu")]
+        streams = [
+            torch.Generator().manual_seed(int(s)) for s in torch.randint(2**62, (3,), device="cpu")
+        ]
         widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
         self.encoder = nn.ModuleList([down_block(channels, widths[0], batch_norm=False)])
         self.encoder.extend(down_block(a, b) for a, b in pairwise(widths[:4]))
@@ -153,11 +161,14 @@ class Generator(nn.Module):
         self.has_skip = [length is not None for length in chain]
 
         # Decoder block k doubles the size of what comes up and of skip 4 − k beside it.
-        beside = [0] + [w if has else 0 for w, has in zip(widths[3::-1], self.has_skip[::-1], strict=True)]
+        beside = [0] + [
+            w if has else 0 for w, has in zip(widths[3::-1], self.has_skip[::-1], strict=True)
+        ]
         outputs = [*widths[3::-1], channels]
         inputs = [widths[4], *widths[3::-1]]
         self.decoder = nn.ModuleList(
-            up_block(inputs[k] + beside[k], outputs[k], dropout=dropout if k < 2 else 0.0) for k in range(4)
+            up_block(inputs[k] + beside[k], outputs[k], dropout=dropout if k < 2 else 0.0)
+            for k in range(4)
         )
         self.decoder.append(
             nn.Sequential(
@@ -171,7 +182,9 @@ class Generator(nn.Module):
         if chain_init == "he":
             for module in self.skips.modules():
                 if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=streams[2])
+                    nn.init.kaiming_normal_(
+                        module.weight, nonlinearity="relu", generator=streams[2]
+                    )
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """(B, C, H, W) in [-1, 1] → the five encoder maps, shallow to deep; the last is the bottleneck."""
@@ -210,7 +223,9 @@ class Discriminator(nn.Module):
         latent: Length of z.
     """
 
-    def __init__(self, channels: int = 3, image_size: int = 32, width: int = 64, latent: int = 100) -> None:
+    def __init__(
+        self, channels: int = 3, image_size: int = 32, width: int = 64, latent: int = 100
+    ) -> None:
         super().__init__()
         self.blocks = down_to_4x4(channels, image_size, width)
         self.features = Conv2d(width * image_size // 8, latent, 4, bias=False)

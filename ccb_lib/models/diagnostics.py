@@ -24,7 +24,9 @@ def linear_cka(a: Tensor, b: Tensor) -> float:
         ValueError: The numbers of images differ, or there are fewer than two.
     """
     if len(a) != len(b) or len(a) < 2:
-        raise ValueError(f"Features of {len(a)} and {len(b)} images given; the same two or more images are needed.")
+        raise ValueError(
+            f"Features of {len(a)} and {len(b)} images given; the same two or more images are needed."
+        )
     x, y = (features.flatten(1).double() for features in (a, b))
     x, y = x - x.mean(0), y - y.mean(0)
     gram_x, gram_y = x @ x.T, y @ y.T  # (N, N); small where features are many
@@ -66,7 +68,13 @@ def semantic_gap(generator: Generator, x: Tensor) -> list[dict[str, float]]:
 
 @torch.no_grad()
 def signal_along_chain(
-    channels: int = 64, length: int = 32, *, init: str = "he", size: int = 16, batch: int = 16, seed: int = 0
+    channels: int = 64,
+    length: int = 32,
+    *,
+    init: str = "he",
+    size: int = 16,
+    batch: int = 16,
+    seed: int = 0,
 ) -> list[float]:
     """Send noise down a fresh chain and measure its size after every block.
 
@@ -115,7 +123,11 @@ def watching_skips(generator: nn.Module, delivered: list[Tensor]) -> Iterator[No
         delivered.append(seen)
         return seen
 
-    hooks = [m.register_forward_hook(keep) for m in generator.modules() if isinstance(m, ChainOfConvBlocks)]
+    hooks = [
+        m.register_forward_hook(keep)
+        for m in generator.modules()
+        if isinstance(m, ChainOfConvBlocks)
+    ]
     try:
         yield
     finally:

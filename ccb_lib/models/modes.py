@@ -16,11 +16,15 @@ def batch_norms(*networks: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
     >>> batch_norms(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), nn.ReLU())
     [BatchNorm2d(2, ...)]
     """
-    return [module for net in networks for module in net.modules() if isinstance(module, BATCH_NORMS)]
+    return [
+        module for net in networks for module in net.modules() if isinstance(module, BATCH_NORMS)
+    ]
 
 
 @contextmanager
-def scoring_mode(networks: Mapping[str, nn.Module], batch_norm: str, dropout: bool) -> Iterator[None]:
+def scoring_mode(
+    networks: Mapping[str, nn.Module], batch_norm: str, dropout: bool
+) -> Iterator[None]:
     """Set how batch norm and dropout act while scoring; put modes and buffers back afterwards.
 
     >>> norm = nn.BatchNorm2d(3)

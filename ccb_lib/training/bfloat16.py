@@ -24,7 +24,10 @@ class _ToBFloat16(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         wanted = [i for i, needed in enumerate(ctx.needs_input_grad) if needed]
-        whole = [torch.empty_strided(*ctx.like[i], dtype=torch.float32, device=gradients[i].device) for i in wanted]
+        whole = [
+            torch.empty_strided(*ctx.like[i], dtype=torch.float32, device=gradients[i].device)
+            for i in wanted
+        ]
         torch._foreach_copy_(whole, [gradients[i] for i in wanted])
         back = dict(zip(wanted, whole, strict=True))
         return tuple(back.get(i) for i in range(len(gradients)))
@@ -45,7 +48,9 @@ class BFloat16Weights(nn.Module):
         self.network = network
         layers = dict(network.named_modules())
         self.halved = [
-            name for name, _ in network.named_parameters() if isinstance(layers[name.rpartition(".")[0]], _HALVED)
+            name
+            for name, _ in network.named_parameters()
+            if isinstance(layers[name.rpartition(".")[0]], _HALVED)
         ]
         self.norms = batch_norms(network)
 
@@ -58,7 +63,9 @@ class BFloat16Weights(nn.Module):
         for norm in counting:
             norm.num_batches_tracked = None
         try:
-            return functional_call(self.network, dict(zip(self.halved, halves, strict=True)), inputs)
+            return functional_call(
+                self.network, dict(zip(self.halved, halves, strict=True)), inputs
+            )
         finally:
             for norm, counter in zip(counting, counters, strict=True):
                 norm.num_batches_tracked = counter

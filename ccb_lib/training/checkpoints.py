@@ -15,7 +15,10 @@ _ADAM = frozenset({"step", "exp_avg", "exp_avg_sq"})  # what Adam keeps of each 
 
 
 def save_checkpoint(
-    trainable: Trainable, path: str | Path, settings: dict[str, Any], history: list[dict[str, float]]
+    trainable: Trainable,
+    path: str | Path,
+    settings: dict[str, Any],
+    history: list[dict[str, float]],
 ) -> None:
     """Write networks, optimisers and history to one file, atomically.
 
@@ -65,7 +68,9 @@ def load_checkpoint(
         )
     was, history = header.get("settings"), header.get("history")
     if not isinstance(was, dict) or not _is_history(history):
-        raise ValueError(f"The checkpoint {path} has no settings or no history. Delete it to start anew.")
+        raise ValueError(
+            f"The checkpoint {path} has no settings or no history. Delete it to start anew."
+        )
     changed = [f"{k}: {was.get(k)!r} → {v!r}" for k, v in settings.items() if was.get(k) != v]
     if len(history) > epochs:
         changed.append(f"epochs: {len(history)} already trained → {epochs}")
@@ -78,7 +83,9 @@ def load_checkpoint(
         for name, network in trainable.networks_.items():
             network.load_state_dict(_under(f"network.{name}.", tensors))
         for name, optimizer in trainable.optimizers_.items():
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            parameters = [
+                parameter for group in optimizer.param_groups for parameter in group["params"]
+            ]
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in _under(f"optimizer.{name}.", tensors).items():
                 index, what = key.split(".", 1)
@@ -88,7 +95,9 @@ def load_checkpoint(
             kinds = {frozenset(parts) for parts in state.values()}
             if len(kinds) > 1 or (isinstance(optimizer, Adam) and kinds - {_ADAM}):
                 raise ValueError(f"the state of the optimiser {name!r} is not whole")
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            optimizer.load_state_dict(
+                {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+            )
     except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(
             f"The checkpoint {path} does not fit these networks ({error}). Delete it to start anew."
@@ -99,9 +108,12 @@ def load_checkpoint(
 def _is_history(history: object) -> bool:
     """Tell whether a header's history is a list of lines, each numbers by name."""
     return isinstance(history, list) and all(
-        isinstance(line, dict) and all(isinstance(value, int | float) for value in line.values()) for line in history
+        isinstance(line, dict) and all(isinstance(value, int | float) for value in line.values())
+        for line in history
     )
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+    }

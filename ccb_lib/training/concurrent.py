@@ -20,7 +20,10 @@ _SHARE = 0.5  # of the free memory that another detector may take; scoring needs
 
 
 def run_concurrently(
-    starts: Sequence[Callable[[], Turns[Returned]]], device: torch.device, *, at_once: int | None = None
+    starts: Sequence[Callable[[], Turns[Returned]]],
+    device: torch.device,
+    *,
+    at_once: int | None = None,
 ) -> Iterator[tuple[int, Returned | Exception]]:
     """Do pieces of work, on CUDA several at a time, each on a stream of its own, a step of each in turn.
 
@@ -38,7 +41,10 @@ def run_concurrently(
     """
     waiting = deque(enumerate(starts))
     running: deque[tuple[int, Turns[Returned], torch.cuda.Stream | None]] = deque()
-    most, room = 0, True  # the most memory that one of them took; whether there may be room for another
+    most, room = (
+        0,
+        True,
+    )  # the most memory that one of them took; whether there may be room for another
     while waiting or running:
         free = _free_memory(device) if waiting and room and at_once is None else 0
         room = not running or (room and _another_fits(len(running), at_once, most, free))
@@ -126,17 +132,25 @@ def train_together(
     """
     detectors, count = list(detectors), len(detectors)
     columns = {"images": images, "calibration": calibration, "resume": resume}
-    columns = {name: [None] * count if given is None else list(given) for name, given in columns.items()}
+    columns = {
+        name: [None] * count if given is None else list(given) for name, given in columns.items()
+    }
     if unequal := {name: len(column) for name, column in columns.items() if len(column) != count}:
-        raise ValueError(f"{count} detectors given, but {unequal}; give one of each for every detector.")
+        raise ValueError(
+            f"{count} detectors given, but {unequal}; give one of each for every detector."
+        )
     if len({id(detector) for detector in detectors}) < count:
         raise ValueError("One detector was given twice; make a new one for each training.")
     devices = {detector.device_ for detector in detectors}
     if len(devices) > 1:
-        raise ValueError(f"Detectors on {sorted(map(str, devices))} given; one device for all is needed.")
+        raise ValueError(
+            f"Detectors on {sorted(map(str, devices))} given; one device for all is needed."
+        )
     epochs = [getattr(detector, "epochs", 0) for detector in detectors]
     failed: list[Exception] = []
-    with tqdm(total=sum(epochs), desc=f"{count} detectors", unit=" epochs", disable=not progress) as bar:
+    with tqdm(
+        total=sum(epochs), desc=f"{count} detectors", unit=" epochs", disable=not progress
+    ) as bar:
 
         def after_epoch(detector: "Detector", epoch: int) -> dict[str, float] | None:
             bar.update()
@@ -153,10 +167,14 @@ def train_together(
             )
 
         starts = [partial(start, number) for number in range(count)]
-        for _, result in run_concurrently(starts, *devices or [torch.device("cpu")], at_once=at_once):
+        for _, result in run_concurrently(
+            starts, *devices or [torch.device("cpu")], at_once=at_once
+        ):
             if isinstance(result, Exception):
                 failed.append(result)
     if failed:
-        failed[0].add_note(f"{len(failed)} of {count} detectors failed; the others were trained to their end.")
+        failed[0].add_note(
+            f"{len(failed)} of {count} detectors failed; the others were trained to their end."
+        )
         raise failed[0]
     return detectors

@@ -87,7 +87,11 @@ def _record(
     restored: Callable[[], AbstractContextManager],
     generator: torch.Generator | None,
 ) -> torch.cuda.CUDAGraph:
-    graph, stream, current = torch.cuda.CUDAGraph(), torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    graph, stream, current = (
+        torch.cuda.CUDAGraph(),
+        torch.cuda.Stream(device),
+        torch.cuda.current_stream(device),
+    )
     stream.wait_stream(current)
     with torch.cuda.device(device), _drawing_from(generator, device), _choosing_kernels():
         with torch.cuda.stream(stream), restored():
@@ -143,7 +147,10 @@ def restored(tensors: Iterable[Tensor], optimizers: Sequence[Optimizer]) -> Iter
     """
     tensors = list(tensors)
     kept = [tensor.detach().clone() for tensor in tensors]
-    states = [{p: {k: v.clone() for k, v in state.items()} for p, state in o.state.items()} for o in optimizers]
+    states = [
+        {p: {k: v.clone() for k, v in state.items()} for p, state in o.state.items()}
+        for o in optimizers
+    ]
     try:
         yield
     finally:

@@ -50,7 +50,9 @@ class FastSteps:
         """See above."""
         return self._step is not None and self._step.captured
 
-    def __call__(self, trainable: Trainable, images: Tensor, order: Tensor, seed: int) -> Iterator[Losses]:
+    def __call__(
+        self, trainable: Trainable, images: Tensor, order: Tensor, seed: int
+    ) -> Iterator[Losses]:
         """Take the steps of one epoch; see `ccb_lib.training.loop.eager_steps`.
 
         The sums that it yields are the same tensors each time: read them before the next step.
@@ -73,11 +75,16 @@ class FastSteps:
         self._trainable, self._images, self._rows = trainable, images, rows.clone()
         self._sums: Losses = {}
         self._generator = torch.Generator(device)
-        self._half = (self.precision or (torch.bfloat16 if device.type == "cuda" else None)) == torch.bfloat16
+        self._half = (
+            self.precision or (torch.bfloat16 if device.type == "cuda" else None)
+        ) == torch.bfloat16
         self._networks = {
-            name: self._quicker(net) if name in trainable.optimizers_ else net for name, net in networks.items()
+            name: self._quicker(net) if name in trainable.optimizers_ else net
+            for name, net in networks.items()
         }
-        everything = [tensor for net in networks.values() for tensor in (*net.parameters(), *net.buffers())]
+        everything = [
+            tensor for net in networks.values() for tensor in (*net.parameters(), *net.buffers())
+        ]
         self._step = CapturedWork(
             self.body,
             device,
@@ -98,7 +105,9 @@ class FastSteps:
         networks, self._trainable.networks_ = self._trainable.networks_, self._networks
         try:
             # The cache of weights cast to bfloat16 must be off: it would outlive the optimiser's change to them.
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=self._half, cache_enabled=False):
+            with torch.autocast(
+                x.device.type, torch.bfloat16, enabled=self._half, cache_enabled=False
+            ):
                 losses = self._trainable.training_step(x)
         finally:
             self._trainable.networks_ = networks

@@ -36,7 +36,9 @@ def eager_steps(trainable: Trainable, images: Tensor, order: Tensor, seed: int) 
     with seeded(seed, images.device):
         for rows in order:
             losses = trainable.training_step(to_unit(images[rows]))
-            sums = {name: sums[name] + loss if sums else loss.clone() for name, loss in losses.items()}
+            sums = {
+                name: sums[name] + loss if sums else loss.clone() for name, loss in losses.items()
+            }
             yield sums
 
 
@@ -140,7 +142,13 @@ class _Look:
 
     def now(self) -> dict[str, float]:
         """Show progress and return the mean of each loss so far."""
-        means = dict(zip(self.sums, (torch.stack(list(self.sums.values())) / self.taken).tolist(), strict=True))
+        means = dict(
+            zip(
+                self.sums,
+                (torch.stack(list(self.sums.values())) / self.taken).tolist(),
+                strict=True,
+            )
+        )
         self.last = time.perf_counter()
         self.bar.update((self.taken - self.shown) * self.batch_size)
         self.shown = self.taken

@@ -8,7 +8,10 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from ccb_lib.io.writing import replacing
 
-_CENTRE, _RADII = (308, 222), (35, 105)  # of the flower in the photograph: its middle, and where petals lie
+_CENTRE, _RADII = (
+    (308, 222),
+    (35, 105),
+)  # of the flower in the photograph: its middle, and where petals lie
 _SIDE = 48  # pixels of a patch
 _SECTORS = 12  # pieces of the flower, like the pieces of a pie
 
@@ -55,7 +58,10 @@ def write_petals(root: str | Path, *, seed: int = 0, train: int = 600, test: int
                 patch = _with_spot(patch, rng)
             path = _save(patch, root / folder, number).relative_to(root).as_posix()
             rows.append((path, label, "leaves" if piece is None else f"piece {piece}"))
-    with replacing(root / "labels.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(root / "labels.csv") as part,
+        part.open("w", newline="", encoding="utf-8") as file,
+    ):
         csv.writer(file).writerows([("path", "label", "group"), *rows])
     return root
 
@@ -82,7 +88,9 @@ def _with_spot(patch: Image.Image, rng: np.random.Generator) -> Image.Image:
     width, height = rng.uniform(4, 7, 2)
     mask = Image.new("L", patch.size)
     ImageDraw.Draw(mask).ellipse((x - width, y - height, x + width, y + height), fill=220)
-    return Image.composite(Image.new("RGB", patch.size, (95, 60, 40)), patch, mask.filter(ImageFilter.GaussianBlur(1)))
+    return Image.composite(
+        Image.new("RGB", patch.size, (95, 60, 40)), patch, mask.filter(ImageFilter.GaussianBlur(1))
+    )
 
 
 def _save(patch: Image.Image, folder: Path, number: int) -> Path:

@@ -58,7 +58,12 @@ def write_rois(
     Raises:
         OSError: The folder cannot be written to.
     """
-    lines = ["Study: 1.2.840.1", f"Series: {series}", f"SpacingX: {spacing[0]!r}", f"SpacingY: {spacing[1]!r}"]
+    lines = [
+        "Study: 1.2.840.1",
+        f"Series: {series}",
+        f"SpacingX: {spacing[0]!r}",
+        f"SpacingY: {spacing[1]!r}",
+    ]
     lines += ["SpacingZ: 10.0", "-" * 40]
     before: tuple[str, int] | None = None
     for label, number, points in contours:
@@ -110,16 +115,37 @@ def write_patient(
                 contours.append((label, number, points))
                 mask[draw(points, raw.shape)] = LABELS.index(label) + 1
         folder = root / FOLDERS["masks"] / patient / "roi_mask"
-        write_image(folder / f"roi_mask_{name[:4]}_{number:02d}.dcm", mask, **facts, slope=None, intercept=None)
+        write_image(
+            folder / f"roi_mask_{name[:4]}_{number:02d}.dcm",
+            mask,
+            **facts,
+            slope=None,
+            intercept=None,
+        )
         if len(lung):
-            inside = np.logical_or.reduce([draw(points, raw.shape) for points in lung]).astype(np.int16)
+            inside = np.logical_or.reduce([draw(points, raw.shape) for points in lung]).astype(
+                np.int16
+            )
             folder = root / FOLDERS["lungs"] / patient / "lung_mask"
-            write_image(folder / f"lung_mask_{name[:4]}_{number:02d}.dcm", inside, **facts, slope=None, intercept=None)
+            write_image(
+                folder / f"lung_mask_{name[:4]}_{number:02d}.dcm",
+                inside,
+                **facts,
+                slope=None,
+                intercept=None,
+            )
     contours.sort(key=lambda contour: (LABELS.index(contour[0]), contour[1]))
-    write_rois(root / FOLDERS["text"] / patient / f"CT-INSPIRIUM-{name}.txt", contours, spacing=spacing, series=series)
+    write_rois(
+        root / FOLDERS["text"] / patient / f"CT-INSPIRIUM-{name}.txt",
+        contours,
+        spacing=spacing,
+        series=series,
+    )
 
 
-def write_database(root: str | Path, *, seed: int = 0, size: int = 256, patients: int = 8, slices: int = 3) -> Path:
+def write_database(
+    root: str | Path, *, seed: int = 0, size: int = 256, patients: int = 8, slices: int = 3
+) -> Path:
     """Write a database of made-up patients: the first half healthy, the others with one disease each in turn.
 
     Args:
@@ -147,21 +173,30 @@ def write_database(root: str | Path, *, seed: int = 0, size: int = 256, patients
         for _ in range(slices):
             regions = {"healthy": [_shrunk(left), _shrunk(right)]}
             if sick >= 0:
-                regions = {"healthy": [_shrunk(left)], diseases[sick % len(diseases)]: [_shrunk(right)]}
+                regions = {
+                    "healthy": [_shrunk(left)],
+                    diseases[sick % len(diseases)]: [_shrunk(right)],
+                }
             stack.append((chest(size, [left, right], regions, rng), regions))
         write_patient(root, str(patient), stack, spacing=(0.7, 0.7), lung=[left, right])
     return root
 
 
 def chest(
-    size: int, lung: Sequence[Points], regions: Mapping[str, Sequence[Points]], rng: np.random.Generator
+    size: int,
+    lung: Sequence[Points],
+    regions: Mapping[str, Sequence[Points]],
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """Draw one made-up slice in Hounsfield units: (size, size) float64, NaN outside the round field of view."""
     shape = (size, size)
     image = np.full(shape, -1000.0)
     image[draw(ellipse(size / 2, size / 2, 0.96 * size, 0.8 * size), shape)] = 40.0  # the body
     image += rng.normal(0, 15, shape)
-    for label, polygons in {"healthy": lung, **{k: v for k, v in regions.items() if k != "healthy"}}.items():
+    for label, polygons in {
+        "healthy": lung,
+        **{k: v for k, v in regions.items() if k != "healthy"},
+    }.items():
         inside = np.logical_or.reduce([draw(points, shape) for points in polygons])
         image[inside] = texture(label, shape, rng)[inside]
     image[~draw(ellipse(size / 2, size / 2, size, size, 200), shape)] = np.nan
