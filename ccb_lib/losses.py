@@ -20,8 +20,8 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def adversarial_loss(fake_logits: Tensor) -> Tensor:
     """Eq. 4 as G plays it, non-saturating: −E log D(x̂), on logits.
 
-    Eq. 4 would have G minimise E log(1 − D(x̂)), whose gradient dies where D wins; −log D(x̂) has the same fixed point
-    (Goodfellow et al., 2014).
+    Eq. 4 would have G minimise E log(1 − D(x̂)), whose gradient dies where D wins; −log D(x̂) has
+    the same fixed point (Goodfellow et al., 2014).
 
     Args:
         fake_logits: (B,) logits of x̂.
@@ -37,8 +37,9 @@ def similarity_loss(x: Tensor, x_hat: Tensor, kind: str = "l2") -> Tensor:
 
     Args:
         x, x_hat: (B, C, H, W) in [-1, 1].
-        kind: ``"l2"``, the mean squared error; ``"l1"``, the mean absolute error (Skip-GANomaly); ``"norm"``, the
-            literal 2-norm of each image's difference, √(CHW) = 55 times its RMSE at 3×32×32.
+        kind: ``"l2"``, the mean squared error; ``"l1"``, the mean absolute error (Skip-GANomaly);
+            ``"norm"``, the literal 2-norm of each image's difference, √(CHW) = 55 times its RMSE at
+            3×32×32.
 
     Returns:
         A scalar.

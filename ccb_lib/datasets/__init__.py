@@ -20,8 +20,8 @@ def check_name(name: str) -> None:
     """
     if name in _SOURCES_OF_ILD:
         raise ValueError(
-            f"{name!r} is a source of the data set 'ild': load_dataset('ild', source={name!r}, …), or in a "
-            f"shell `ccb train ild --source {name} …`."
+            f"{name!r} is a source of the data set 'ild': load_dataset('ild', source={name!r}, …), "
+            f"or in a shell `ccb train ild --source {name} …`."
         )
     if name not in DATASETS:
         raise ValueError(f"Unknown data set {name!r}. There are: {', '.join(DATASETS)}.")
@@ -43,11 +43,14 @@ def load_dataset(
     """Load a data set, one class (or several) abnormal, the rest normal.
 
     Args:
-        name: ``"digits"``, ``"cifar10"``, ``"ham10000"``, ``"ild"``, ``"brain-mri"`` or ``"folder"``.
-        abnormal: The abnormal class. It may be left out where there is only one, and for a folder of normal images
-            alone; elsewhere ``None`` is refused with the list of those there are.
-        root: The folder of the files; by default ``$CCB_DATA``, else the nearest ``data/raw`` upwards.
-        **options: Those of the data set's own ``load``, such as ``seed``, ``image_size`` and ``test``.
+        name: ``"digits"``, ``"cifar10"``, ``"ham10000"``, ``"ild"``, ``"brain-mri"`` or
+            ``"folder"``.
+        abnormal: The abnormal class. It may be left out where there is only one, and for a folder
+            of normal images alone; elsewhere ``None`` is refused with the list of those there are.
+        root: The folder of the files; by default ``$CCB_DATA``, else the nearest ``data/raw``
+            upwards.
+        **options: Those of the data set's own ``load``, such as ``seed``, ``image_size`` and
+            ``test``.
 
     Returns:
         Training, calibration and test images, uint8.
@@ -61,6 +64,7 @@ def load_dataset(
     allowed = set(load.__kwdefaults__ or {}) - {"root", "abnormal"}
     if unknown := set(options) - allowed:
         raise ValueError(
-            f"{name!r} has no option {', '.join(sorted(unknown))}; it has {', '.join(sorted(allowed))}."
+            f"{name!r} has no option {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(sorted(allowed))}."
         )
     return load(abnormal=abnormal, root=root, **options)

@@ -15,16 +15,18 @@ class AnomalySplit:
 
     Attributes:
         name: The data set, as `load_dataset` knows it.
-        abnormal: The class or classes that count as abnormal, joined by ``+``; empty where there are none.
+        abnormal: The class or classes that count as abnormal, joined by ``+``; empty where there
+            are none.
         train: (N, C, H, W) uint8 in 0…255, normal only.
         calibration: (M, C, H, W) uint8, normal only, never trained on.
         test: (K, C, H, W) uint8: normals in mixed order first, then the abnormal images.
         test_labels: (K,) bool, True is abnormal.
         test_ids: (K,) str, each names its source image.
-        test_groups: (K,) str: lesion, patient or slice, the unit that intervals resample; the id itself
-            where images are independent.
+        test_groups: (K,) str: lesion, patient or slice, the unit that intervals resample; the id
+            itself where images are independent.
         test_classes: (K,) str, the class of each image in the data set's own words.
-        train_ids, train_groups, calibration_ids, calibration_groups: likewise for the other two parts.
+        train_ids, train_groups, calibration_ids, calibration_groups: likewise for the other two
+            parts.
         notes: What was left out of the split and why, one line each.
     """
 
@@ -72,7 +74,8 @@ class Images:
     Attributes:
         pixels: (N, C, H, W) uint8.
         ids, classes, groups: (N,) str each.
-        skipped: What could not be used and why, one line each; the reader warns of it at every load.
+        skipped: What could not be used and why, one line each; the reader warns of it at every
+            load.
     """
 
     pixels: Tensor
@@ -100,9 +103,11 @@ def make_split(
 
     Args:
         name: The data set.
-        abnormal: The abnormal class, or several joined by ``+``; empty where there are normal images alone.
+        abnormal: The abnormal class, or several joined by ``+``; empty where there are normal
+            images alone.
         images: All images.
-        train, calibration, test_normal, test_abnormal: Row numbers of each part, in the order wanted.
+        train, calibration, test_normal, test_abnormal: Row numbers of each part, in the order
+            wanted.
         notes: What was left out and why, one line each.
 
     Raises:
@@ -141,8 +146,8 @@ def data_root(root: str | Path | None = None) -> Path:
     """Find the folder that holds the data sets.
 
     Args:
-        root: The folder itself; by default ``$CCB_DATA``, else the nearest ``data/raw`` from the current
-            folder upwards.
+        root: The folder itself; by default ``$CCB_DATA``, else the nearest ``data/raw`` from the
+            current folder upwards.
 
     Raises:
         FileNotFoundError: None of these exists; the message names what was tried.
@@ -152,7 +157,8 @@ def data_root(root: str | Path | None = None) -> Path:
         if not given.is_dir():
             where = "root=" if root is not None else "the environment variable CCB_DATA"
             raise FileNotFoundError(
-                f"{where} names {given.absolute()}, which is no folder. Give the folder of the images."
+                f"{where} names {given.absolute()}, which is no folder. Give the folder of the "
+                "images."
             )
         return given
     here = Path.cwd()
@@ -160,8 +166,8 @@ def data_root(root: str | Path | None = None) -> Path:
         if (folder / "data" / "raw").is_dir():
             return folder / "data" / "raw"
     raise FileNotFoundError(
-        f"No data/raw in {here} or above it, and CCB_DATA is not set. Give root=, set CCB_DATA, or run "
-        "`ccb data fetch NAME` to see how to get a data set."
+        f"No data/raw in {here} or above it, and CCB_DATA is not set. Give root=, set CCB_DATA, or "
+        "run `ccb data fetch NAME` to see how to get a data set."
     )
 
 

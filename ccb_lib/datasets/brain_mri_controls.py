@@ -1,7 +1,8 @@
 """Images changed so that one shortcut is closed: what a detector still finds in them is not that shortcut.
 
-Each function treats every image by itself and knows no label. Score the same detector on the original images and on
-these: background alone should tell nothing of tumours, and equal encoding or equal intensities should cost nothing.
+Each function treats every image by itself and knows no label. Score the same detector on the
+original images and on these: background alone should tell nothing of tumours, and equal encoding or
+equal intensities should cost nothing.
 """
 
 import io
@@ -26,9 +27,10 @@ CODED_QUALITY = 75  # of JPEG
 def background_only(images: Tensor) -> Tensor:
     """Black out the head of each image; what is left is background, labels and margins.
 
-    The head is what is brighter than half of Otsu's threshold, widened by a 32nd of the image; of that the largest
-    connected part, filled along rows and columns. Where the background is that bright too, all is blacked out. The
-    outline of the head still shows where the background is not black.
+    The head is what is brighter than half of Otsu's threshold, widened by a 32nd of the image; of
+    that the largest connected part, filled along rows and columns. Where the background is that
+    bright too, all is blacked out. The outline of the head still shows where the background is not
+    black.
 
     Args:
         images: (N, 1, H, W) uint8.
@@ -99,8 +101,9 @@ def re_encoded(
 def matched(images: Tensor) -> Tensor:
     """Give all images the same intensities: each histogram is mapped to the mean histogram of all.
 
-    Pixels of one value keep one value, the mean of those that they are to share, so all images have the same mean up
-    to rounding. The mean histogram is that of the sorted pixels averaged over all images, whatever their class.
+    Pixels of one value keep one value, the mean of those that they are to share, so all images have
+    the same mean up to rounding. The mean histogram is that of the sorted pixels averaged over all
+    images, whatever their class.
 
     Args:
         images: (N, 1, H, W) uint8.
@@ -140,5 +143,6 @@ def _between(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _check(images: Tensor) -> None:
     if images.ndim != 4 or images.shape[1] != 1 or images.dtype != torch.uint8:
         raise ValueError(
-            f"{tuple(images.shape)} {images.dtype} given; grey images (N, 1, H, W) uint8 are needed."
+            f"{tuple(images.shape)} {images.dtype} given; grey images (N, 1, H, W) uint8 are "
+            "needed."
         )

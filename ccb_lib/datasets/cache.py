@@ -19,8 +19,9 @@ from ccb_lib.io.tensors import load_tensors, save_tensors
 def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], Images]) -> Images:
     """Return ``read()``, from a cache if it was read before with the same settings.
 
-    The cache lies in ``.ccb_cache`` beside the files or, where that folder is read-only, in the user's cache folder.
-    A broken cache file is read anew and replaced. Where neither folder can be written, nothing is cached.
+    The cache lies in ``.ccb_cache`` beside the files or, where that folder is read-only, in the
+    user's cache folder. A broken cache file is read anew and replaced. Where neither folder can be
+    written, nothing is cached.
 
     Args:
         root: The folder of the files.
@@ -36,7 +37,8 @@ def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], I
     for folder in folders:
         try:
             tensors, header = load_tensors(folder / file)
-            # Numpy holds text 4 bytes a letter; plain lists in the header stay small and need no pickle.
+            # Numpy holds text 4 bytes a letter; plain lists in the header stay small and need no
+            # pickle.
             columns = {
                 key: np.array(header[key], dtype=np.str_) for key in ("ids", "classes", "groups")
             }

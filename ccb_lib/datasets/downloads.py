@@ -45,8 +45,8 @@ def fetch_cifar10(root: Path) -> str:
 def fetch_ham10000(root: Path, base: str = ISIC) -> str:
     """Download HAM10000 as the training set of ISIC 2018 Task 3: the same 10,015 images, 2.8 GB.
 
-    Files that an earlier call brought are kept. No digest is known, so archives are checked by their own checksums and
-    `ccb data check ham10000` counts the images.
+    Files that an earlier call brought are kept. No digest is known, so archives are checked by
+    their own checksums and `ccb data check ham10000` counts the images.
 
     Args:
         root: The folder of all data sets; made if missing.

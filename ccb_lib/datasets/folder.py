@@ -48,20 +48,23 @@ def load(
 
     ``root`` is one of two things:
 
-    - a folder with ``train/normal``, ``test/normal`` and ``test/abnormal``; images may lie in folders further down.
+    - a folder with ``train/normal``, ``test/normal`` and ``test/abnormal``; images may lie in
+    folders further down.
       Several kinds of abnormal images may have a folder each below ``test``.
-    - a CSV file with the columns ``path`` (relative to the CSV's folder) and ``label``, and perhaps ``group``.
-      Normal images are split by group: a patient, say, is trained on or tested on, never both. A group with an
-      abnormal image is tested on. Commas, semicolons and tabs are understood.
+    - a CSV file with the columns ``path`` (relative to the CSV's folder) and ``label``, and perhaps
+    ``group``.
+      Normal images are split by group: a patient, say, is trained on or tested on, never both. A
+      group with an abnormal image is tested on. Commas, semicolons and tabs are understood.
 
-    Normal images alone will do: a folder with ``train/normal`` only, or a CSV with normal labels only, and
-    ``abnormal=None``. There is then nothing to compute an AUC on.
+    Normal images alone will do: a folder with ``train/normal`` only, or a CSV with normal labels
+    only, and ``abnormal=None``. There is then nothing to compute an AUC on.
 
-    Images may differ in size and kind (see `ccb_lib.io.image_files.read_images`); each is cropped to a centred square.
+    Images may differ in size and kind (see `ccb_lib.io.image_files.read_images`); each is cropped
+    to a centred square.
 
     Args:
-        abnormal: The label, or folder below ``test``, of the abnormal images; several as a list or joined by ``+``.
-            ``None`` where there are none.
+        abnormal: The label, or folder below ``test``, of the abnormal images; several as a list or
+            joined by ``+``. ``None`` where there are none.
         root: The folder or the CSV file.
         normal: Likewise for the normal images.
         seed: Decides which normals calibrate and, for a CSV, which are held out to test on.
@@ -76,12 +79,13 @@ def load(
 
     Raises:
         FileNotFoundError: There is no such folder or file.
-        ValueError: A label is unknown, the CSV is malformed or names a file outside its folder, images cannot be
-            read, or too few are left. All broken rows or files are listed.
+        ValueError: A label is unknown, the CSV is malformed or names a file outside its folder,
+            images cannot be read, or too few are left. All broken rows or files are listed.
     """
     if root is None:
         raise ValueError(
-            "folder: root= is needed: a folder with train/normal, test/normal and test/abnormal, or a CSV file."
+            "folder: root= is needed: a folder with train/normal, test/normal and test/abnormal, "
+            "or a CSV file."
         )
     place = Path(root).expanduser()
     if place.is_file() and place.suffix.lower() in TABLE_ENDINGS:
@@ -90,8 +94,9 @@ def load(
         plan = _plan_folders(place, normal, abnormal, seed, calibration)
     else:
         raise FileNotFoundError(
-            f"No folder or CSV file at {place.absolute()}. Give a folder with train/normal, test/normal and "
-            "test/abnormal, or a file ending in .csv, .tsv or .txt with the columns path and label."
+            f"No folder or CSV file at {place.absolute()}. Give a folder with train/normal, "
+            "test/normal and test/abnormal, or a file ending in .csv, .tsv or .txt with the "
+            "columns path and label."
         )
     used = np.sort(np.concatenate([*plan.parts, plan.abnormal]))  # other labels are not decoded
     images = _decode(plan, used, image_size, channels, window)
@@ -151,8 +156,8 @@ def _plan_folders(
             ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
         )
         raise ValueError(
-            f"{root} holds {there}; train/normal, test/normal and test/abnormal are needed. Sort the images into "
-            "these, or give a CSV file with the columns path and label as root=."
+            f"{root} holds {there}; train/normal, test/normal and test/abnormal are needed. Sort "
+            "the images into these, or give a CSV file with the columns path and label as root=."
         )
     good = choose_classes(normal, kinds["train"], f"{root.name}/train")
     good_tests = [kind for kind in kinds["test"] if kind in good]

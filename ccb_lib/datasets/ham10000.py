@@ -41,21 +41,24 @@ def load(
 ) -> AnomalySplit:
     """Load HAM10000 with the common diagnoses normal and one of the others, or several, abnormal.
 
-    Many lesions were photographed several times, so lesions are split, never images: all images of a lesion train,
-    calibrate or test. One pool of held-out normals serves every abnormal class, so the same images are trained on
-    whichever class is asked for.
+    Many lesions were photographed several times, so lesions are split, never images: all images of
+    a lesion train, calibrate or test. One pool of held-out normals serves every abnormal class, so
+    the same images are trained on whichever class is asked for.
 
     Args:
-        abnormal: One of akiec, bcc, bkl, df, mel, nv, vasc, or several as a list or joined by ``+``.
-        root: The folder with ``ham10000`` in it, or the folder itself: ``HAM10000_metadata.csv`` (or ``.tab``, or
-            without ending, as the Dataverse gives it) and ``ISIC_*.jpg`` in any folders below. Instead of the
-            metadata, the two tables of ISIC 2018 Task 3 (training), which holds the same images.
+        abnormal: One of akiec, bcc, bkl, df, mel, nv, vasc, or several as a list or joined by
+            ``+``.
+        root: The folder with ``ham10000`` in it, or the folder itself: ``HAM10000_metadata.csv``
+            (or ``.tab``, or without ending, as the Dataverse gives it) and ``ISIC_*.jpg`` in any
+            folders below. Instead of the metadata, the two tables of ISIC 2018 Task 3 (training),
+            which holds the same images.
         normal: The normal classes; ``"nv"`` for nevi alone.
         seed: Decides which lesions train, calibrate and test.
         image_size: 32, 64 or 128 pixels, of a centred square resized with antialiasing.
-        test: ``"balanced"``: all abnormal images and as many of the pool. ``"natural"``: with the whole pool.
-        pool: The least number of held-out normal images; by default the size of the largest class that is not
-            normal. Raise it for a balanced test on several classes together.
+        test: ``"balanced"``: all abnormal images and as many of the pool. ``"natural"``: with the
+            whole pool.
+        pool: The least number of held-out normal images; by default the size of the largest class
+            that is not normal. Raise it for a balanced test on several classes together.
         calibration: The share of the other normals kept for calibration.
 
     Returns:
@@ -63,15 +66,15 @@ def load(
 
     Raises:
         FileNotFoundError: No such folder, or no metadata in it.
-        ValueError: An unknown class or a class on both sides, broken metadata, images that are missing or cannot be
-            read (all listed), or a pool too small for a balanced test.
+        ValueError: An unknown class or a class on both sides, broken metadata, images that are
+            missing or cannot be read (all listed), or a pool too small for a balanced test.
     """
     good = choose_classes(normal, CLASSES, "ham10000")
     bad = choose_classes(abnormal, CLASSES, "ham10000")
     if both := sorted(set(good) & set(bad)):
         raise ValueError(
-            f"ham10000: {', '.join(both)} cannot be normal and abnormal at once; normal is {'+'.join(good)}. Choose "
-            "another class, or pass normal=."
+            f"ham10000: {', '.join(both)} cannot be normal and abnormal at once; normal is "
+            f"{'+'.join(good)}. Choose another class, or pass normal=."
         )
     if test not in ("balanced", "natural"):
         raise ValueError(f"ham10000: test={test!r} given; 'balanced' or 'natural' is needed.")
@@ -92,8 +95,9 @@ def load(
     wanted = len(abnormal_rows) if test == "balanced" else len(parts.pool)
     if wanted > len(parts.pool):
         raise ValueError(
-            f"ham10000: {wanted} images of {'+'.join(bad)} and only {len(parts.pool)} held-out normals, so the test "
-            f"cannot be balanced. Pass pool={wanted} to hold out more, or test='natural'."
+            f"ham10000: {wanted} images of {'+'.join(bad)} and only {len(parts.pool)} held-out "
+            f"normals, so the test cannot be balanced. Pass pool={wanted} to hold out more, or "
+            "test='natural'."
         )
     return make_split(
         "ham10000",
@@ -125,8 +129,9 @@ def read(root: str | Path | None = None, *, image_size: int = 32) -> Images:
     if missing:
         first = ", ".join(missing[:20]) + (", …" if len(missing) > 20 else "")
         raise ValueError(
-            f"ham10000: {len(missing)} of {len(table['image_id'])} images of the metadata are not below {folder}: "
-            f"{first}. Unpack both image archives there; `ccb data check ham10000` counts what is found."
+            f"ham10000: {len(missing)} of {len(table['image_id'])} images of the metadata are not "
+            f"below {folder}: {first}. Unpack both image archives there; `ccb data check ham10000` "
+            "counts what is found."
         )
 
     def decode() -> Images:
@@ -148,8 +153,8 @@ def find(folder: Path) -> tuple[Table, list[Path], list[str]]:
     """Find metadata and images, without decoding any.
 
     Returns:
-        The metadata by column, sorted by image id; the path of each image that is there, in that order (of copies in
-        several folders the first); and the ids of those that are not.
+        The metadata by column, sorted by image id; the path of each image that is there, in that
+        order (of copies in several folders the first); and the ids of those that are not.
 
     Raises:
         FileNotFoundError: There is no metadata.
@@ -164,8 +169,8 @@ def find(folder: Path) -> tuple[Table, list[Path], list[str]]:
         table = read_isic(first[ISIC_TRUTH], first[ISIC_LESIONS])
     else:
         raise FileNotFoundError(
-            f"None of {', '.join(METADATA)} is in {folder.absolute()} or below, and not both of {ISIC_TRUTH} and "
-            f"{ISIC_LESIONS}. `ccb data fetch ham10000` says where to get them."
+            f"None of {', '.join(METADATA)} is in {folder.absolute()} or below, and not both of "
+            f"{ISIC_TRUTH} and {ISIC_LESIONS}. `ccb data fetch ham10000` says where to get them."
         )
     path_of: dict[str, str] = {}
     for path, name in files.items():
@@ -184,8 +189,8 @@ def read_metadata(file: Path) -> Table:
         The three columns, sorted by image_id.
 
     Raises:
-        ValueError: A column is missing, a cell empty, a diagnosis unknown, or an image named twice. All broken rows
-            are listed.
+        ValueError: A column is missing, a cell empty, a diagnosis unknown, or an image named twice.
+            All broken rows are listed.
     """
     columns = ("lesion_id", "image_id", "dx")
     try:
@@ -205,8 +210,8 @@ def read_metadata(file: Path) -> Table:
         ) from error
     if missing or not rows:
         raise ValueError(
-            f"{file} has {'no column ' + ', '.join(missing) if missing else 'no rows'}. Download it again; its "
-            f"columns are {', '.join(columns)} and more."
+            f"{file} has {'no column ' + ', '.join(missing) if missing else 'no rows'}. Download "
+            f"it again; its columns are {', '.join(columns)} and more."
         )
     return _checked(file, rows)
 
@@ -215,14 +220,16 @@ def read_isic(truth: Path, lesions: Path) -> Table:
     """Read the two tables of ISIC 2018 Task 3: diagnoses, one column each, and the lesion of each image.
 
     Args:
-        truth: Columns ``image`` and MEL, NV, BCC, AKIEC, BKL, DF, VASC; one of these is 1 and the others 0.
+        truth: Columns ``image`` and MEL, NV, BCC, AKIEC, BKL, DF, VASC; one of these is 1 and the
+            others 0.
         lesions: Columns ``image`` and ``lesion_id``.
 
     Returns:
         As `read_metadata` does.
 
     Raises:
-        ValueError: A table has other columns, an image has no lesion or not one diagnosis, or as `read_metadata`.
+        ValueError: A table has other columns, an image has no lesion or not one diagnosis, or as
+            `read_metadata`.
     """
     tables = []
     for file, columns in (

@@ -36,7 +36,8 @@ def write_areas(masks: str | Path, out: str | Path) -> int:
     """Write the area of every mask of a folder as CSV: ``image,area``, sorted by image id.
 
     Args:
-        masks: A folder with ``ISIC_*.png``; a suffix such as ``_segmentation`` is dropped from the id.
+        masks: A folder with ``ISIC_*.png``; a suffix such as ``_segmentation`` is dropped from the
+            id.
         out: The file to write.
 
     Returns:

@@ -1,7 +1,8 @@
 """The Geneva ILD database (Depeursinge et al., 2012): lung CT with drawn regions, cut into patches.
 
-The database may not be passed on: users apply to the MedGIFT group (HES-SO Valais). How it lies on disk was read from
-public loaders and their notes, so whatever does not fit is named in a warning and left out, never guessed.
+The database may not be passed on: users apply to the MedGIFT group (HES-SO Valais). How it lies on
+disk was read from public loaders and their notes, so whatever does not fit is named in a warning
+and left out, never guessed.
 """
 
 import warnings
@@ -59,22 +60,22 @@ def load(
 ) -> AnomalySplit:
     """Load lung CT patches: healthy tissue normal, one pattern of disease, or several, abnormal.
 
-    Patches are split by patient. A patient with any abnormal pattern is never trained on, whichever is asked for, so
-    the training patches are the same for all. Where too few patients have healthy tissue alone, patients with disease
-    are trained on too: see `deal`. For the other sources see `ccb_lib.datasets.lung_ct_98` and
-    `ccb_lib.datasets.chest_ct`.
+    Patches are split by patient. A patient with any abnormal pattern is never trained on, whichever
+    is asked for, so the training patches are the same for all. Where too few patients have healthy
+    tissue alone, patients with disease are trained on too: see `deal`. For the other sources see
+    `ccb_lib.datasets.lung_ct_98` and `ccb_lib.datasets.chest_ct`.
 
     Args:
-        abnormal: One of `LABELS` but healthy, or several as a list or joined by ``+``. ``chest-ct`` has one class,
-            ``"mass"``, which may be left out.
+        abnormal: One of `LABELS` but healthy, or several as a list or joined by ``+``. ``chest-ct``
+            has one class, ``"mass"``, which may be left out.
         root: The folder with ``ild`` (``lung_ct_98``, ``chest-ct``) in it, or the folder itself.
-        source: ``"text"``, contours of ILD_DB_txtROIs; ``"masks"``, those of ILD_DB_volumeROIs; ``"lung_ct_98"``, 98
-            other CT slices as a stand-in, never a reproduction; ``"chest-ct"``, one patient with one mass, a
-            demonstration.
+        source: ``"text"``, contours of ILD_DB_txtROIs; ``"masks"``, those of ILD_DB_volumeROIs;
+            ``"lung_ct_98"``, 98 other CT slices as a stand-in, never a reproduction;
+            ``"chest-ct"``, one patient with one mass, a demonstration.
         seed: Decides which patients train, calibrate and test.
         image_size: Size of the patches, 32, 64 or 128 pixels of the slice; they overlap by half.
-        test: ``"balanced"``: as many normal as abnormal patches, the more numerous kind thinned in the order of the
-            seed. ``"natural"``: all of both.
+        test: ``"balanced"``: as many normal as abnormal patches, the more numerous kind thinned in
+            the order of the seed. ``"natural"``: all of both.
         window: Hounsfield units that become 0 and 255; the paper names none.
         share: The least share of a patch that its label covers.
         pilot: Also read HRCT_pilot, which does not count towards the paper's patients.
@@ -82,8 +83,8 @@ def load(
         calibration: The share of the other healthy patches kept for calibration.
 
     Returns:
-        The split, grey. Ids are ``slice:row,column``, groups patients (slices in ``lung_ct_98`` and ``chest-ct``);
-        ``notes`` counts what was left out.
+        The split, grey. Ids are ``slice:row,column``, groups patients (slices in ``lung_ct_98`` and
+        ``chest-ct``); ``notes`` counts what was left out.
 
     Raises:
         FileNotFoundError: No such folder.
@@ -95,8 +96,8 @@ def load(
     """
     if source not in SOURCES or test not in ("balanced", "natural"):
         raise ValueError(
-            f"ild: source={source!r}, test={test!r} given; a source of {', '.join(map(repr, SOURCES))} and a test "
-            "'balanced' or 'natural' are needed."
+            f"ild: source={source!r}, test={test!r} given; a source of "
+            f"{', '.join(map(repr, SOURCES))} and a test 'balanced' or 'natural' are needed."
         )
     labels = {"lung_ct_98": lung_ct_98.LABELS, "chest-ct": chest_ct.LABELS}.get(source, LABELS)
     if abnormal is None and source == "chest-ct":
@@ -151,11 +152,15 @@ def deal(
 ) -> tuple[NormalParts, NDArray[np.bool_], tuple[str, ...]]:
     """Split healthy patches by patient; a patient is never in two parts.
 
-    1. Patients with any disease are tested on; those with healthy tissue alone train and calibrate. The parts are the
+    1. Patients with any disease are tested on; those with healthy tissue alone train and calibrate.
+    The parts are the
        same for every abnormal class.
-    2. Where too few patients have healthy tissue alone, any patient with healthy tissue may train or calibrate, on
-       its healthy patches. Its diseased patches are left out. The parts are still the same for every class.
-    3. Where way 2 would leave one of the paper's classes, or the class asked for, without any test patch, the patients
+    2. Where too few patients have healthy tissue alone, any patient with healthy tissue may train
+    or calibrate, on
+       its healthy patches. Its diseased patches are left out. The parts are still the same for
+       every class.
+    3. Where way 2 would leave one of the paper's classes, or the class asked for, without any test
+    patch, the patients
        with the class asked for are tested on first. The parts then hold for this class only.
 
     Args:
@@ -164,8 +169,8 @@ def deal(
         test_share, calibration, seed: See `load`.
 
     Returns:
-        The rows of healthy patches by part; (N,) bool, False where the patient trains or calibrates; and lines that
-        say how patients were split and count what was left out.
+        The rows of healthy patches by part; (N,) bool, False where the patient trains or
+        calibrates; and lines that say how patients were split and count what was left out.
 
     Raises:
         ValueError: Fewer than three patients have healthy tissue.
@@ -217,8 +222,8 @@ def read(
         pilot: Also read HRCT_pilot.
 
     Returns:
-        (N, 1, size, size) uint8 with ids ``slice:row,column``, labels, and patients as groups; in ``skipped`` what
-        could not be used.
+        (N, 1, size, size) uint8 with ids ``slice:row,column``, labels, and patients as groups; in
+        ``skipped`` what could not be used.
 
     Raises:
         FileNotFoundError: No such folder, or not the database.
@@ -230,8 +235,8 @@ def read(
     database, lungs = find_folder(folder, source), find_folder(folder, "lungs")
     if database is None:
         raise FileNotFoundError(
-            f"No {FOLDERS[source]} in {folder.absolute()} or two folders below. `ccb data fetch ild` says how to apply "
-            "for the database."
+            f"No {FOLDERS[source]} in {folder.absolute()} or two folders below. `ccb data fetch "
+            "ild` says how to apply for the database."
         )
     everyone = patients(database, pilot)
     files = [file for _, path in everyone for file in files_below(path)]

@@ -215,8 +215,9 @@ def _series_of(file: Path, uid: str, series: list[tuple[Path, str]]) -> tuple[Pa
 def _numbered(headers: list[Header], wanted: set[int]) -> dict[int, Header]:
     """Number the slices of a series from 1, as ROI files do.
 
-    A slice's InstanceNumber is its number, unless they are missing or repeated, begin at 0, or hold none of the
-    numbers wanted: then the slices are counted in the order of InstanceNumber or, failing that, of file names.
+    A slice's InstanceNumber is its number, unless they are missing or repeated, begin at 0, or hold
+    none of the numbers wanted: then the slices are counted in the order of InstanceNumber or,
+    failing that, of file names.
     """
     headers = sorted(headers, key=lambda header: header.path)
     numbers = [header.number for header in headers]

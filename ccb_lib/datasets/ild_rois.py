@@ -26,7 +26,8 @@ LABELS = (
     "pcp",
 )  # in the masks, label k is pixel value k + 1
 
-# A misspelt key would leave the label before it in force, so from the first label on only these are taken.
+# A misspelt key would leave the label before it in force, so from the first label on only these are
+# taken.
 _KEYS = frozenset({"label", "localisation", "slice_number", "nb_points_on_contour"})
 
 
@@ -58,12 +59,12 @@ class Rois:
 def read_rois(file: Path) -> Rois:
     """Parse a text ROI file, such as ``CT-INSPIRIUM-8873.txt``.
 
-    ``label`` and ``slice_number`` hold until the next one. Points are millimetres in the file and are divided by its
-    spacing here. Blank lines and rulers may stand anywhere.
+    ``label`` and ``slice_number`` hold until the next one. Points are millimetres in the file and
+    are divided by its spacing here. Blank lines and rulers may stand anywhere.
 
     Raises:
-        ValueError: The file breaks its own rules: a number that is none, more or fewer points than announced, a contour
-            before its label, slice or spacing. The message names the line.
+        ValueError: The file breaks its own rules: a number that is none, more or fewer points than
+            announced, a contour before its label, slice or spacing. The message names the line.
     """
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     facts: dict[str, str] = {}
@@ -114,9 +115,10 @@ def read_rois(file: Path) -> Rois:
 def draw(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Draw a contour: True for each pixel whose **centre** lies inside.
 
-    The pixel in row r and column c covers r…r+1 downwards and c…c+1 to the right, so its centre is at (c + ½, r + ½).
-    A square from x = 32 to x = 64 therefore covers exactly the 32 columns 32…63. Where a contour crosses itself, a
-    point is inside if a ray from it meets the contour an odd number of times.
+    The pixel in row r and column c covers r…r+1 downwards and c…c+1 to the right, so its centre is
+    at (c + ½, r + ½). A square from x = 32 to x = 64 therefore covers exactly the 32 columns 32…63.
+    Where a contour crosses itself, a point is inside if a ray from it meets the contour an odd
+    number of times.
 
     Args:
         points: (P, 2) x and y in pixels.
@@ -126,7 +128,8 @@ def draw(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool
         (H, W) bool.
 
     Raises:
-        ValueError: The contour leaves the slice by more than a pixel: spacing or slice are not those it was drawn on.
+        ValueError: The contour leaves the slice by more than a pixel: spacing or slice are not
+            those it was drawn on.
     """
     from matplotlib.path import Path as Polygon
 
@@ -136,8 +139,8 @@ def draw(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool
     low, high = points.min(axis=0), points.max(axis=0)
     if (low < -1).any() or high[0] > shape[1] + 1 or high[1] > shape[0] + 1:
         raise ValueError(
-            f"the contour spans x {low[0]:.1f}…{high[0]:.1f} and y {low[1]:.1f}…{high[1]:.1f} px, beyond the slice of "
-            f"{shape[1]}×{shape[0]} px"
+            f"the contour spans x {low[0]:.1f}…{high[0]:.1f} and y {low[1]:.1f}…{high[1]:.1f} px, "
+            f"beyond the slice of {shape[1]}×{shape[0]} px"
         )
     left, top = np.floor(np.maximum(low, 0)).astype(int)
     right, bottom = np.ceil(np.minimum(high, shape[::-1])).astype(int)

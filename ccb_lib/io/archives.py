@@ -43,8 +43,9 @@ def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
     Raises:
         FileNotFoundError: There is no such archive.
         FileExistsError: The folder is there.
-        ValueError: No such archive or a damaged one; a member with an absolute path, ``..``, a drive or a backslash,
-            a link or a device; a password; or too many or too large members for this disk or for any data set.
+        ValueError: No such archive or a damaged one; a member with an absolute path, ``..``, a
+            drive or a backslash, a link or a device; a password; or too many or too large members
+            for this disk or for any data set.
         OSError: The folder cannot be written to.
     """
 
@@ -63,7 +64,8 @@ def unpack_members(archive: str | Path, folder: str | Path, wanted: re.Pattern[s
     Args:
         archive: A zip archive.
         folder: The folder to make; it must not be there yet.
-        wanted: Matches the whole names of the members that are wanted; its first group is the path below ``folder``.
+        wanted: Matches the whole names of the members that are wanted; its first group is the path
+            below ``folder``.
 
     Returns:
         The files, sorted.
@@ -116,8 +118,8 @@ def _into_new_folder(
             if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
                 raise cannot_write(folder, error) from error
             raise ValueError(
-                f"{archive} was not unpacked: {str(error) or type(error).__name__}. Download it again from its home, "
-                "and do not unpack it by hand."
+                f"{archive} was not unpacked: {str(error) or type(error).__name__}. Download it "
+                "again from its home, and do not unpack it by hand."
             ) from error
         new.rename(folder)
     return sorted(path for path in folder.rglob("*") if path.is_file())
@@ -170,8 +172,8 @@ def _untar(archive: Path, folder: Path) -> None:
                 if not (member.isfile() or member.isdir()):
                     raise ValueError(f"{member.name[:100]!r} is a link or a device")
                 yield member.name, member.size
-                # In one pass, as reading on decompresses all that was skipped. Nothing stays of what
-                # is written here where a later member is refused.
+                # In one pass, as reading on decompresses all that was skipped. Nothing stays of
+                # what is written here where a later member is refused.
                 file.extract(
                     member, folder, filter="data"
                 )  # the standard library's own guard, as a second one

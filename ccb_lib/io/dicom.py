@@ -81,7 +81,8 @@ def read_hounsfield(path: Path, padding: int | None = PADDING) -> NDArray[np.flo
 
     Args:
         path: A DICOM file with one grey image.
-        padding: This raw value is set to 0 first, as the Geneva database asks; ``None`` changes none.
+        padding: This raw value is set to 0 first, as the Geneva database asks; ``None`` changes
+            none.
 
     Returns:
         (H, W) float32.
@@ -121,9 +122,9 @@ def read_image(path: Path, window: Window | None = None) -> Image.Image:
 
     Args:
         path: A DICOM file with one image, grey or colour.
-        window: The values that become 0 and 255, in Hounsfield units for CT and in the file's own (rescaled) units
-            otherwise. ``None``: −1000…400 HU for CT; otherwise the window that the file asks for, else all the
-            values that its bits can hold.
+        window: The values that become 0 and 255, in Hounsfield units for CT and in the file's own
+            (rescaled) units otherwise. ``None``: −1000…400 HU for CT; otherwise the window that the
+            file asks for, else all the values that its bits can hold.
 
     Returns:
         A PIL image of mode L or RGB; MONOCHROME1, where low values are white, is turned round.
@@ -167,7 +168,8 @@ def _read(path: Path, pixels: bool = True) -> "FileDataset":
     pydicom = _pydicom()
     check_regular(path)
     try:
-        # force: old files lack the mark after 128 bytes; whether it is an image at all is asked below.
+        # force: old files lack the mark after 128 bytes; whether it is an image at all is asked
+        # below.
         data = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
     except OSError:
         raise
@@ -208,8 +210,8 @@ def _rescale(data: "FileDataset", needed: bool = True) -> tuple[float, float]:
     if not needed:
         return 1.0, 0.0
     raise ValueError(
-        "it has no RescaleSlope or no RescaleIntercept, so that its values are no Hounsfield units; leave it out, or "
-        "add the tags that its scanner means"
+        "it has no RescaleSlope or no RescaleIntercept, so that its values are no Hounsfield "
+        "units; leave it out, or add the tags that its scanner means"
     )
 
 

@@ -52,12 +52,14 @@ def read_images(
     """Decode image files in parallel; crop each to a centred square and resize it with antialiasing.
 
     Args:
-        paths: PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000, AVIF or DICOM files. EXIF rotation is applied,
-            transparency laid on black, 16-bit grey scaled to 8; of an animation the first frame is read.
+        paths: PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000, AVIF or DICOM files. EXIF rotation
+            is applied, transparency laid on black, 16-bit grey scaled to 8; of an animation the
+            first frame is read.
         image_size: Height and width of the result, in pixels.
         channels: 1 for grey, 3 for RGB.
-        window: The pixel values that become 0 and 255 in grey images of more than 8 bits (Hounsfield units in CT).
-            ``None``: 0 and 65535 for 16-bit files; for DICOM see `ccb_lib.io.dicom.read_image`.
+        window: The pixel values that become 0 and 255 in grey images of more than 8 bits
+            (Hounsfield units in CT). ``None``: 0 and 65535 for 16-bit files; for DICOM see
+            `ccb_lib.io.dicom.read_image`.
         progress: What to write before a progress bar; ``None`` shows none.
 
     Returns:
@@ -91,8 +93,8 @@ def read_each(
     """Decode as `read_images` does, but go on after files that cannot be read.
 
     Returns:
-        (N, channels, image_size, image_size) uint8, one row a path, black where a file could not be read; and the
-        reason for each such path.
+        (N, channels, image_size, image_size) uint8, one row a path, black where a file could not be
+        read; and the reason for each such path.
     """
     images = torch.zeros((len(paths), channels, image_size, image_size), dtype=torch.uint8)
     pixels = images.numpy()  # shares the tensor's memory
@@ -180,7 +182,8 @@ def square(
         (channels, image_size, image_size) uint8.
 
     Raises:
-        ValueError: The pixels are floats, or reach beyond 16 bits, and no window says what is black and white.
+        ValueError: The pixels are floats, or reach beyond 16 bits, and no window says what is black
+            and white.
     """
     image = eight_bits(image, window).convert("L" if channels == 1 else "RGB")
     image = ImageOps.fit(image, (image_size, image_size), method=Image.Resampling.BILINEAR)
@@ -247,12 +250,13 @@ def _shallow(values: NDArray, window: Window | None) -> NDArray[np.uint8]:
     low, high = values.min(initial=0), values.max(initial=0)
     if np.issubdtype(values.dtype, np.floating) or low < 0 or high > _DEEP:
         raise ValueError(
-            f"{values.dtype} pixels from {low:g} to {high:g}: what is black and what is white? Pass window=(low, high)"
+            f"{values.dtype} pixels from {low:g} to {high:g}: what is black and what is white? "
+            "Pass window=(low, high)"
         )
     if 0 < high < 4096:
         warnings.warn(
-            "16-bit images whose values stay below 4096 come out nearly black, as 65535 is taken for white. "
-            "If they hold 12 bits, pass window=(0, 4095).",
+            "16-bit images whose values stay below 4096 come out nearly black, as 65535 is taken "
+            "for white. If they hold 12 bits, pass window=(0, 4095).",
             stacklevel=2,
         )
     return to_window(values, (0, _DEEP))

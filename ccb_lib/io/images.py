@@ -26,9 +26,9 @@ def as_images(
     """Turn images of any accepted form into one tensor.
 
     Args:
-        images: uint8 tensor or array (N, C, H, W), (N, H, W, C) or (N, H, W); a torch ``Dataset`` whose items (or
-            first parts of items) are uint8 (C, H, W) tensors, arrays or PIL images; or a list of paths.
-            Files are cropped to a centred square and resized to ``image_size``.
+        images: uint8 tensor or array (N, C, H, W), (N, H, W, C) or (N, H, W); a torch ``Dataset``
+            whose items (or first parts of items) are uint8 (C, H, W) tensors, arrays or PIL images;
+            or a list of paths. Files are cropped to a centred square and resized to ``image_size``.
         image_size: Height and width demanded, in pixels; ``None`` accepts 32, 64 and 128.
         channels: 1 or 3 demanded; ``None`` accepts both.
         name: What to call the images in errors.
@@ -37,12 +37,13 @@ def as_images(
         (N, C, H, W) uint8, contiguous, on the device it came from.
 
     Raises:
-        ValueError: Wrong shape, dtype, size or channels, NaN, an empty set, or files that cannot be read. The
-            message says what was given, what is needed and how to get there.
+        ValueError: Wrong shape, dtype, size or channels, NaN, an empty set, or files that cannot be
+            read. The message says what was given, what is needed and how to get there.
     """
     if _is_path(images):
         raise ValueError(
-            f"{name}: one path was given ({images}); give a list of paths, such as [{str(images)!r}]."
+            f"{name}: one path was given ({images}); give a list of paths, such as "
+            f"[{str(images)!r}]."
         )
     if isinstance(images, Dataset):
         images = _stack_dataset(images, name)
@@ -54,8 +55,8 @@ def as_images(
     ):
         if image_size is None:
             raise ValueError(
-                f"{name}: paths need a size to be read at. Pass image_size= one of {SIZES} to the detector, or "
-                "give the images as an array."
+                f"{name}: paths need a size to be read at. Pass image_size= one of {SIZES} to the "
+                "detector, or give the images as an array."
             )
         return read_images(
             [Path(path) for path in images], image_size=image_size, channels=channels or 3
@@ -83,7 +84,8 @@ def _is_path(value: Any) -> bool:
 def _stack_dataset(dataset: Dataset, name: str) -> Tensor:
     if not hasattr(dataset, "__len__"):
         raise ValueError(
-            f"{name}: a {type(dataset).__name__} without a length was given; give a map-style Dataset."
+            f"{name}: a {type(dataset).__name__} without a length was given; give a map-style "
+            "Dataset."
         )
     items: Iterable[Any] = (dataset[i] for i in range(len(dataset)))
     stacked = []
@@ -118,7 +120,8 @@ def _as_tensor(images: Any, name: str) -> Tensor:
         tensor = images
     if tensor.numel() == 0:
         raise ValueError(
-            f"{name}: an empty set of shape {tuple(tensor.shape)} was given. Give at least one image."
+            f"{name}: an empty set of shape {tuple(tensor.shape)} was given. Give at least one "
+            "image."
         )
     if tensor.dtype != torch.uint8:
         raise ValueError(f"{name}: dtype {_described(tensor)}")
@@ -144,8 +147,8 @@ def _described(tensor: Tensor) -> str:
         bits, white = ("12", 4095) if high <= 4095 else ("16", 65535)
         return f"{given} For {bits} bits: (images / {white / 255:g}).round().astype('uint8')."
     return (
-        f"{given} Say what is black and what is white: ccb_lib.io.windows.to_window(images, (-1000, 400)) for "
-        "Hounsfield units of lungs."
+        f"{given} Say what is black and what is white: ccb_lib.io.windows.to_window(images, "
+        "(-1000, 400)) for Hounsfield units of lungs."
     )
 
 
@@ -174,8 +177,9 @@ def _check_size(tensor: Tensor, image_size: int | None, channels: int | None, na
     sizes = SIZES if image_size is None else (image_size,)
     if height != width or height not in sizes:
         raise ValueError(
-            f"{name}: images of {height}×{width} were given; {' or '.join(f'{s}×{s}' for s in sizes)} is needed. "
-            "Crop and resize them first, or give their paths, which are cropped and resized on reading."
+            f"{name}: images of {height}×{width} were given; "
+            f"{' or '.join(f'{s}×{s}' for s in sizes)} is needed. Crop and resize them first, or "
+            "give their paths, which are cropped and resized on reading."
         )
     if channels is not None and have != channels:
         raise ValueError(

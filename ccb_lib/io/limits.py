@@ -42,12 +42,14 @@ def check_pixels(width: int, height: int) -> None:
         >>> check_pixels(13_000, 13_000)
         Traceback (most recent call last):
             ...
-        ValueError: 13,000 × 13,000 pixels; at most 67,108,864 (8192 × 8192) are read. Make it smaller
+        ValueError: 13,000 × 13,000 pixels; at most 67,108,864 (8192 × 8192) are read. Make it
+        smaller
     """
     if width * height > MOST_PIXELS:
         side = round(MOST_PIXELS**0.5)
         raise ValueError(
-            f"{width:,} × {height:,} pixels; at most {MOST_PIXELS:,} ({side} × {side}) are read. Make it smaller"
+            f"{width:,} × {height:,} pixels; at most {MOST_PIXELS:,} ({side} × {side}) are read. "
+            "Make it smaller"
         )
 
 

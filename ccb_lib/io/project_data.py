@@ -9,11 +9,12 @@ def project_data(name: str) -> Path:
     """Return a folder of the project's own data: in a checkout, or in the installed package.
 
     Args:
-        name: ``"paper"`` (the reported tables), ``"results"`` (what runs measured), ``"models"`` (trained detectors)
-            or ``"trials"`` (measured with other code).
+        name: ``"paper"`` (the reported tables), ``"results"`` (what runs measured), ``"models"``
+            (trained detectors) or ``"trials"`` (measured with other code).
 
     Returns:
-        ``data/NAME`` beside the package in a checkout, else ``ccb_lib/data/NAME``, which the wheel carries.
+        ``data/NAME`` beside the package in a checkout, else ``ccb_lib/data/NAME``, which the wheel
+        carries.
 
     Raises:
         ValueError: Another name.
@@ -31,6 +32,6 @@ def project_data(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
-        f"data/{name} is neither at {places[0]} nor at {places[1]}. Install ccb_lib anew, or take data/{name} from its "
-        "repository."
+        f"data/{name} is neither at {places[0]} nor at {places[1]}. Install ccb_lib anew, or take "
+        f"data/{name} from its repository."
     )

@@ -49,8 +49,8 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is truncated, is no safetensors file, was not written by ccb_lib, or its
-            header does not match the digest stored with it.
+        ValueError: The file is truncated, is no safetensors file, was not written by ccb_lib, or
+            its header does not match the digest stored with it.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -63,13 +63,13 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"{path} is not a whole safetensors file ({error}). It may be truncated or of another kind; "
-            "copy it again or save it anew with save()."
+            f"{path} is not a whole safetensors file ({error}). It may be truncated or of another "
+            "kind; copy it again or save it anew with save()."
         ) from error
     if _HEADER not in metadata:
         raise ValueError(
-            f"{path} is a safetensors file, but not one of ccb_lib: its header has no '{_HEADER}' entry "
-            f"(it has {sorted(metadata) or 'none'}). Give a file that ccb_lib wrote."
+            f"{path} is a safetensors file, but not one of ccb_lib: its header has no '{_HEADER}' "
+            f"entry (it has {sorted(metadata) or 'none'}). Give a file that ccb_lib wrote."
         )
     try:
         return tensors, _header_of(metadata[_HEADER])

@@ -37,6 +37,7 @@ def check_window(window: Window) -> Window:
         ) from error
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise ValueError(
-            f"window=({low:g}, {high:g}) given; the lower value comes first: window=(-1000, 400), say."
+            f"window=({low:g}, {high:g}) given; the lower value comes first: window=(-1000, 400), "
+            "say."
         )
     return low, high

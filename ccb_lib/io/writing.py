@@ -34,17 +34,17 @@ _ADVICE = {
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it to ``path`` when the block ends without error.
 
-    Whatever stops the block (an exception, Ctrl-C), ``path`` keeps what it held and nothing half-written
-    stays. What a killed process leaves is deleted by the next one that writes into the folder. A file
-    that is there keeps its permissions; of a link the file that it names is written.
+    Whatever stops the block (an exception, Ctrl-C), ``path`` keeps what it held and nothing
+    half-written stays. What a killed process leaves is deleted by the next one that writes into the
+    folder. A file that is there keeps its permissions; of a link the file that it names is written.
 
     Args:
         path: The file to write; its folder is created if missing.
 
     Raises:
         IsADirectoryError: ``path`` is a folder.
-        OSError: ``path`` is a device, a pipe or a socket, its folder cannot be written to, the disk is
-            full, or any other failure of the system; the message names the file and the cause.
+        OSError: ``path`` is a device, a pipe or a socket, its folder cannot be written to, the disk
+            is full, or any other failure of the system; the message names the file and the cause.
 
     Example:
         >>> with replacing("notes.txt") as part:
@@ -65,7 +65,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
             part.chmod(usual if mode is None else mode)
             part.replace(target)
     except OSError as error:
-        # Errors about other files, and those that have a message of their own, are not of this writer.
+        # Errors about other files, and those that have a message of their own, are not of this
+        # writer.
         if error.errno is None or error.filename not in own:
             raise
         raise cannot_write(path, error) from error
@@ -75,10 +76,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
     """Make a hidden folder in ``parent`` that is deleted when the block ends, or at the next start.
 
-    A process that is killed cannot delete its folders. Each process, before it makes its first folder in
-    a place, deletes those of others there. It never takes one from a process that still runs: each holds
-    a lock on a file in its folder, which the system gives free when the process ends, however it ends. A
-    folder made on another machine, whose locks may not be seen here, must be a day old as well.
+    A process that is killed cannot delete its folders. Each process, before it makes its first
+    folder in a place, deletes those of others there. It never takes one from a process that still
+    runs: each holds a lock on a file in its folder, which the system gives free when the process
+    ends, however it ends. A folder made on another machine, whose locks may not be seen here, must
+    be a day old as well.
 
     Args:
         parent: An existing folder.

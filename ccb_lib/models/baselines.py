@@ -100,12 +100,14 @@ class EncoderDecoderEncoder(nn.Module):
 class JointDiscriminator(nn.Module):
     """BiGAN's D(x, z) (Donahue et al., 2017): tells (x, E(x)) from (G(z), z).
 
-    Features of x at 4×4 and of z, each flat, meet in one hidden layer, whose output is what feature matching compares.
+    Features of x at 4×4 and of z, each flat, meet in one hidden layer, whose output is what feature
+    matching compares.
 
     Args:
         channels: 1 or 3.
         image_size: 32, 64 or 128.
-        width: Channels of the first block; z's two layers have 4 times as many, the joint one 8 times.
+        width: Channels of the first block; z's two layers have 4 times as many, the joint one 8
+            times.
         latent: Length of z.
         dropout: Rate after each layer that sees z, 0 to under 1.
     """
@@ -135,8 +137,8 @@ class JointDiscriminator(nn.Module):
 class MovingAverage(nn.Module):
     """A network whose weights are an exponential moving average of another's; its batch statistics are the other's.
 
-    The average starts at the followed network's weights and moves by the same share at every update,
-    as TensorFlow's ``ExponentialMovingAverage`` does where no count of updates is given.
+    The average starts at the followed network's weights and moves by the same share at every
+    update, as TensorFlow's ``ExponentialMovingAverage`` does where no count of updates is given.
 
     Args:
         network: What to follow; it is copied, not kept.

@@ -62,9 +62,11 @@ class ConvBlock(nn.Module):
     Args:
         channels: C, of input and output.
         batch_norm: Put a batch norm between convolution and ReLU.
-        residual: Add the input to the output: the other reading of the paper's "direct connections".
+        residual: Add the input to the output: the other reading of the paper's "direct
+            connections".
         start: Of a residual block. ``"he"`` adds the branch as it is; ``"zero"`` multiplies it by a
-            learnt number that starts at 0 (weights of 0 would not do: no gradient passes a ReLU at 0).
+            learnt number that starts at 0 (weights of 0 would not do: no gradient passes a ReLU at
+            0).
     """
 
     def __init__(
@@ -113,10 +115,11 @@ class Generator(nn.Module):
     Args:
         channels: 1 or 3.
         width: Channels of the first block; the others have 2, 4, 8 and 8 times as many.
-        chain: Length of each skip's chain from shallow to deep: 0 is a plain skip, ``None`` no skip at all.
-            The paper prints the lengths from bottom to top, so its [1, 2, 3, 4] is (4, 3, 2, 1) here.
-        chain_init: ``"he"`` draws a chain's weights so that its signal keeps its size; ``"dcgan"`` from N(0, 0.02)
-            as everywhere else.
+        chain: Length of each skip's chain from shallow to deep: 0 is a plain skip, ``None`` no skip
+            at all. The paper prints the lengths from bottom to top, so its [1, 2, 3, 4] is (4, 3,
+            2, 1) here.
+        chain_init: ``"he"`` draws a chain's weights so that its signal keeps its size; ``"dcgan"``
+            from N(0, 0.02) as everywhere else.
         chain_batch_norm: Batch norm inside the chains.
         chain_residual: Residual sums inside the chains.
         chain_residual_start: ``"he"`` or ``"zero"``, see `ConvBlock`.
@@ -136,14 +139,16 @@ class Generator(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        # One stream of random numbers for each part: generators that differ in the skips alone start alike elsewhere.
+        # One stream of random numbers for each part: generators that differ in the skips alone
+        # start alike elsewhere.
         streams = [
             torch.Generator().manual_seed(int(s)) for s in torch.randint(2**62, (3,), device="cpu")
         ]
         widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
         self.encoder = nn.ModuleList([down_block(channels, widths[0], batch_norm=False)])
         self.encoder.extend(down_block(a, b) for a, b in pairwise(widths[:4]))
-        # The bottleneck ends in the ReLU that opens the decoder, so it has no activation of its own.
+        # The bottleneck ends in the ReLU that opens the decoder, so it has no activation of its
+        # own.
         self.encoder.append(down_block(widths[3], widths[4], batch_norm=False, activation=False))
 
         self.skips = nn.ModuleList(
@@ -213,8 +218,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """D of Fig. 1: tells x from x̂, and gives the features z and ẑ on the way (Eq. 1).
 
-    Blocks halve the size down to 4×4 (three at 32 px, four at 64, five at 128), doubling the channels; a 4×4 conv
-    makes z, and a 3×3 conv one logit.
+    Blocks halve the size down to 4×4 (three at 32 px, four at 64, five at 128), doubling the
+    channels; a 4×4 conv makes z, and a 3×3 conv one logit.
 
     Args:
         channels: 1 or 3.
@@ -260,8 +265,9 @@ def reinitialise_where(collapsed: Tensor, network: nn.Module) -> None:
     """Draw a network's weights anew where its loss has collapsed; its batch statistics stay.
 
     Args:
-        collapsed: A bool scalar on the network's device. On a GPU nothing waits for its value: new weights are always
-            drawn and then chosen or not, so that a step stays one unbroken piece of work.
+        collapsed: A bool scalar on the network's device. On a GPU nothing waits for its value: new
+            weights are always drawn and then chosen or not, so that a step stays one unbroken piece
+            of work.
         network: Started as by `initialise`.
     """
     if collapsed.is_cuda:
@@ -285,16 +291,17 @@ def _choose_renewed(collapsed: Tensor, network: nn.Module) -> None:
 def counted_twice(network: nn.Module, passes: int = 1) -> Iterator[None]:
     """Let running statistics change as if all that passes through the network in the block passed twice in a row.
 
-    For a forward pass that two losses share where each would make its own; nothing but running statistics could tell.
-    k passes make a statistic r = (1 − m)ᵏ r₀ + s, where s is what the batches give; once more, they make it
-    (1 − m)ᵏ r + s = r + (1 − m)ᵏ (r − r₀).
+    For a forward pass that two losses share where each would make its own; nothing but running
+    statistics could tell. k passes make a statistic r = (1 − m)ᵏ r₀ + s, where s is what the
+    batches give; once more, they make it (1 − m)ᵏ r + s = r + (1 − m)ᵏ (r − r₀).
 
     Args:
         network: In training mode, its batch norms with one momentum m.
         passes: k, forward passes in the block.
     """
     norms = batch_norms(network)
-    # .data, since autograd minds changes to these buffers, which its backward in training mode never reads.
+    # .data, since autograd minds changes to these buffers, which its backward in training mode
+    # never reads.
     running = [buffer.data for norm in norms for buffer in (norm.running_mean, norm.running_var)]
     before = [buffer.clone() for buffer in running]
     yield

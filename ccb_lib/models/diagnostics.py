@@ -25,7 +25,8 @@ def linear_cka(a: Tensor, b: Tensor) -> float:
     """
     if len(a) != len(b) or len(a) < 2:
         raise ValueError(
-            f"Features of {len(a)} and {len(b)} images given; the same two or more images are needed."
+            f"Features of {len(a)} and {len(b)} images given; the same two or more images are "
+            "needed."
         )
     x, y = (features.flatten(1).double() for features in (a, b))
     x, y = x - x.mean(0), y - y.mean(0)
@@ -42,8 +43,9 @@ def semantic_gap(generator: Generator, x: Tensor) -> list[dict[str, float]]:
         x: (N, C, H, W) float32 in [-1, 1].
 
     Returns:
-        From shallow to deep, one dict a skip: ``level`` from 1; ``encoder``, the CKA of encoder map and the decoder map
-        beside it; ``skip``, the CKA of what the skip delivers and that decoder map (equal for plain skips).
+        From shallow to deep, one dict a skip: ``level`` from 1; ``encoder``, the CKA of encoder map
+        and the decoder map beside it; ``skip``, the CKA of what the skip delivers and that decoder
+        map (equal for plain skips).
     """
     was_training = generator.training
     generator.eval()
@@ -113,8 +115,9 @@ def watching_skips(generator: nn.Module, delivered: list[Tensor]) -> Iterator[No
 
     Args:
         generator: A `Generator`, or a module with one inside.
-        delivered: Is given each skip's output as the generator calls them, deep to shallow. After ``backward`` its
-            ``grad`` is that of the decoder alone: a plain skip's map has another on the encoder's own way.
+        delivered: Is given each skip's output as the generator calls them, deep to shallow. After
+            ``backward`` its ``grad`` is that of the decoder alone: a plain skip's map has another
+            on the encoder's own way.
     """
 
     def keep(_: nn.Module, __: Any, output: Tensor) -> Tensor:

@@ -36,11 +36,13 @@ class _ToBFloat16(torch.autograd.Function):
 class BFloat16Weights(nn.Module):
     """Stands for a network under autocast and gives the same numbers, from fewer kernels.
 
-    Autocast casts each weight when it is used, and each gradient on the way back: two small kernels a weight. Here all
-    are cast at once. Batch norms' counters, one small kernel each as well, are raised together too.
+    Autocast casts each weight when it is used, and each gradient on the way back: two small kernels
+    a weight. Here all are cast at once. Batch norms' counters, one small kernel each as well, are
+    raised together too.
 
     Args:
-        network: Keeps its float32 weights, whose gradients it gets; its parameters and buffers are this module's.
+        network: Keeps its float32 weights, whose gradients it gets; its parameters and buffers are
+            this module's.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -63,8 +63,9 @@ def load_checkpoint(
     tensors, header = load_tensors(path)
     if header.get("kind") != "checkpoint" or header.get("version") != _VERSION:
         raise ValueError(
-            f"{path} is no checkpoint of this version of ccb_lib (kind {header.get('kind')!r}, version "
-            f"{header.get('version')!r}). Give another path to resume=, or delete the file to start anew."
+            f"{path} is no checkpoint of this version of ccb_lib (kind {header.get('kind')!r}, "
+            f"version {header.get('version')!r}). Give another path to resume=, or delete the file "
+            "to start anew."
         )
     was, history = header.get("settings"), header.get("history")
     if not isinstance(was, dict) or not _is_history(history):
@@ -76,8 +77,8 @@ def load_checkpoint(
         changed.append(f"epochs: {len(history)} already trained → {epochs}")
     if changed:
         raise ValueError(
-            f"The checkpoint {path} was made with other settings ({'; '.join(changed)}). Use those settings again, "
-            "give another path to resume=, or delete the file to start anew."
+            f"The checkpoint {path} was made with other settings ({'; '.join(changed)}). Use those "
+            "settings again, give another path to resume=, or delete the file to start anew."
         )
     try:
         for name, network in trainable.networks_.items():

@@ -27,17 +27,19 @@ def run_concurrently(
 ) -> Iterator[tuple[int, Returned | Exception]]:
     """Do pieces of work, on CUDA several at a time, each on a stream of its own, a step of each in turn.
 
-    A small batch leaves most of a large GPU idle; steps on different streams fill it together. Work that says it is
-    not independent (see `ccb_lib.training.loop.training`), and all work on a CPU, is done alone.
+    A small batch leaves most of a large GPU idle; steps on different streams fill it together. Work
+    that says it is not independent (see `ccb_lib.training.loop.training`), and all work on a CPU,
+    is done alone.
 
     Args:
         starts: Begin a piece of work each.
         device: Of all of them.
-        at_once: How many at a time; by default as many as memory allows, but no more than 16: another begins while
-            the free memory is twice what the largest so far took.
+        at_once: How many at a time; by default as many as memory allows, but no more than 16:
+            another begins while the free memory is twice what the largest so far took.
 
     Yields:
-        As each piece ends, its number and its result, or the exception that ended it; the others go on.
+        As each piece ends, its number and its result, or the exception that ended it; the others go
+        on.
     """
     waiting = deque(enumerate(starts))
     running: deque[tuple[int, Turns[Returned], torch.cuda.Stream | None]] = deque()
@@ -128,7 +130,8 @@ def train_together(
 
     Raises:
         ValueError: Lists of different lengths, the same detector twice, or several devices.
-        Exception: What ended the first detector that failed, after the others were trained to their end.
+        Exception: What ended the first detector that failed, after the others were trained to their
+            end.
     """
     detectors, count = list(detectors), len(detectors)
     columns = {"images": images, "calibration": calibration, "resume": resume}

@@ -14,14 +14,15 @@ _WARM_UPS = 3  # libraries allocate and choose their kernels in the first calls,
 class CapturedWork:
     """A piece of work without arguments or result: all that it reads and writes are tensors that stay where they are.
 
-    On CUDA it is recorded once and each call replays the recording: hundreds of kernels for the price of one launch.
-    Elsewhere, or where recording fails, each call does the work.
+    On CUDA it is recorded once and each call replays the recording: hundreds of kernels for the
+    price of one launch. Elsewhere, or where recording fails, each call does the work.
 
     Args:
         work: Must not wait for the device, and must do the same kernels each time.
         device: Where it runs.
         restored: Gives a context that puts back what the warm-up before the recording changes.
-        generator: What the work draws its random numbers from, in place of the device's own generator.
+        generator: What the work draws its random numbers from, in place of the device's own
+            generator.
         what: Names the work in the warning where it cannot be recorded.
 
     Attributes:
@@ -45,8 +46,9 @@ class CapturedWork:
                 self.captured = True
             except RuntimeError as error:
                 warnings.warn(
-                    f"No CUDA graph could be made of {what}, so it runs kernel by kernel, with the same result and "
-                    f"several times slower. The reason: {str(error).splitlines()[0]}",
+                    f"No CUDA graph could be made of {what}, so it runs kernel by kernel, with the "
+                    "same result and several times slower. The reason: "
+                    f"{str(error).splitlines()[0]}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
@@ -107,8 +109,9 @@ def _record(
 def _drawing_from(generator: torch.Generator | None, device: torch.device) -> Iterator[None]:
     """Let the device's generator stand for another inside the block, and leave it as it was.
 
-    Layers such as dropout draw from the device's generator and from no other. A graph remembers the state that stood
-    there when it was recorded, so a graph with a state of its own neither disturbs others nor is disturbed by them.
+    Layers such as dropout draw from the device's generator and from no other. A graph remembers the
+    state that stood there when it was recorded, so a graph with a state of its own neither disturbs
+    others nor is disturbed by them.
     """
     with torch.random.fork_rng(devices=[device]):
         if generator is None:
@@ -143,7 +146,8 @@ def restored(tensors: Iterable[Tensor], optimizers: Sequence[Optimizer]) -> Iter
 
     Args:
         tensors: Parameters and buffers.
-        optimizers: Whose state starts from zeros, as Adam's does. State that the block made stays, as zeros.
+        optimizers: Whose state starts from zeros, as Adam's does. State that the block made stays,
+            as zeros.
     """
     tensors = list(tensors)
     kept = [tensor.detach().clone() for tensor in tensors]

@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 class FastSteps:
     """Takes the steps of a run by a graph recorded once: gather a batch, D and G, both optimisers, the loss sums.
 
-    Its random numbers come from a generator of its own, seeded for each epoch as `eager_steps` seeds the global ones.
-    On a CPU, and where no graph can be recorded, the very same function is called instead.
+    Its random numbers come from a generator of its own, seeded for each epoch as `eager_steps`
+    seeds the global ones. On a CPU, and where no graph can be recorded, the very same function is
+    called instead.
 
     Args:
-        precision: ``torch.bfloat16`` lets convolutions and matrix products work in bfloat16 while losses, batch norm
-            statistics, weights and optimisers stay float32; ``torch.float32`` leaves all as it is. By default bfloat16
-            on CUDA and float32 on a CPU.
+        precision: ``torch.bfloat16`` lets convolutions and matrix products work in bfloat16 while
+            losses, batch norm statistics, weights and optimisers stay float32; ``torch.float32``
+            leaves all as it is. By default bfloat16 on CUDA and float32 on a CPU.
         layout: Of images in memory; that of the networks' weights.
-        compiled: Compile the networks first (`torch.compile`): fewer and larger kernels, for a start of minutes.
+        compiled: Compile the networks first (`torch.compile`): fewer and larger kernels, for a
+            start of minutes.
 
     Attributes:
-        independent: Whether steps leave the process's random generators alone, so that other runs may come in between.
+        independent: Whether steps leave the process's random generators alone, so that other runs
+            may come in between.
     """
 
     def __init__(
@@ -104,7 +107,8 @@ class FastSteps:
         x = to_unit(self._images.index_select(0, self._rows), self.layout)
         networks, self._trainable.networks_ = self._trainable.networks_, self._networks
         try:
-            # The cache of weights cast to bfloat16 must be off: it would outlive the optimiser's change to them.
+            # The cache of weights cast to bfloat16 must be off: it would outlive the optimiser's
+            # change to them.
             with torch.autocast(
                 x.device.type, torch.bfloat16, enabled=self._half, cache_enabled=False
             ):

@@ -59,8 +59,8 @@ def training(
 ) -> Turns[list[dict[str, float]]]:
     """Train for ``epochs`` epochs over shuffled images, the last short batch dropped.
 
-    Every epoch draws its order and its dropout from (seed, epoch) alone, so a run that was killed and resumed ends
-    where an unbroken one would: bit-equal on a CPU at the same number of threads.
+    Every epoch draws its order and its dropout from (seed, epoch) alone, so a run that was killed
+    and resumed ends where an unbroken one would: bit-equal on a CPU at the same number of threads.
 
     Args:
         trainable: Networks, optimisers and a step.
@@ -72,14 +72,14 @@ def training(
         settings: What must be equal for a checkpoint to be taken up; JSON.
         title: For the progress bar.
         resume: A checkpoint, written after each epoch and taken up if it exists.
-        on_epoch_end: Called with the epoch's number, from 1, before the checkpoint is written; numbers that it returns
-            join the epoch's line in the history.
+        on_epoch_end: Called with the epoch's number, from 1, before the checkpoint is written;
+            numbers that it returns join the epoch's line in the history.
         progress: Show a bar with losses and images per second.
         steps: How an epoch's steps are taken.
 
     Yields:
-        After each step, whether another run may take a step before this one goes on. It may where ``steps`` are
-        ``independent``: where they leave the process's random generators alone.
+        After each step, whether another run may take a step before this one goes on. It may where
+        ``steps`` are ``independent``: where they leave the process's random generators alone.
 
     Returns:
         One line an epoch: ``epoch``, the mean of each loss, ``seconds``.
@@ -156,8 +156,8 @@ class _Look:
         broken = [name for name, value in means.items() if not math.isfinite(value)]
         if broken:  # a sum that met a NaN or ∞ never becomes finite again
             raise TrainingDiverged(
-                f"The {' and '.join(broken)} loss stopped being finite in {self.where}, by step {self.taken}. Training "
-                "was stopped. Lower learning_rate or the loss weights, or try another seed; with resume= the last "
-                "whole epoch is kept."
+                f"The {' and '.join(broken)} loss stopped being finite in {self.where}, by step "
+                f"{self.taken}. Training was stopped. Lower learning_rate or the loss weights, or "
+                "try another seed; with resume= the last whole epoch is kept."
             )
         return means

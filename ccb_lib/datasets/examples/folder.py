@@ -19,10 +19,11 @@ _SECTORS = 12  # pieces of the flower, like the pieces of a pie
 def write_petals(root: str | Path, *, seed: int = 0, train: int = 600, test: int = 60) -> Path:
     """Write small images of petals as ``train/normal`` and ``test/normal``, and two kinds that are not.
 
-    ``test/abnormal`` holds leaves, which look like nothing in the training set; ``test/spotted`` holds petals with a
-    small brown spot. Patches overlap, so the flower is cut like a pie: test images come from other pieces than
-    training images. Files come in mixed forms, as users have them: PNG, JPEG, PNG with transparency, JPEG turned by
-    EXIF. Beside the folders lies ``labels.csv`` with path, label and group, the piece of the flower.
+    ``test/abnormal`` holds leaves, which look like nothing in the training set; ``test/spotted``
+    holds petals with a small brown spot. Patches overlap, so the flower is cut like a pie: test
+    images come from other pieces than training images. Files come in mixed forms, as users have
+    them: PNG, JPEG, PNG with transparency, JPEG turned by EXIF. Beside the folders lies
+    ``labels.csv`` with path, label and group, the piece of the flower.
 
     Args:
         root: The folder, made if missing.

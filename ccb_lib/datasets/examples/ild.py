@@ -1,7 +1,7 @@
 """Small made-up databases in the form of the Geneva ILD database: for tests, and for the chapter on lung CT.
 
-Textures are drawn by formula. They look somewhat like tissue and teach how the files lie and how patches are cut;
-a score on them says nothing about medicine.
+Textures are drawn by formula. They look somewhat like tissue and teach how the files lie and how
+patches are cut; a score on them says nothing about medicine.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,8 +50,8 @@ def write_rois(
 
     Args:
         path: Such as ``…/CT-INSPIRIUM-8873.txt``.
-        contours: Label, slice number from 1, and points in pixels; written in this order, so a label or slice that
-            repeats is written once, as in the database.
+        contours: Label, slice number from 1, and points in pixels; written in this order, so a
+            label or slice that repeats is written once, as in the database.
         spacing: x and y in mm; the file holds millimetres.
         series: SeriesInstanceUID of the slices.
 
@@ -91,8 +91,8 @@ def write_patient(
     Args:
         root: The database; ``ILD_DB_txtROIs`` and its sisters are made in it.
         patient: The patient's folder; ``"7/series_2"`` writes a sub-folder for one series.
-        slices: For each slice (H, W) Hounsfield units, NaN where there is nothing but padding, and the contours of
-            each label. Slices are numbered from 1 and lie 10 mm apart.
+        slices: For each slice (H, W) Hounsfield units, NaN where there is nothing but padding, and
+            the contours of each label. Slices are numbered from 1 and lie 10 mm apart.
         spacing: Size of a pixel in mm, x and y.
         lung: Contours of the lung, on every slice; none writes no lung masks.
 
