@@ -10,7 +10,8 @@ from ccb_lib.detectors.estimator import setting
 from ccb_lib.losses import discriminator_loss, latent_loss, similarity_loss, total_loss
 from ccb_lib.metrics import distance
 from ccb_lib.models.baselines import Encoder, EncoderDecoderEncoder
-from ccb_lib.models.ccb import counted_twice, reinitialise_where
+from ccb_lib.models.initialisation import reinitialise_where
+from ccb_lib.models.modes import counted_twice
 from ccb_lib.training.types import Losses
 
 

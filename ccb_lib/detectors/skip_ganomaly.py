@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ccb_lib.detectors.unet import UNetDetector
 from ccb_lib.losses import discriminator_loss, latent_loss
-from ccb_lib.models.ccb import counted_twice, reinitialise_where
+from ccb_lib.models.initialisation import reinitialise_where
+from ccb_lib.models.modes import counted_twice
 from ccb_lib.training.types import Losses
 
 

@@ -11,7 +11,8 @@ from ccb_lib import CCB, EGBAD, AnoGAN, CCBFork, GANomaly, SkipGANomaly
 from ccb_lib.detectors import adversarial
 from ccb_lib.io.images import to_unit
 from ccb_lib.models.baselines import Decoder, Encoder, MovingAverage, uncounted
-from ccb_lib.models.ccb import count_parameters, reinitialise_where
+from ccb_lib.models.ccb import count_parameters
+from ccb_lib.models.initialisation import reinitialise_where
 
 LN3 = math.log(3)  # as a logit: three to one, σ = 3/4
 
