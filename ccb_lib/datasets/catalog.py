@@ -1,4 +1,4 @@
-"""What each data set is, its terms, how to cite it, how to get it, and whether all of it is there."""
+"""The data sets: description, terms of use, citation, steps to get them, number of images."""
 
 from dataclasses import dataclass, field
 
@@ -8,12 +8,12 @@ class Entry:
     """One data set.
 
     Attributes:
-        name: As `load_dataset` and ``ccb data`` know it.
-        what: One line.
-        terms: Under which it may be used.
+        name: The name in `load_dataset` and ``ccb data``.
+        what: A description, one line.
+        terms: The terms of use.
         cite: How to cite it.
-        steps: How to get it, one line a step; ``{root}`` stands for the folder of all data sets.
-        known: The number of images of each class, where it is known.
+        steps: How to get it, one line per step; ``{root}`` stands for the folder of all data sets.
+        known: The number of images of each class, if it is known.
     """
 
     name: str
@@ -60,7 +60,7 @@ ENTRIES = {
             "2018.",
             (
                 "`ccb data fetch ham10000` downloads 2.8 GB from the ISIC archive (ISIC 2018 Task "
-                "3, training), the same images. Or, by hand:",
+                "3, training), the same images. Or manually:",
                 "Open https://doi.org/10.7910/DVN/DBW86T (Harvard Dataverse) and agree to its "
                 "terms.",
                 "Download HAM10000_images_part_1.zip, HAM10000_images_part_2.zip and "
@@ -153,10 +153,10 @@ ENTRIES = {
 
 
 def entry(name: str) -> Entry:
-    """Return one data set's entry.
+    """Return the entry of a data set.
 
     Raises:
-        ValueError: There is no such data set; the message lists them.
+        ValueError: There is no such data set; the message lists all names.
     """
     if name not in ENTRIES:
         raise ValueError(f"Unknown data set {name!r}. There are: {', '.join(ENTRIES)}.")

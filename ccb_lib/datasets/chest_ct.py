@@ -84,10 +84,10 @@ def read_volume(root: str | Path | None = None) -> Volume:
 
     Args:
         root: The folder with ``chest-ct`` in it, or that folder itself; by default the folder of
-            all data sets, then the user's cache.
+            all data sets, then the user's cache folder.
 
     Raises:
-        FileNotFoundError: The set is not there; the message says how to get it.
+        FileNotFoundError: The data set is not on this machine; the message says how to get it.
         ImportError: nibabel is not installed.
         ValueError: A file is broken, or holds another volume.
     """
@@ -122,7 +122,7 @@ def read(
         groups.
 
     Raises:
-        FileNotFoundError: The set is not there; the message says how to get it.
+        FileNotFoundError: The data set is not on this machine; the message says how to get it.
         ImportError: nibabel is not installed.
         ValueError: A file is broken, or an option is out of range.
     """
@@ -172,7 +172,7 @@ def slice_patches(
     return found + sorted(set(over) & set(in_lung))
 
 
-def deal(
+def split_patches(
     images: Images, *, test_share: float, calibration: float, seed: int
 ) -> tuple[NormalParts, tuple[str, ...]]:
     """Split the healthy patches by blocks of six slices, with a gap of one slice between two parts.

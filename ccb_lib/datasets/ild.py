@@ -62,7 +62,7 @@ def load(
 
     Patches are split by patient. A patient with any abnormal pattern is never trained on, whichever
     is asked for, so the training patches are the same for all. Where too few patients have healthy
-    tissue alone, patients with disease are trained on too: see `deal`. For the other sources see
+    tissue alone, patients with disease are trained on too: see `split_patches`. For the other sources see
     `ccb_lib.datasets.lung_ct_98` and `ccb_lib.datasets.chest_ct`.
 
     Args:
@@ -124,12 +124,12 @@ def load(
     is_bad, notes = np.isin(images.classes, bad), ()
     shares = {"test_share": test_share, "calibration": calibration, "seed": seed}
     if source == "lung_ct_98":
-        parts, tested = lung_ct_98.deal(images, **shares)
+        parts, tested = lung_ct_98.split_patches(images, **shares)
         is_bad &= tested
     elif source == "chest-ct":
-        parts, notes = chest_ct.deal(images, **shares)
+        parts, notes = chest_ct.split_patches(images, **shares)
     else:
-        parts, tested, notes = deal(images, bad, **shares)
+        parts, tested, notes = split_patches(images, bad, **shares)
         is_bad &= tested
     normal_rows, bad_rows = parts.pool, rows_of(is_bad, images.ids, seed)
     if test == "balanced":
@@ -147,7 +147,7 @@ def load(
     )
 
 
-def deal(
+def split_patches(
     images: Images, bad: Sequence[str], *, test_share: float, calibration: float, seed: int
 ) -> tuple[NormalParts, NDArray[np.bool_], tuple[str, ...]]:
     """Split healthy patches by patient; a patient is never in two parts.

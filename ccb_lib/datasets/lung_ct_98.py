@@ -152,7 +152,7 @@ def otsu(grey: NDArray[np.uint8]) -> int:
     return int(np.nan_to_num(between[:-1]).argmax())
 
 
-def deal(
+def split_patches(
     images: Images, *, test_share: float, calibration: float, seed: int
 ) -> tuple[NormalParts, NDArray[np.bool_]]:
     """Split by slice: every slice holds lesions, so lesions of the slices that train are left out.

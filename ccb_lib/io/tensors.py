@@ -1,4 +1,4 @@
-"""Reading and writing files that others may read, break or have made: atomic, without pickle, clear in error."""
+"""Safetensors files with a JSON header: atomic writing, checked reading, no pickle."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ccb_lib.io.writing import replacing
 
-_HEADER = "ccb_lib"  # the key of our JSON in a safetensors header
-_DIGEST = "sha256"  # the last entry of that JSON: a digest of all that stands before it
+_HEADER = "ccb_lib"  # the key of the JSON text in the safetensors metadata
+_DIGEST = "sha256"  # the last entry of that JSON: a digest of all entries before it
 
 
 def save_tensors(
@@ -25,7 +25,7 @@ def save_tensors(
     Args:
         path: The file to write.
         tensors: Names and tensors; moved to the CPU and made contiguous.
-        header: Anything JSON can hold.
+        header: A dict of anything JSON can hold.
 
     Raises:
         OSError: The folder cannot be written to, or the disk is full; see `replacing`.
@@ -42,13 +42,13 @@ def save_tensors(
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_tensors` wrote.
+    """Read a file of `save_tensors`.
 
     Returns:
         The tensors on the CPU, and the header.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: The file is truncated, is no safetensors file, was not written by ccb_lib, or
             its header does not match the digest stored with it.
     """
@@ -60,11 +60,12 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+            # the noqa: a safetensors file has keys() but cannot be iterated
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} is not a whole safetensors file ({error}). It may be truncated or of another "
-            "kind; copy it again or save it anew with save()."
+            "kind; copy it again or save it again with save()."
         ) from error
     if _HEADER not in metadata:
         raise ValueError(
@@ -75,7 +76,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return tensors, _header_of(metadata[_HEADER])
     except ValueError as error:
         raise ValueError(
-            f"The header of {path} {error}. Copy the file again or save it anew."
+            f"The header of {path} {error}. Copy the file again or save it again."
         ) from error
 
 
@@ -89,7 +90,7 @@ def _header_of(text: str) -> dict[str, Any]:
         header = json.loads(text)
     except RecursionError as error:
         raise ValueError("is nested too deeply") from error
-    except ValueError as error:  # of JSON, or a number of more digits than Python reads
+    except ValueError as error:  # invalid JSON, or a number with more digits than Python converts
         raise ValueError(f"is not JSON ({error})") from error
     if not isinstance(header, dict):
         raise ValueError(f"is {type(header).__name__}, not a JSON object")
@@ -103,7 +104,7 @@ def _header_of(text: str) -> dict[str, Any]:
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """Read the header alone of what `save_tensors` wrote; empty where there is no such file, or it is broken."""
+    """Read only the header of a file of `save_tensors`; ``{}`` if it is missing or damaged."""
     try:
         with safe_open(Path(path).expanduser(), framework="pt") as file:
             return _header_of((file.metadata() or {})[_HEADER])
@@ -112,11 +113,11 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
 
 def check_tensors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Compare what a file holds with what is needed.
+    """Raise if tensors from a file do not fit the needed ones.
 
     Args:
-        given: From the file.
-        wanted: Of the same names, shapes and dtypes; may lie on the meta device.
+        given: Tensors from the file.
+        wanted: Tensors with the needed names, shapes and dtypes; may be on the meta device.
 
     Raises:
         ValueError: Names, shapes or dtypes differ, or a value is not finite.
@@ -139,7 +140,7 @@ def check_tensors(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
 
 
 def digest(*tensors: Tensor) -> str:
-    """Hash tensors by shape, dtype and content: 16 hexadecimal digits, for telling data sets apart."""
+    """Hash tensors by shape, dtype and content, to identify data sets: 16 hexadecimal digits."""
     sha = hashlib.sha256()
     for tensor in tensors:
         flat = tensor.detach().cpu().contiguous()

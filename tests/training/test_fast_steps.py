@@ -557,7 +557,7 @@ def test_a_detector_that_diverges_costs_the_others_nothing(noise):
     detectors = [small("ccb", learning_rate=1e30, epochs=9), small("ganomaly")]
     with pytest.raises(TrainingDiverged) as caught:
         train_together(detectors, [noise] * 2, progress=False)
-    assert "1 of 2 detectors failed; the others were trained to their end." in caught.value.__notes__
+    assert "1 of 2 detectors failed; the others finished training." in caught.value.__notes__
     assert same(detectors[1], small("ganomaly").fit(noise, progress=False))
 
 
