@@ -1,8 +1,8 @@
 """Control versions of the brain MRI: in each, one shortcut is removed from the images.
 
-No function uses a label. Score the same detector on the original images and on these. If it relies
-on tumours alone, its AUC is 0.5 on the background alone, and does not fall with equal encoding or
-equal intensities.
+No function uses a label. Score the same detector on the original images and on these. A
+detector that relies on tumours alone should have an AUC near 0.5 on the background alone, and
+should lose nothing with equal encoding or equal intensities.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits: real images that come with the library, for a first try anywhere."""
+"""scikit-learn's 1,797 handwritten digits: real images that need no download."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def load(
     Args:
         abnormal: A digit, 0 to 9.
         root: Ignored; the images come with scikit-learn.
-        seed: Of the split.
+        seed: Seeds the split.
         image_size: 32, 64 or 128; the 8×8 originals are resized bilinearly.
 
     Returns:
@@ -41,9 +41,8 @@ def load(
     if image_size not in SIZES:
         raise ValueError(f"image_size={image_size} given; one of {SIZES} is needed.")
     raw = load_digits()
-    small = torch.from_numpy(raw.images).float()[:, None] * (
-        255 / 16
-    )  # (1797, 1, 8, 8), 0…16 in the original
+    small = torch.from_numpy(raw.images).float()[:, None]  # (1797, 1, 8, 8) in 0…16
+    small = small * (255 / 16)
     pixels = interpolate(small, size=(image_size, image_size), mode="bilinear", align_corners=False)
     ids = np.array([f"digits/{row:04d}" for row in range(len(pixels))])
     images = Images(

@@ -107,7 +107,7 @@ def _into_new_folder(
         )
     if folder.exists():
         raise FileExistsError(
-            f"{folder.absolute()} is there already. Move it away, or unpack to another folder."
+            f"{folder.absolute()} already exists. Move it, or unpack to another folder."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(folder.parent, folder.name) as part:

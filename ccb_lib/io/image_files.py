@@ -138,8 +138,12 @@ def open_image(path: Path | BinaryIO) -> Image.Image:
             `ccb_lib.io.limits.MOST_PIXELS` pixels, or it is a TIFF of several images.
 
     Example:
-        >>> with open_image(Path("1.png")) as image:
+        >>> from io import BytesIO
+        >>> file = BytesIO()
+        >>> Image.new("L", (4, 3)).save(file, format="PNG")
+        >>> with open_image(file) as image:
         ...     image.size
+        (4, 3)
     """
     if isinstance(path, Path):
         check_regular(path)
@@ -254,8 +258,8 @@ def _to_eight_bits(values: NDArray, window: Window | None) -> NDArray[np.uint8]:
     low, high = values.min(initial=0), values.max(initial=0)
     if np.issubdtype(values.dtype, np.floating) or low < 0 or high > _WHITE_16_BIT:
         raise ValueError(
-            f"{values.dtype} pixels from {low:g} to {high:g}: what is black and what is white? "
-            "Pass window=(low, high)"
+            f"{values.dtype} pixels from {low:g} to {high:g}: the values of black and white are "
+            "unknown. Pass window=(low, high)"
         )
     if 0 < high < 4096:
         warnings.warn(

@@ -32,6 +32,6 @@ def project_data(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
-        f"data/{name} is neither at {places[0]} nor at {places[1]}. Install ccb_lib anew, or take "
+        f"data/{name} is neither at {places[0]} nor at {places[1]}. Reinstall ccb_lib, or take "
         f"data/{name} from its repository."
     )

@@ -64,8 +64,8 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"{path} is not a whole safetensors file ({error}). It may be truncated or of another "
-            "kind; copy it again or save it again with save()."
+            f"{path} is not a complete safetensors file ({error}). It may be truncated or of "
+            "another kind; copy it again or save it again with save()."
         ) from error
     if _HEADER not in metadata:
         raise ValueError(

@@ -48,8 +48,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
             is full, or another system error. The message names the file and the cause.
 
     Example:
-        >>> with replacing("notes.txt") as part:
-        ...     part.write_text("whole or not at all")
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with replacing(folder / "notes.txt") as part:
+        ...     characters = part.write_text("complete or absent")
+        >>> (folder / "notes.txt").read_text()
+        'complete or absent'
     """
     path = Path(path).expanduser()
     target = Path(os.path.realpath(path))
@@ -90,8 +93,10 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
         OSError: ``parent`` cannot be written to.
 
     Example:
-        >>> with temporary_folder(Path("."), "download") as folder:
-        ...     (folder / "file").write_bytes(b"")
+        >>> with temporary_folder(Path(tempfile.mkdtemp()), "download") as folder:
+        ...     size = (folder / "file").write_bytes(b"")
+        >>> folder.exists()
+        False
     """
     _sweep(parent)
     folder, lock = _locked_folder(parent, name)

@@ -8,11 +8,8 @@ from torch.func import functional_call
 
 from ccb_lib.models.modes import batch_norms
 
-_BFLOAT16_LAYERS = (
-    nn.Conv2d,
-    nn.ConvTranspose2d,
-    nn.Linear,
-)  # autocast runs these in bfloat16
+# The layers that autocast runs in bfloat16.
+_BFLOAT16_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class _ToBFloat16(torch.autograd.Function):

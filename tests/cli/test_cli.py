@@ -445,7 +445,7 @@ def test_wrong_models_and_images_are_explained(model, own, tmp_path):
     image = own / "test/normal/00.png"
     for words, message in [
         ([tmp_path / "none", image], "No file at"),
-        ([image, image], "is not a whole safetensors file"),
+        ([image, image], "is not a complete safetensors file"),
         ([model, tmp_path / "none.png"], "There is no"),
         ([model, tmp_path], "There are no images in"),
         ([model, image, "--window", "5", "3"], "the lower value comes first"),

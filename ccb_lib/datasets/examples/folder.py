@@ -1,4 +1,4 @@
-"""A folder of images to try things on, cut from a photograph that ships with scikit-learn: petals, spots and leaves."""
+"""An example folder of images, cut from a photograph that comes with scikit-learn."""
 
 import csv
 from pathlib import Path
@@ -8,26 +8,23 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from ccb_lib.io.writing import replacing
 
-_CENTRE, _RADII = (
-    (308, 222),
-    (35, 105),
-)  # of the flower in the photograph: its middle, and where petals lie
+_CENTRE, _RADII = (308, 222), (35, 105)  # of the flower: its centre; inner and outer petal radius
 _SIDE = 48  # pixels of a patch
-_SECTORS = 12  # pieces of the flower, like the pieces of a pie
+_SECTORS = 12  # sectors of the flower, which is cut by angle
 
 
 def write_petals(root: str | Path, *, seed: int = 0, train: int = 600, test: int = 60) -> Path:
-    """Write small images of petals as ``train/normal`` and ``test/normal``, and two kinds that are not.
+    """Write small images of petals as normal images, and of two other kinds.
 
-    ``test/abnormal`` holds leaves, which look like nothing in the training set; ``test/spotted``
-    holds petals with a small brown spot. Patches overlap, so the flower is cut like a pie: test
-    images come from other pieces than training images. Files come in mixed forms, as users have
-    them: PNG, JPEG, PNG with transparency, JPEG turned by EXIF. Beside the folders lies
-    ``labels.csv`` with path, label and group, the piece of the flower.
+    ``train/normal`` and ``test/normal`` hold petals. ``test/abnormal`` holds leaves, which are
+    unlike all training images; ``test/spotted`` holds petals with a small brown spot. Patches
+    overlap, so the flower is cut into sectors, and test images come from other sectors than
+    training images. Files are PNG, JPEG, PNG with transparency, and JPEG with EXIF rotation.
+    ``labels.csv`` in the folder has path, label and group (the sector of the flower).
 
     Args:
-        root: The folder, made if missing.
-        seed: Of places, turns and spots.
+        root: The folder; created if missing.
+        seed: Seeds positions, rotations and spots.
         train: The number of training images.
         test: The number of test images of each kind.
 
@@ -68,7 +65,7 @@ def write_petals(root: str | Path, *, seed: int = 0, train: int = 600, test: int
 
 
 def _petals(photograph: Image.Image, piece: int, rng: np.random.Generator) -> Image.Image:
-    """Cut a patch whose centre lies in one piece of the flower, turned by a multiple of 90°."""
+    """Cut a patch whose centre is in one sector of the flower; rotate it by a multiple of 90°."""
     angle = 2 * np.pi * (piece + rng.random()) / _SECTORS
     radius = rng.uniform(*_RADII)
     left = round(_CENTRE[0] + radius * np.cos(angle) - _SIDE / 2)
@@ -78,7 +75,7 @@ def _petals(photograph: Image.Image, piece: int, rng: np.random.Generator) -> Im
 
 
 def _leaves(photograph: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Cut a patch to the left of the flower, or to its right and above the other one."""
+    """Cut a patch to the left of the flower, or to its right and above the second flower."""
     left = int(rng.choice([rng.integers(0, 110), rng.integers(470, photograph.width - _SIDE)]))
     top = int(rng.integers(0, 320))
     return photograph.crop((left, top, left + _SIDE, top + _SIDE))
@@ -95,7 +92,7 @@ def _with_spot(patch: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _save(patch: Image.Image, folder: Path, number: int) -> Path:
-    """Save in one of four forms, in turn; all show the same picture upright."""
+    """Save in one of four formats, in turn; all decode to the same upright image."""
     form = number % 4
     path = folder / f"{number:03d}.{'jpg' if form in (1, 3) else 'png'}"
     if form == 0:
@@ -106,6 +103,6 @@ def _save(patch: Image.Image, folder: Path, number: int) -> Path:
         patch.convert("RGBA").save(path)
     else:
         exif = Image.Exif()
-        exif[0x0112] = 6  # to be shown after a quarter turn clockwise
+        exif[0x0112] = 6  # displayed after a rotation by 90° clockwise
         patch.transpose(Image.Transpose.ROTATE_90).save(path, quality=95, exif=exif)
     return path
