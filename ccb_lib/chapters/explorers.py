@@ -107,6 +107,44 @@ def explorer_cells(
     return dict(sorted(cells.items(), key=lambda item: -counts[item[0][0]])) | trivial
 
 
+def arm_cells(
+    study: str, folder: str | Path | None = None
+) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[str, float]]]:
+    """Gather a study's stored scores under CLEAN, as `explorer_cells` does for a table.
+
+    Args:
+        study: Of `ccb_lib.reproduction.studies.STUDIES`.
+        folder: Of the results.
+
+    Returns:
+        By (arm, class), under the first setting that was run: scores, labels and named thresholds of the lowest seed.
+        Empty where the study was not run.
+
+    Example:
+        >>> ("ccb", "ground_glass") in arm_cells("lung-ct-98")
+        True
+    """
+    from ccb_lib.chapters.studies import rows_at, study_frame
+    from ccb_lib.chapters.studies import settings_run as study_settings
+
+    settings = study_settings(study, folder)
+    if not settings:
+        return {}
+    frame = rows_at(study_frame(study, folder), settings[0]).sort_values("seed", kind="stable")
+    results = read_results(study, folder)
+    cells = {}
+    for line in frame.drop_duplicates(["arm", "abnormal"]).itertuples():
+        found = scores_of(results[line.key], line.abnormal, CLEAN)
+        if found is None:
+            continue
+        scored, tests = found
+        thresholds = {}
+        if scored.calibration is not None:
+            thresholds["normal 95 %"] = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
+        cells[line.arm, line.abnormal] = (anomaly_score(scored.test, line.alpha), tests.labels, thresholds)
+    return cells
+
+
 def _length(chain: str | None) -> int:
     """Blocks in the first of four chains, to list short ones first; 0 without chains."""
     first = (chain or "").split("-")[0]

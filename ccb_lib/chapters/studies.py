@@ -57,7 +57,7 @@ def settings_run(study: str, folder: str | Path | None = None) -> list[Setting]:
         Setting(line.dataset, int(line.epochs), *(None if pd.isna(v) else int(v) for v in (line.width, line.limit)))
         for line in frame[frame["epochs"].notna()].itertuples()
     }
-    found = {setting for setting in found if _at(frame, setting)["arm"].nunique() > 1}
+    found = {setting for setting in found if rows_at(frame, setting)["arm"].nunique() > 1}
     first = [setting for setting in planned(study) if setting in found]
     if len(frame) and frame["epochs"].isna().all():
         return planned(study)  # scores that know no epochs are of any setting
@@ -74,7 +74,8 @@ def study_frame(study: str, folder: str | Path | None = None) -> pd.DataFrame:
     return frame[frame["arm"].notna()]
 
 
-def _at(frame: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+def rows_at(frame: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+    """Return the rows of `study_frame` that were run under a setting."""
     settings = setting._asdict()
     return at_settings(frame[frame["dataset"] == settings.pop("dataset")], settings)
 
@@ -87,7 +88,7 @@ def arm_table(study: str, folder: str | Path | None = None) -> dict[Setting, pd.
         standard deviation, as text; ``seeds`` says how many of them have every class.
     """
     frame = study_frame(study, folder)
-    return {setting: _laid_out(study, _at(frame, setting)) for setting in settings_run(study, folder)}
+    return {setting: _laid_out(study, rows_at(frame, setting)) for setting in settings_run(study, folder)}
 
 
 def _laid_out(study: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -135,7 +136,7 @@ def differences(
         ValueError: Arms were tested on different images, or trained on different kinds of device.
     """
     rows: list[dict[str, Any]] = []
-    frame = _at(study_frame(study, folder), setting)
+    frame = rows_at(study_frame(study, folder), setting)
     results = read_results(study, folder)
     for arm in arms(study, setting.width):
         if arm == reference or (chosen is not None and arm not in chosen):
@@ -201,7 +202,7 @@ def primary(folder: str | Path | None = None) -> "Markdown":
 
     lines = []
     for setting in planned("skips"):
-        frame = _at(study_frame("skips", folder), setting)
+        frame = rows_at(study_frame("skips", folder), setting)
         runs = {run.seed: set() for run in runs_of("skips", datasets=[setting.dataset])}
         for run in runs_of("skips", datasets=[setting.dataset], chosen=["ccb", "identity"]):
             runs[run.seed] |= {(arm_of("skips", run.identity), name) for name in run.abnormal}
