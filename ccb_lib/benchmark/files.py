@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ccb_lib.environment import choose_device, machine
-from ccb_lib.io.tensors import replacing
+from ccb_lib.io.writing import replacing
 
 FORMAT = 1
 LOAD = "load before (1, 5, 15 minutes)"  # the fact that differs from file to file on one machine

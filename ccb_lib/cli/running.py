@@ -8,22 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ccb_lib.cli.data import ROOT
+from ccb_lib.cli.data import COUNT, FOLDER, ROOT
 
 if TYPE_CHECKING:
     from ccb_lib.reproduction.runs import Run
     from ccb_lib.reproduction.store import Store
 
+
 _OPTIONS = (
-    click.option("--limit", type=int, help="At most so many images of each part: for a try, never for a table."),
+    click.option("--limit", type=COUNT, help="At most so many images of each part: for a try, never for a table."),
     click.option("--device", default="auto", show_default=True),
     click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed."),
-    click.option("--parallel", default=1, show_default=True, help="Runs side by side on this machine."),
+    click.option("--parallel", type=COUNT, default=1, show_default=True, help="Runs side by side on this machine."),
     click.option("--executor", type=click.Choice(["here", "dask"]), default="here", show_default=True),
     click.option("--scheduler", help="Address of the Dask scheduler, such as tcp://host:8786."),
-    click.option("--results", type=click.Path(path_type=Path), help="Folder of the results; data/results by default."),
+    click.option("--results", type=FOLDER, help="Folder of the results; data/results by default."),
     click.option("--merge", type=click.Path(path_type=Path), help="Take in the runs of another machine's file first."),
     ROOT,
+)
+
+SPLIT_SEED = click.option(
+    "--split-seed", type=int, help="Run every seed on the split of this one; by default each has its own."
 )
 
 
@@ -57,6 +62,12 @@ def stored(name: int | str, given: dict[str, Any]) -> "Store":
 
     store = Store.read(store_path(name, given["results"]))
     if given["merge"]:
+        from ccb_lib.reproduction.contribution import check_contribution
+
+        try:
+            check_contribution(Store.read(given["merge"]).results.values(), name)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from error
         click.echo(f"{store.merge(given['merge'])} runs taken in from {given['merge']}.")
     return store
 

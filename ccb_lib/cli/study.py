@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ccb_lib.cli.running import Lists, run_them, running_options, stored
+from ccb_lib.cli.data import COUNT
+from ccb_lib.cli.running import SPLIT_SEED, Lists, run_them, running_options, stored
 
 if TYPE_CHECKING:
     from ccb_lib.reproduction.runs import Run
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 @click.option("--run", "do_run", is_flag=True, help="Run what is missing first.")
 @click.option("--arm", "chosen", multiple=True, help="One or several of the study's arms; all by default.")
 @click.option("--data", "datasets", multiple=True, help="One or several of its data sets; all by default.")
-@click.option("--seeds", type=int, help="How many seeds, from 0; as many as were planned by default.")
-@click.option("--epochs", type=int, help="Of training; those planned for each data set by default.")
-@click.option("--width", type=int, help="Channels of the first convolution; the detector's own by default.")
+@click.option("--seeds", type=COUNT, help="How many seeds, from 0; as many as were planned by default.")
+@click.option("--epochs", type=COUNT, help="Of training; those planned for each data set by default.")
+@click.option("--width", type=COUNT, help="Channels of the first convolution; the detector's own by default.")
+@SPLIT_SEED
 @running_options
 @click.pass_context
 def study(ctx: click.Context, name: str, do_run: bool, **given: Any) -> None:
@@ -31,7 +33,7 @@ def study(ctx: click.Context, name: str, do_run: bool, **given: Any) -> None:
     store = stored(name, given)
     wanted = {key: given[key] or None for key in ("datasets", "chosen", "seeds", "epochs", "width", "limit")}
     try:
-        runs = runs_of(name, **wanted)
+        runs = runs_of(name, split_seed=given["split_seed"], **wanted)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if do_run:
@@ -40,7 +42,7 @@ def study(ctx: click.Context, name: str, do_run: bool, **given: Any) -> None:
 
 
 def _show(name: str, given: dict[str, Any]) -> None:
-    from ccb_lib.chapters.studies import arm_table
+    from ccb_lib.reproduction.comparisons import arm_table
 
     tables = arm_table(name, folder=given["results"])
     for settings, frame in tables.items():
@@ -52,13 +54,10 @@ def _show(name: str, given: dict[str, Any]) -> None:
 
 def _say_how(name: str, given: dict[str, Any]) -> None:
     """Nothing was run: say what is missing, what it takes, and what can be tried where there is no GPU."""
-    from ccb_lib.chapters.studies import planned, primary
+    from ccb_lib.reproduction.comparisons import planned
     from ccb_lib.reproduction.studies import runs_of
 
-    if name == "skips":
-        click.echo(primary(given["results"]).data.replace("**", ""))
-    else:
-        click.echo("\n".join(f"- {setting}: not run." for setting in planned(name)))
+    click.echo("\n".join(f"- {setting}: not run." for setting in planned(name)))
     whole, once = ([run for run in runs_of(name, seeds=n) if "epochs" in run.settings] for n in (None, 1))
     click.echo(f"All of it, {_networks(whole)}: ccb study {name} --run --device cuda --fast")
     small = f"ccb study {name} --run --width 8 --epochs 2 --limit 500 --seeds 1"

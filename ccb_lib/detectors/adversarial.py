@@ -64,10 +64,8 @@ class AdversarialDetector(Detector):
         """Check the settings; see `Detector`."""
         super().__post_init__()
         self._need_whole("epochs", "batch_size", "width")
-        self._need(self.learning_rate > 0, "learning_rate", "a positive number")
-        self.betas = tuple(self.betas)
-        betas = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
-        self._need(betas, "betas", "two numbers from 0 to under 1")
+        self._need_number("learning_rate", lambda rate: rate > 0, "a positive number")
+        self._need_numbers("betas", 2, lambda beta: 0 <= beta < 1, "two numbers from 0 to under 1")
         self._need(self.fast in (None, True, False, "compiled"), "fast", "True, False, 'compiled' or None")
         self._recorded: dict[Any, ReplayedFunction] | None = None  # graphs of scoring, while weights stay in place
         self.networks_: dict[str, nn.Module] = {}
@@ -79,9 +77,7 @@ class AdversarialDetector(Detector):
 
     def _check_losses(self) -> None:
         """Check the settings that methods with Eqs. 2 and 7 have in common."""
-        self.loss_weights = tuple(self.loss_weights)
-        weights = len(self.loss_weights) == 3 and all(weight >= 0 for weight in self.loss_weights)
-        self._need(weights, "loss_weights", "three weights from 0, (λs, λadv, λlat),")
+        self._need_numbers("loss_weights", 3, lambda weight: weight >= 0, "three weights from 0, (λs, λadv, λlat),")
         for name in ("image_distance", "latent_distance"):
             self._need(getattr(self, name) in ("l2", "l1"), name, "'l2' or 'l1'")
         self._need_whole("latent")

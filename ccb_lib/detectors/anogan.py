@@ -81,8 +81,8 @@ class AnoGAN(AdversarialDetector):
         super().__post_init__()
         self._need_whole("latent", "search_steps")
         self._need(self.prior in ("uniform", "normal"), "prior", "'uniform' or 'normal'")
-        self._need(self.search_learning_rate > 0, "search_learning_rate", "a positive number")
-        self._need(0 <= self.search_alpha <= 1, "search_alpha", "a number from 0 to 1")
+        self._need_number("search_learning_rate", lambda rate: rate > 0, "a positive number")
+        self._need_number("search_alpha", lambda value: 0 <= value <= 1, "a number from 0 to 1")
         self._need(self.score_distance in ("l1-norm", "l1", "l2"), "score_distance", "'l1-norm', 'l1' or 'l2'")
         self._found: dict[str, Tensor] = {}
         self._bar: tqdm | None = None

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit
-from ccb_lib.evaluation.protocols import Protocol, feed
+from ccb_lib.evaluation.feeding import Shared, feed
+from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.io.tensors import load_tensors, save_tensors
-from ccb_lib.metrics import ScoreTerms, anomaly_score
+from ccb_lib.metrics import ScoreTerms, anomaly_score, auc
 
 if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector
@@ -48,18 +49,30 @@ class EpochScores:
         if self.path is not None and self.path.exists():
             self._load(self.path)
 
-    def __call__(self, detector: "Detector", epoch: int) -> None:
-        """Score the test under every protocol; keep the terms of the best epoch so far."""
-        from ccb_lib.metrics import auc
+    def __call__(self, detector: "Detector", epoch: int, shared: Shared | None = None) -> None:
+        """Score the test under every protocol; keep the terms of the best epoch so far.
 
+        Args:
+            detector: Ready to score.
+            epoch: Its number, from 1.
+            shared: What other test sets had scored after this epoch; see `feed`.
+
+        Raises:
+            ValueError: Earlier epochs were not recorded, so the best of all cannot be told.
+        """
         fed: dict[tuple, tuple[ScoreTerms, ScoreTerms]] = {}
         for protocol in self.protocols:
             if protocol.feeding not in fed:
-                fed[protocol.feeding] = feed(detector, self.split, protocol)
+                fed[protocol.feeding] = feed(detector, self.split, protocol, shared)
             terms, calibration = fed[protocol.feeding]
             value = auc(anomaly_score(terms, detector.alpha), self.split.test_labels)
             # A run taken up again may repeat the epoch that it was killed in.
             aucs = self.aucs[protocol.name][: epoch - 1]
+            if len(aucs) < epoch - 1:
+                raise ValueError(
+                    f"Epoch {epoch} of {protocol.name!r} follows {len(aucs)} recorded ones, so the best epoch "
+                    "cannot be told. Resume with the file that recorded them (path=), or train from the start."
+                )
             if not aucs or value > max(aucs):
                 self._best[protocol.name] = EpochBest(epoch, terms, calibration)
             self.aucs[protocol.name] = [*aucs, value]
@@ -87,12 +100,17 @@ class EpochScores:
 
     def _load(self, path: Path) -> None:
         tensors, header = load_tensors(path)
-        for name, epoch in header["epochs"].items():
-            if name not in self.aucs:
-                continue
-            parts: list[ScoreTerms] = []
-            for part in ("test", "calibration"):
-                columns: list[NDArray[np.float32]] = [tensors[f"{name}/{part}/{t}"].numpy() for t in ScoreTerms._fields]
-                parts.append(ScoreTerms(*columns))
-            self._best[name] = EpochBest(epoch, *parts)
-            self.aucs[name] = header["aucs"][name]
+        try:
+            for name, epoch in header["epochs"].items():
+                if name not in self.aucs:
+                    continue
+                parts: list[ScoreTerms] = []
+                for part in ("test", "calibration"):
+                    columns: list[NDArray[np.float32]] = [
+                        tensors[f"{name}/{part}/{term}"].numpy() for term in ScoreTerms._fields
+                    ]
+                    parts.append(ScoreTerms(*columns))
+                self._best[name] = EpochBest(int(epoch), *parts)
+                self.aucs[name] = [float(auc) for auc in header["aucs"][name]]
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path} does not fit together ({error}). Delete it to start anew.") from error

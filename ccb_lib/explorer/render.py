@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from ccb_lib.explorer.steps import BARS, ROC_SIZE, Steps
-from ccb_lib.metrics import RATES, Metrics, checked_prevalence, shown
+from ccb_lib.metrics import CONFUSION_METRICS, Metrics, checked_prevalence, shown
 
 PREVALENCES = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15),
@@ -47,8 +47,9 @@ def render(sets: Mapping[Key, Steps], axes: Sequence[str], choice: Key, *, preva
     at, tp, fp = steps.start, int(steps.tp[steps.start]), int(steps.fp[steps.start])
     metrics = Metrics.from_counts(steps.thresholds[at], tp, fp, steps.normal - fp, steps.abnormal - tp, prevalence)
     figures = figures_at(steps, metrics)
+    title = checked_title(title)
     choosers = [_chooser(axis, name, values[axis], choice[axis]) for axis, name in enumerate(axes)]
-    return _template("page.html").substitute(
+    page = _template("page.html").substitute(
         title=escape(title),
         css=style(),
         script=_text("script.js"),
@@ -58,6 +59,19 @@ def render(sets: Mapping[Key, Steps], axes: Sequence[str], choice: Key, *, preva
         # JSON inside a script element ends at "</script", whatever quotes surround it; no "<" is left to begin one.
         data=json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     )
+    return as_text(page)
+
+
+def as_text(value: Any) -> str:
+    """Write anything as text that UTF-8 can hold: half characters, as broken file names give, become �."""
+    return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def checked_title(title: Any) -> str:
+    """Return a title, or raise ValueError where it is no text."""
+    if not isinstance(title, str):
+        raise ValueError(f"title={title!r} given; text is needed, such as 'Move the threshold'.")
+    return as_text(title)
 
 
 def figures_at(steps: Steps, metrics: Metrics) -> dict[str, str]:
@@ -66,7 +80,7 @@ def figures_at(steps: Steps, metrics: Metrics) -> dict[str, str]:
     low, high = steps.axis
     return {
         **{name: f"{getattr(metrics, name):,}" for name in ("tp", "fp", "tn", "fn")},
-        **{name: shown(getattr(metrics, name)) for name in RATES},
+        **{name: shown(getattr(metrics, name)) for name in CONFUSION_METRICS},
         "prevalence": share + (", as tested" if metrics.prevalence is None else ""),
         "summary": _summary(steps, metrics, share),
         "x": f"{100 * min(1.0, max(0.0, (metrics.threshold - low) / (high - low))):.2f}%",
@@ -77,7 +91,7 @@ def figures_at(steps: Steps, metrics: Metrics) -> dict[str, str]:
 
 def figures_of_nothing(choice: Key) -> dict[str, str]:
     """Write the figures of a key that was not run, as `figures_at` does for one that was."""
-    names = ("tp", "fp", "tn", "fn", *RATES, "prevalence")
+    names = ("tp", "fp", "tn", "fn", *CONFUSION_METRICS, "prevalence")
     summary = f"Not run: no scores for {', '.join(map(str, choice))}."
     return dict.fromkeys(names, "–") | {"summary": summary, "x": "0%", "roc_x": "0", "roc_y": str(ROC_SIZE)}
 

@@ -3,13 +3,23 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ccb_lib.metrics import Cuts, alarms, all_cuts, auc, between, checked_pair, checked_threshold
+from ccb_lib.metrics import (
+    ThresholdCounts,
+    alarms,
+    auc,
+    between,
+    checked_pair,
+    checked_threshold,
+    count_at_thresholds,
+)
 
 BARS = 44
+_LARGEST, _SMALLEST = 1e300, 1e-300  # beyond these, sums and quotients of scores are no longer numbers
 ROC_SIZE = 200  # the ROC curve is drawn on a grid of this many steps a side
 
 
@@ -73,13 +83,13 @@ class Steps:
             ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is no number, or too
                 few stops.
         """
-        scores, labels = checked_pair(scores, labels)
+        scores, labels = (part.numpy(force=True) for part in checked_pair(scores, labels))
         thresholds = checked_thresholds(thresholds)
-        if stops < 10:
+        if not isinstance(stops, Integral) or stops < 10:
             raise ValueError(f"stops={stops} given; at least 10 are needed, and some hundreds move smoothly.")
-        if math.isinf(float(scores.max()) - float(scores.min())):
-            raise ValueError(f"scores: from {scores.min():g} to {scores.max():g} is too wide for floats. Scale them.")
-        cuts = all_cuts(scores, labels)
+        if np.abs(scores).max() > _LARGEST:
+            raise ValueError(f"scores: from {scores.min():g} to {scores.max():g} is too wide to draw. Scale them.")
+        cuts = ThresholdCounts(*(part.numpy() for part in count_at_thresholds(scores, labels)))
         axis = _axis(scores, labels)
         margin = _room(cuts.scores[0], cuts.scores[-1])
         edges = np.concatenate([[cuts.scores[0] - margin], cuts.scores, [cuts.scores[-1] + margin]])
@@ -89,7 +99,7 @@ class Steps:
         free = set(_choose(cuts, scores, labels, axis, stops).tolist()) - set(gap_of)  # one stop a gap is enough
         points = np.array(sorted({*asked, *(_middle(edges, gap) for gap in free)}))
         at = np.searchsorted(points, asked).tolist()
-        tp, fp = (alarms(np.sort(part), points) for part in (scores[labels], scores[~labels]))
+        tp, fp = (alarms(np.sort(part), points).numpy() for part in (scores[labels], scores[~labels]))
         low, high = axis
         outside = [int((scores < low).sum()), int((scores > high).sum())]
         kinds = (scores[~labels], scores[labels])
@@ -123,11 +133,13 @@ class Steps:
 
 def checked_thresholds(thresholds: Mapping[str, float] | None) -> dict[str, float]:
     """Return named thresholds as text and floats, or raise ValueError where one is no number."""
+    if not isinstance(thresholds, Mapping | None):
+        raise ValueError(f"thresholds={thresholds!r} given; numbers by name are needed, such as {{'mine': 0.5}}.")
     checked = {}
     for name, phi in (thresholds or {}).items():
         try:
             checked[str(name)] = float(phi)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"thresholds: {name!r} is {phi!r}; a number is needed.") from error
         if math.isnan(checked[str(name)]):
             raise ValueError(f"thresholds: {name!r} is NaN; a number is needed.")
@@ -170,10 +182,13 @@ def _axis(scores: NDArray, labels: NDArray[np.bool_]) -> tuple[float, float]:
 def _room(low: float, high: float) -> float:
     """Return what to leave free beside a range: a share of it, or where it is hardly one, of its numbers."""
     largest = max(abs(low), abs(high))
-    return 0.02 * (high - low) if high - low > 1e-9 * largest else 0.02 * largest or 0.02
+    room = 0.02 * (high - low) if high - low > 1e-9 * largest else 0.02 * largest
+    return max(room, _SMALLEST) if largest else 0.02
 
 
-def _choose(cuts: Cuts, scores: NDArray, labels: NDArray[np.bool_], axis: tuple[float, float], stops: int) -> NDArray:
+def _choose(
+    cuts: ThresholdCounts, scores: NDArray, labels: NDArray[np.bool_], axis: tuple[float, float], stops: int
+) -> NDArray:
     """Choose among the gaps between distinct scores: evenly along the axis, and evenly in the ranks of each kind."""
     count = len(cuts.scores) + 1
     if count <= stops:
@@ -204,7 +219,7 @@ def _beyond(outside: list[int], low: float, high: float) -> str:
     return f"{' and '.join(parts)} counted in the outermost bar." if parts else ""
 
 
-def _roc(cuts: Cuts) -> NDArray[np.int64]:
+def _roc(cuts: ThresholdCounts) -> NDArray[np.int64]:
     abnormal, normal = cuts.tp[0], cuts.fp[0]
     if not (abnormal and normal):
         return np.empty((0, 2), dtype=np.int64)

@@ -1,13 +1,20 @@
-"""What metrics and thresholds accept: checks that name what is wrong."""
+"""What metrics and thresholds accept: tensors on any device or array-likes, and errors that name what is wrong."""
 
 import math
+from numbers import Real
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+Scores = ArrayLike | Tensor
 
 
-def checked_scores(scores: ArrayLike, name: str = "scores") -> NDArray[np.float64]:
-    """Return scores as (N,) float64.
+def checked_scores(scores: Scores, name: str = "scores") -> Tensor:
+    """Return scores as a tensor (N,) float64.
+
+    A tensor stays on its device, or comes to the CPU where its device has no float64 (MPS); gradients are dropped.
 
     Args:
         scores: One axis of finite numbers.
@@ -15,20 +22,24 @@ def checked_scores(scores: ArrayLike, name: str = "scores") -> NDArray[np.float6
 
     Raises:
         ValueError: No scores, more than one axis, or scores that are not finite numbers.
+
+    Example:
+        >>> checked_scores([1, 2])
+        tensor([1., 2.], dtype=torch.float64)
     """
     try:
-        array = np.asarray(scores, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        tensor = _as_double(scores)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: {error}. One axis of finite numbers is needed.") from error
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"{name}: shape {array.shape} given; one axis of at least one number is needed.")
-    if broken := int(np.size(array) - np.isfinite(array).sum()):
-        raise ValueError(f"{name}: {broken} of {array.size} are NaN or infinite; find out why before judging by them.")
-    return array
+    if tensor.ndim != 1 or not len(tensor):
+        raise ValueError(f"{name}: shape {tuple(tensor.shape)} given; one axis of at least one number is needed.")
+    if broken := len(tensor) - int(tensor.isfinite().sum()):
+        raise ValueError(f"{name}: {broken} of {len(tensor)} are NaN or infinite; find out why before judging by them.")
+    return tensor
 
 
-def checked_pair(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return scores as (N,) float64 and labels as (N,) bool.
+def checked_pair(scores: Scores, labels: Scores) -> tuple[Tensor, Tensor]:
+    """Return scores as (N,) float64 and labels as (N,) bool, both on the device of the scores.
 
     Args:
         scores: One axis of finite numbers.
@@ -36,39 +47,47 @@ def checked_pair(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float
 
     Raises:
         ValueError: Scores that are not finite, or labels that are not one 0/1 per score.
+
+    Example:
+        >>> checked_pair([0.5, 1.5], [0, 1])[1]
+        tensor([False,  True])
     """
-    scores, labels = checked_scores(scores), np.asarray(labels)
-    if labels.shape != scores.shape:
+    scores = checked_scores(scores)
+    labels = labels.detach() if isinstance(labels, Tensor) else np.asarray(labels)
+    if tuple(labels.shape) != tuple(scores.shape):
         raise ValueError(
-            f"labels: shape {labels.shape} given for scores of {scores.shape}; one label per score is needed."
+            f"labels: shape {tuple(labels.shape)} given for scores of {tuple(scores.shape)}; one label per score is "
+            "needed."
         )
-    if labels.dtype != bool and not np.isin(labels, (0, 1)).all():
-        found = ", ".join(map(repr, np.unique(labels.astype(str))[:5].tolist()))
+    abnormal = labels == 1
+    if not (abnormal | (labels == 0)).all():
+        values = labels.numpy(force=True) if isinstance(labels, Tensor) else labels
+        found = ", ".join(map(repr, np.unique(values.astype(str))[:5].tolist()))
         raise ValueError(f"labels: {found} given; bools or 0 and 1 are needed, true or 1 for abnormal.")
-    return scores, labels.astype(bool)
+    return scores, torch.as_tensor(abnormal, device=scores.device)
 
 
-def both_kinds(scores: ArrayLike, labels: ArrayLike, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return scores as (N,) float64 and labels as (N,) bool.
+def both_kinds(scores: Scores, labels: Scores, name: str) -> tuple[Tensor, Tensor]:
+    """Return scores as (N,) float64 and labels as (N,) bool, as `checked_pair` does.
 
     Args:
         scores: One axis of finite numbers.
         labels: As many bools, or zeros and ones, both of them present.
-        name: The measure that needs both kinds, for errors.
+        name: The metric that needs both kinds, for errors.
 
     Raises:
         ValueError: Only one kind of image, scores that are not finite, or labels that are not 0/1.
     """
     scores, labels = checked_pair(scores, labels)
-    if labels.all() or not labels.any():
-        kind, other = ("abnormal", "normal") if labels.all() else ("normal", "abnormal")
+    if int(labels.sum()) in (0, len(labels)):
+        kind, other = ("abnormal", "normal") if labels[0] else ("normal", "abnormal")
         raise ValueError(f"All {len(labels)} images are {kind}; {name} compares two kinds. Add {other} images.")
     return scores, labels
 
 
 def checked_prevalence(prevalence: float | None) -> float | None:
     """Return the prevalence, or raise ValueError where it is no share strictly between 0 and 1."""
-    if prevalence is not None and not 0 < prevalence < 1:
+    if prevalence is not None and not (isinstance(prevalence, Real) and 0 < prevalence < 1):
         raise ValueError(f"prevalence={prevalence} given; a share between 0 and 1, such as 0.05, or None is needed.")
     return prevalence
 
@@ -82,6 +101,17 @@ def checked_specificity(specificity: float) -> float:
 
 def checked_threshold(threshold: float) -> float:
     """Return the threshold, or raise ValueError where it is NaN; ±inf calls nothing or everything abnormal."""
-    if math.isnan(threshold):
+    try:
+        checked = float(threshold)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"threshold={threshold!r} given; a number is needed.") from error
+    if math.isnan(checked):
         raise ValueError("threshold=nan given; a number is needed.")
-    return float(threshold)
+    return checked
+
+
+def _as_double(values: Scores) -> Tensor:
+    if not isinstance(values, Tensor):
+        return torch.from_numpy(np.array(values, dtype=np.float64, order="C"))
+    values = values.detach()
+    return (values.cpu() if values.device.type == "mps" else values).double()

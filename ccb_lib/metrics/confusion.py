@@ -1,25 +1,23 @@
-"""How good scores and verdicts are: scikit-learn's measures, held to what a test set can tell.
+"""Verdicts at one threshold: the confusion matrix and the metrics that follow from it.
 
-Higher scores are more abnormal, and abnormal is the positive class. An AUC under .5 is reported as it is, never
-flipped. What is undefined at a threshold (the precision of no alarm) is NaN, and shows as ``–``; what is undefined for
-a whole set (the AUC of one kind of image) is an error. Intervals are in `ccb_lib.metrics.bootstrap`.
+Abnormal is the positive class. What is undefined at a threshold (the precision without alarms) is NaN, shown as ``–``.
 """
 
 import math
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import confusion_matrix
+from torch import Tensor
 
-from ccb_lib.metrics.checks import checked_pair, checked_prevalence, checked_threshold
+from ccb_lib.metrics.checks import Scores, checked_pair, checked_prevalence, checked_threshold
 
-RATES = ("accuracy", "precision", "recall", "specificity", "f1")
+CONFUSION_METRICS = ("accuracy", "precision", "recall", "specificity", "f1")
 
 
-def confusion(scores: ArrayLike, labels: ArrayLike, threshold: float) -> NDArray[np.int64]:
+def confusion(scores: Scores, labels: Scores, threshold: float) -> NDArray[np.int64]:
     """Count verdicts by truth at a threshold.
 
     Args:
@@ -32,14 +30,19 @@ def confusion(scores: ArrayLike, labels: ArrayLike, threshold: float) -> NDArray
 
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, or a threshold that is NaN.
+
+    Example:
+        >>> confusion([1, 2, 3, 4], [0, 0, 1, 1], 3).tolist()
+        [[2, 0], [1, 1]]
     """
     scores, labels = checked_pair(scores, labels)
-    return confusion_matrix(labels, scores > checked_threshold(threshold), labels=[False, True])
+    called = scores > checked_threshold(threshold)
+    return torch.bincount(2 * labels + called, minlength=4).reshape(2, 2).numpy(force=True)
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Verdicts at one threshold, counted and rated; what is undefined is NaN, and shows as ``–``.
+    """The confusion matrix at one threshold with its metrics; what is undefined is NaN, and shows as ``–``.
 
     Attributes:
         threshold: φ; abnormal if and only if score > φ.
@@ -72,7 +75,7 @@ class Metrics:
     def from_counts(
         cls, threshold: float, tp: int, fp: int, tn: int, fn: int, prevalence: float | None = None
     ) -> "Metrics":
-        """Rate a confusion matrix.
+        """Compute the metrics of a confusion matrix.
 
         Args:
             threshold: φ, kept as it is.
@@ -92,16 +95,16 @@ class Metrics:
             tn=int(tn),
             fn=int(fn),
             prevalence=prevalence,
-            **{name: float(rate) for name, rate in rates(tp, fp, tn, fn, prevalence).items()},
+            **{name: float(value) for name, value in confusion_metrics(tp, fp, tn, fn, prevalence).items()},
         )
 
     def __str__(self) -> str:
         counts = f"φ = {self.threshold:.4g}: TP {self.tp}, FP {self.fp}, TN {self.tn}, FN {self.fn}"
-        return "; ".join([counts, *(f"{name} {shown(getattr(self, name))}" for name in RATES)])
+        return "; ".join([counts, *(f"{name} {shown(getattr(self, name))}" for name in CONFUSION_METRICS)])
 
 
-def metrics_at(scores: ArrayLike, labels: ArrayLike, threshold: float, *, prevalence: float | None = None) -> Metrics:
-    """Count and rate the verdicts at a threshold.
+def metrics_at(scores: Scores, labels: Scores, threshold: float, *, prevalence: float | None = None) -> Metrics:
+    """Count the verdicts at a threshold and compute their metrics.
 
     Args:
         scores: (N,) scores, higher is more abnormal.
@@ -113,18 +116,26 @@ def metrics_at(scores: ArrayLike, labels: ArrayLike, threshold: float, *, preval
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is NaN, or a prevalence
             outside 0…1.
+
+    Example:
+        >>> metrics_at([1, 2, 3, 4], [0, 1, 0, 1], 2.5).f1
+        0.5
     """
     (tn, fp), (fn, tp) = confusion(scores, labels, threshold)
     return Metrics.from_counts(threshold, tp, fp, tn, fn, prevalence)
 
 
-def rates(
-    tp: ArrayLike, fp: ArrayLike, tn: ArrayLike, fn: ArrayLike, prevalence: float | None = None
-) -> dict[str, Any]:
-    """Rate confusion matrices, one or many at once.
+def confusion_metrics(
+    tp: ArrayLike | Tensor,
+    fp: ArrayLike | Tensor,
+    tn: ArrayLike | Tensor,
+    fn: ArrayLike | Tensor,
+    prevalence: float | None = None,
+) -> dict[str, Tensor]:
+    """Compute the metrics of one confusion matrix or of many at once.
 
     Args:
-        tp: Abnormal images found; a number or an array, as the next three.
+        tp: Abnormal images found; a number, an array or a tensor, as the next three.
         fp: False alarms.
         tn: Normal images passed.
         fn: Abnormal images missed.
@@ -135,8 +146,12 @@ def rates(
 
     Raises:
         ValueError: A prevalence outside 0…1.
+
+    Example:
+        >>> confusion_metrics(tp=9, fp=2, tn=8, fn=1)["recall"]
+        tensor(0.9000, dtype=torch.float64)
     """
-    tp, fp, tn, fn = (np.asarray(count) for count in (tp, fp, tn, fn))
+    tp, fp, tn, fn = (torch.as_tensor(count).double() for count in (tp, fp, tn, fn))
     recall, specificity = ratio(tp, tp + fn), ratio(tn, tn + fp)
     if checked_prevalence(prevalence) is not None:
         tp, fn = prevalence * recall, prevalence * (1 - recall)
@@ -150,12 +165,16 @@ def rates(
     }
 
 
-def ratio(part: ArrayLike, whole: ArrayLike) -> NDArray[np.float64]:
-    """Divide; NaN where the whole is 0."""
-    part, whole = np.broadcast_arrays(np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64))
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+def ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """Divide float64 tensors; NaN where the whole is 0 or NaN."""
+    return torch.where(whole > 0, part / whole, torch.nan)
 
 
 def shown(value: float) -> str:
-    """Write a rate with three decimals, exact halves rounded up as JavaScript's ``toFixed`` does; NaN as ``–``."""
+    """Write a metric with three decimals, exact halves rounded up as JavaScript's ``toFixed`` does; NaN as ``–``.
+
+    Example:
+        >>> shown(0.0625)
+        '0.063'
+    """
     return "–" if math.isnan(value) else str(Decimal(value).quantize(Decimal("0.001"), ROUND_HALF_UP))

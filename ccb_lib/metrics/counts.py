@@ -1,15 +1,16 @@
-"""Counting alarms: what the rules for φ, the metrics and the explorer share."""
+"""Counts of images above thresholds, which metrics, rules for φ and the explorer share."""
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import torch
+from torch import Tensor
 
-from ccb_lib.metrics.checks import checked_pair
+from ccb_lib.metrics.checks import Scores, checked_pair
 
 
-class Cuts(NamedTuple):
-    """Every way to cut a labelled set in two by its score, from all alarms to none.
+class ThresholdCounts(NamedTuple):
+    """True and false positives of a labelled set at every threshold that matters, from all alarms to none.
 
     Attributes:
         scores: (D,) float64, the distinct scores, rising.
@@ -18,18 +19,18 @@ class Cuts(NamedTuple):
         fp: (D + 1,) int64, normal images above each threshold.
     """
 
-    scores: NDArray[np.float64]
-    thresholds: NDArray[np.float64]
-    tp: NDArray[np.int64]
-    fp: NDArray[np.int64]
+    scores: Tensor
+    thresholds: Tensor
+    tp: Tensor
+    fp: Tensor
 
-    def best(self, merit: NDArray) -> float:
+    def best(self, merit: Tensor) -> float:
         """Return the threshold where ``merit`` (D + 1,) is highest; among equals the highest threshold."""
-        return float(self.thresholds[len(merit) - 1 - np.argmax(merit[::-1])])
+        return float(self.thresholds[merit == merit.max()][-1])
 
 
-def all_cuts(scores: ArrayLike, labels: ArrayLike) -> Cuts:
-    """Count alarms for every way to cut a labelled set in two.
+def count_at_thresholds(scores: Scores, labels: Scores) -> ThresholdCounts:
+    """Count true and false positives at every threshold that changes a verdict.
 
     Args:
         scores: (N,) scores, higher is more abnormal.
@@ -37,42 +38,63 @@ def all_cuts(scores: ArrayLike, labels: ArrayLike) -> Cuts:
 
     Raises:
         ValueError: Scores that are not finite, or labels that are not one 0/1 per score.
+
+    Example:
+        >>> count_at_thresholds([1, 2, 3], [0, 1, 1]).tp
+        tensor([2, 2, 1, 0])
     """
     scores, labels = checked_pair(scores, labels)
-    distinct = np.unique(scores)
-    thresholds = np.concatenate(
-        [
-            [next_to(distinct[0], -np.inf)],
-            between(distinct[:-1], distinct[1:]),
-            [next_to(distinct[-1], np.inf)],
-        ]
-    )
-    tp, fp = (alarms(np.sort(part), thresholds) for part in (scores[labels], scores[~labels]))
-    return Cuts(distinct, thresholds, tp, fp)
+    distinct = rising(scores).unique_consecutive()
+    ends = next_to(distinct[[0, -1]], distinct.new_tensor([-torch.inf, torch.inf]))
+    thresholds = torch.cat([ends[:1], between(distinct[:-1], distinct[1:]), ends[1:]])
+    tp, fp = (alarms(rising(part), thresholds) for part in (scores[labels], scores[~labels]))
+    return ThresholdCounts(distinct, thresholds, tp, fp)
 
 
-def alarms(rising: NDArray[np.float64], thresholds: ArrayLike) -> NDArray[np.int64]:
-    """Count for each threshold the scores above it; ``rising`` are the scores in rising order."""
-    return len(rising) - np.searchsorted(rising, thresholds, side="right").astype(np.int64)
+def rising(values: Tensor) -> Tensor:
+    """Sort one axis of numbers.
 
-
-def between(low: ArrayLike, high: ArrayLike) -> NDArray[np.float64]:
-    """Return φ with low ≤ φ < high, half-way where floats allow.
-
-    Between float32 numbers φ is a float32 number, since numpy rounds φ to float32 before it compares it with such.
+    Example:
+        >>> rising(torch.tensor([3.0, 1.0]))
+        tensor([1., 3.])
     """
-    low, high = np.asarray(low), np.asarray(high)
-    middle = low + (high / 2 - low / 2)
-    with np.errstate(over="ignore"):
-        middle = np.where(_is_single(low) & _is_single(high), middle.astype(np.float32), middle)
-    return np.where((low < middle) & (middle < high), middle, low)
+    if type(values) is Tensor and values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.numpy()))  # numpy sorts values alone and with SIMD: 4 to 20 times faster
+    return values.sort().values
 
 
-def next_to(score: float, towards: float) -> float:
-    """Return the nearest number to ``score`` in a direction, in float32 if it is such."""
-    return float(np.nextafter(np.float32(score) if _is_single(score) else score, np.float32(towards)))
+def alarms(rising: Scores, thresholds: Scores) -> Tensor:
+    """Count for each threshold, or for one number, the scores above it; ``rising`` are the scores in rising order.
+
+    Example:
+        >>> alarms([1.0, 2.0, 2.0], [0.0, 1.0, 2.0])
+        tensor([3, 2, 0])
+    """
+    rising = torch.as_tensor(rising, dtype=torch.float64)
+    thresholds = torch.as_tensor(thresholds, dtype=torch.float64, device=rising.device)
+    return len(rising) - torch.searchsorted(rising, thresholds, right=True)
 
 
-def _is_single(values: ArrayLike) -> NDArray[np.bool_]:
-    with np.errstate(over="ignore"):
-        return np.asarray(values, dtype=np.float64).astype(np.float32).astype(np.float64) == values
+def between(low: Scores, high: Scores) -> Tensor:
+    """Return φ with low ≤ φ < high, half-way where floats allow: float64, in the shape of both.
+
+    Between float32 numbers φ is a float32 number, since NumPy rounds φ to float32 before it compares it with such.
+
+    Example:
+        >>> between(1.0, 2.0)
+        tensor(1.5000, dtype=torch.float64)
+    """
+    low, high = torch.as_tensor(low, dtype=torch.float64), torch.as_tensor(high, dtype=torch.float64)
+    middle = low + (high / 2 - low / 2)  # the sum of the two may be more than a float holds
+    middle = torch.where(_is_single(low) & _is_single(high), middle.float().double(), middle)
+    return torch.where((low < middle) & (middle < high), middle, low)
+
+
+def next_to(scores: Tensor, towards: Tensor) -> Tensor:
+    """Return the nearest number to each float64 score in a direction, in float32 if the score is a float32 number."""
+    single = torch.nextafter(scores.float(), towards.float()).double()
+    return torch.where(_is_single(scores), single, torch.nextafter(scores, towards))
+
+
+def _is_single(values: Tensor) -> Tensor:
+    return values.float().double() == values

@@ -1,16 +1,21 @@
-"""Is one arm better than another? Differences over paired runs: several seeds, several classes, the same images."""
+"""Is one arm better than another? Tests and intervals over paired runs: several seeds, several classes, same images."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
+from torch import Tensor
 
-from ccb_lib.metrics.bootstrap import measure_of
+from ccb_lib.metrics.checks import checked_pair
+from ccb_lib.metrics.replicates import checked_resampling, interval, numbered, replicate_metric, resampled
 
-_CELLS = 2_000_000  # replicates × images worked on at once
+SIGNIFICANCE = 0.05  # of a test
+_ALL_FLIPS = 14  # seeds up to which every one of the 2^n sign flips is counted
 
 
 class Pair(NamedTuple):
@@ -19,7 +24,7 @@ class Pair(NamedTuple):
     Attributes:
         seed: Of both.
         abnormal: The class.
-        a, b: (N,) scores of each arm for the same images, higher is more abnormal.
+        a, b: (N,) scores of each arm for the same images, higher is more abnormal; arrays or tensors.
         labels: (N,) bool, True is abnormal.
         groups: (N,) str: images of one lesion or patient have one; an image's own id where it stands alone. The same
             name means the same group in every pair.
@@ -27,9 +32,9 @@ class Pair(NamedTuple):
 
     seed: int
     abnormal: str
-    a: NDArray
-    b: NDArray
-    labels: NDArray[np.bool_]
+    a: NDArray | Tensor
+    b: NDArray | Tensor
+    labels: NDArray[np.bool_] | Tensor
     groups: NDArray[np.str_]
 
 
@@ -38,9 +43,12 @@ class Difference(NamedTuple):
 
     Attributes:
         estimate: Mean over seeds (and classes), from -1 to 1.
-        low, high: Bootstrap percentile interval; with one seed over its images alone.
-        p: Two-sided bootstrap p-value that there is none, no less than 2 / (replicates + 1); NaN with one seed, which
-            says nothing of how another start would have ended.
+        low, high: Bootstrap percentile interval over seeds and images; with one seed over its images alone.
+        p: Two-sided p-value of the t-test that there is no difference; NaN with one seed, which says nothing of how
+            another start would have ended.
+        adjusted_p: For a class, ``p`` with Holm's correction over all classes; for the macro, ``p`` itself.
+        sign_flip_p: A check of ``p`` that knows the seeds alone: the share of sign flips of the per-seed differences
+            that give as large a mean. It is 2 / 2^n at least, so that it can be below .05 from 6 seeds on.
         seeds: How many seeds it rests on.
     """
 
@@ -48,20 +56,25 @@ class Difference(NamedTuple):
     low: float
     high: float
     p: float
+    adjusted_p: float
+    sign_flip_p: float
     seeds: int
 
 
 def paired_differences(
     pairs: Sequence[Pair], *, level: float = 0.95, replicates: int = 1000, seed: int = 0
 ) -> dict[str, Difference]:
-    """Estimate the difference in AUC over classes and in each, with intervals over seeds **and** images.
+    """Estimate and test the difference in AUC over classes and in each, over seeds **and** images.
 
-    Each replicate draws seeds with replacement, and groups of images with replacement; a group drawn twice counts twice
-    in every pair that has it, for both arms. So what makes an image hard for all, or a start bad for both, cancels.
+    The test is a paired t-test of the n per-seed differences, with the images as a crossed effect: SE² is their
+    variance / n plus the bootstrap variance over images, seeds fixed, and p = 2 P(T > abs(estimate) / SE) with n − 1
+    degrees of freedom. The macro is one test; those of classes are corrected together (Holm, 1979).
 
-    Few seeds show less than their true spread, and a percentile bootstrap over n of them is too narrow. What a
-    replicate owes to the seeds it drew is therefore stretched by √(n / (n − 1)) and by Student's quantile over the
-    normal one: the interval that a t-test would give, were seeds all there is.
+    For the interval each replicate draws seeds with replacement, and groups of images with replacement; a group drawn
+    twice counts twice in every pair that has it, for both arms. So what makes an image hard for all, or a start bad for
+    both, cancels. Few seeds show less than their true spread, and a percentile bootstrap over n of them is too narrow.
+    What a replicate owes to the seeds it drew is therefore stretched by √(n / (n − 1)) and by Student's quantile over
+    the normal one: the interval that a t-test would give, were seeds all there is.
 
     Args:
         pairs: One for each seed and class.
@@ -73,81 +86,135 @@ def paired_differences(
         ``"macro"``, the mean over classes, then each class.
 
     Raises:
-        ValueError: No pairs, or a seed that lacks a class that another has.
+        ValueError: No pairs, a seed that lacks a class that another has, or a class with one kind of image.
+
+    Example:
+        >>> labels, groups = np.arange(40) >= 20, np.arange(40).astype(str)
+        >>> scores = [np.random.default_rng(k).normal(size=40) for k in range(6)]
+        >>> pairs = [Pair(k, "x", scores[k] + 3 * labels, scores[k], labels, groups) for k in range(6)]
+        >>> verdict(paired_differences(pairs)["x"], margin=0.02, planned_seeds=6)
+        'better'
     """
+    checked_resampling(level, replicates)
     classes, seeds = sorted({pair.abnormal for pair in pairs}), sorted({pair.seed for pair in pairs})
-    by_cell = {(pair.seed, pair.abnormal): pair for pair in pairs}
-    lacking = [(s, c) for s in seeds for c in classes if (s, c) not in by_cell]
-    if not pairs or lacking or len(by_cell) != len(pairs):
+    cells = {(pair.seed, pair.abnormal): pair for pair in pairs}
+    lacking = [cell for cell in product(seeds, classes) if cell not in cells]
+    if not pairs or lacking or len(cells) != len(pairs):
         raise ValueError(f"One pair for each seed and class is needed; missing or double: {lacking or 'all'}.")
-    names, numbers = np.unique(np.concatenate([pair.groups for pair in pairs]), return_inverse=True)
-    members = dict(
-        zip(by_cell, np.split(numbers, np.cumsum([len(p.labels) for p in by_cell.values()])[:-1]), strict=True)
-    )
+    measured, drawn = _differences([cells[cell] for cell in product(seeds, classes)], replicates, seed)
+    shape = (len(seeds), len(classes))
+    measured, drawn = _with_macro(measured.reshape(shape)), _with_macro(drawn.reshape(-1, *shape))
+    means, of_images = measured.mean(0), drawn.mean(1)  # of images: all seeds, images redrawn
 
-    point = np.empty((1, len(seeds), len(classes)))
-    drawn = np.empty((replicates, len(seeds), len(classes)))
-    times = list(_draws(len(names), replicates, seed))
-    for (s, c), pair in by_cell.items():
-        at = (slice(None), seeds.index(s), classes.index(c))
-        a, b = (measure_of("auc", scores, pair.labels) for scores in (pair.a, pair.b))
-        ones = np.ones((1, len(pair.labels)), dtype=np.int64)
-        point[at] = a(ones) - b(ones)
-        drawn[at] = np.concatenate([a(w) - b(w) for w in (weights[:, members[s, c]] for weights in times)])
+    picked = torch.cat(list(resampled(len(seeds), replicates, seed + 1, drawn.device))).double() / len(seeds)
+    of_seeds = torch.einsum("rs,rsc->rc", picked, drawn) - of_images
+    redrawn = of_images + _stretch(len(seeds), level) * of_seeds
+    names = ["macro", *classes]
+    p_values = {name: _t_test(measured[:, k], of_images[:, k]) for k, name in enumerate(names)}
+    adjusted = {"macro": p_values["macro"], **holm({name: p_values[name] for name in classes})}
+    return {
+        name: Difference(
+            float(means[k]),
+            *interval(redrawn[:, k], level),
+            p_values[name],
+            adjusted[name],
+            _sign_flips(measured[:, k].numpy(force=True)),
+            len(seeds),
+        )
+        for k, name in enumerate(names)
+    }
 
-    rng = np.random.default_rng(seed + 1)
-    picks = rng.integers(len(seeds), size=(replicates, len(seeds)))
-    of_images = drawn.mean(axis=1)  # (replicates, classes): all seeds, images redrawn
-    of_seeds = np.take_along_axis(drawn, picks[:, :, None], axis=1).mean(axis=1) - of_images
-    resampled = of_images + _stretch(len(seeds), level) * of_seeds
-    means = point[0].mean(axis=0)
-    found = {"macro": _difference(means.mean(), resampled.mean(axis=1), level, len(seeds))}
-    return found | {name: _difference(means[k], resampled[:, k], level, len(seeds)) for k, name in enumerate(classes)}
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's step-down correction for several tests at once (Holm, 1979); order kept, NaN stays NaN.
+
+    Example:
+        >>> holm({"a": 0.04, "b": 0.01})
+        {'a': 0.04, 'b': 0.02}
+    """
+    tests = sorted((p, name) for name, p in p_values.items() if not math.isnan(p))
+    adjusted: dict[str, float] = {}
+    highest = 0.0
+    for rank, (p, name) in enumerate(tests):
+        highest = max(highest, min(1.0, (len(tests) - rank) * p))
+        adjusted[name] = highest
+    return {name: adjusted.get(name, math.nan) for name in p_values}
+
+
+def verdict(difference: Difference, margin: float, planned_seeds: int) -> str:
+    """Say what a difference allows: ``"equal within the margin"``, ``"better"``, ``"worse"`` or ``"undecided"``.
+
+    *Equal*: the whole interval lies within the margin. *Better* or *worse*: the interval lies on one side of 0 and the
+    adjusted p is below .05. *Undecided*: neither, or fewer seeds than planned; one seed never decides.
+
+    Args:
+        difference: Of `paired_differences`.
+        margin: Difference in AUC, either way, within which two arms are called equal.
+        planned_seeds: How many seeds were planned before anything was run.
+
+    Example:
+        >>> verdict(Difference(0.05, 0.03, 0.07, 0.01, 0.01, 0.01, seeds=3), margin=0.02, planned_seeds=8)
+        'undecided'
+    """
+    if difference.seeds < max(planned_seeds, 2):
+        return "undecided"
+    if -margin < difference.low and difference.high < margin:
+        return "equal within the margin"
+    if not difference.adjusted_p < SIGNIFICANCE or difference.low <= 0 <= difference.high:
+        return "undecided"
+    return "better" if difference.low > 0 else "worse"
+
+
+def _differences(pairs: Sequence[Pair], replicates: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return AUC(a) − AUC(b) of each pair as measured, (pairs,), and in each replicate, (replicates, pairs)."""
+    numbers, count = numbered(np.concatenate([np.asarray(pair.groups) for pair in pairs]))
+    ends = np.cumsum([len(pair.labels) for pair in pairs])[:-1]
+    arms = []
+    for pair, members in zip(pairs, np.split(numbers, ends), strict=True):
+        for scores in (pair.a, pair.b):
+            scores, labels = checked_pair(scores, pair.labels)
+            arms.append(replicate_metric(scores, labels, torch.from_numpy(members).to(scores.device)))
+
+    def of(counts: Tensor) -> Tensor:
+        areas = torch.stack([auc(counts) for auc in arms], dim=1)
+        return areas[:, 0::2] - areas[:, 1::2]
+
+    device = scores.device
+    return of(torch.ones(1, count, device=device))[0], torch.cat([*map(of, resampled(count, replicates, seed, device))])
+
+
+def _with_macro(values: Tensor) -> Tensor:
+    """Put the mean over classes, the last axis, before them."""
+    return torch.cat([values.mean(-1, keepdim=True), values], dim=-1)
+
+
+def _t_test(per_seed: Tensor, of_images: Tensor) -> float:
+    """Return p of no difference from the measured differences (n,) and the replicates' means over seeds."""
+    n, estimate = len(per_seed), float(per_seed.mean())
+    if n == 1:
+        return math.nan
+    of_images = of_images[~of_images.isnan()]
+    squared = float(per_seed.var()) / n + (float(of_images.var()) if len(of_images) > 1 else 0.0)
+    if squared == 0:
+        return 1.0 if estimate == 0 else 0.0
+    return float(2 * special.stdtr(n - 1, -abs(estimate) / math.sqrt(squared)))
+
+
+def _sign_flips(per_seed: NDArray[np.float64]) -> float:
+    """Return the share of sign flips whose mean is at least as far from 0; all flips, or 9,999 drawn and the own."""
+    n = len(per_seed)
+    if n == 1:
+        return math.nan
+    if n <= _ALL_FLIPS:
+        signs = np.array(list(product((1, -1), repeat=n)))
+    else:
+        signs = np.vstack([np.ones(n), np.random.default_rng(0).choice((1, -1), size=(9_999, n))])
+    sums = np.abs(signs @ per_seed)
+    return float(np.mean(sums >= abs(per_seed.sum()) - 1e-12))
 
 
 def _stretch(seeds: int, level: float) -> float:
     if seeds == 1:
         return 1.0  # there is nothing to stretch
     tail = (1 + level) / 2
-    return math.sqrt(seeds / (seeds - 1)) * stats.t.ppf(tail, seeds - 1) / stats.norm.ppf(tail)
-
-
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down correction for several tests at once (Holm, 1979); order kept."""
-    adjusted: dict[str, float] = {}
-    highest = 0.0
-    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p))
-        adjusted[name] = highest
-    return {name: adjusted[name] for name in p_values}
-
-
-def verdict(difference: Difference, margin: float) -> str:
-    """Say what an interval allows: ``"equal within the margin"``, ``"better"``, ``"worse"`` or ``"undecided"``.
-
-    One seed decides nothing.
-    """
-    if difference.seeds < 2:
-        return "undecided"
-    if -margin < difference.low and difference.high < margin:
-        return "equal within the margin"
-    if difference.low > 0:
-        return "better"
-    return "worse" if difference.high < 0 else "undecided"
-
-
-def _draws(groups: int, replicates: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Yield how often each group was drawn with replacement: (B, groups), B at a time."""
-    rng = np.random.default_rng(seed)
-    at_once = max(1, _CELLS // groups)
-    for start in range(0, replicates, at_once):
-        size = min(at_once, replicates - start)
-        yield rng.multinomial(groups, np.full(groups, 1 / groups), size=size)
-
-
-def _difference(estimate: float, drawn: NDArray, level: float, seeds: int) -> Difference:
-    drawn = drawn[~np.isnan(drawn)]
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    beyond = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
-    p = min(1.0, 2 * (1 + beyond) / (1 + len(drawn))) if seeds > 1 else math.nan
-    return Difference(float(estimate), float(low), float(high), float(p), seeds)
+    return math.sqrt(seeds / (seeds - 1)) * float(special.stdtrit(seeds - 1, tail) / special.ndtri(tail))

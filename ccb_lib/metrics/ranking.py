@@ -1,14 +1,16 @@
-"""How well scores rank, whatever the threshold: AUC, average precision, sensitivity at a specificity."""
+"""How well scores rank, whatever the threshold: AUC, average precision, sensitivity at a specificity.
 
-import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.metrics import average_precision_score, roc_auc_score
+Each metric sorts the two kinds of image and counts by binary search, on the device of the scores.
+"""
 
-from ccb_lib.metrics.checks import both_kinds, checked_prevalence, checked_specificity
-from ccb_lib.metrics.counts import all_cuts
+import torch
+from torch import Tensor
+
+from ccb_lib.metrics.checks import Scores, both_kinds, checked_prevalence, checked_specificity
+from ccb_lib.metrics.counts import rising
 
 
-def auc(scores: ArrayLike, labels: ArrayLike) -> float:
+def auc(scores: Scores, labels: Scores) -> float:
     """Area under the ROC curve: the chance that an abnormal image scores above a normal one, ties counting half.
 
     Args:
@@ -20,12 +22,16 @@ def auc(scores: ArrayLike, labels: ArrayLike) -> float:
 
     Raises:
         ValueError: Only one kind of image, scores that are not finite, or labels that are not 0/1.
+
+    Example:
+        >>> auc([0.1, 0.4, 0.4, 0.8], [0, 0, 1, 1])
+        0.875
     """
-    scores, labels = both_kinds(scores, labels, "AUC")
-    return float(roc_auc_score(labels, scores))
+    abnormal, normal = _sorted_kinds(scores, labels, "AUC")
+    return int(twice_won(abnormal, normal)) / (2 * len(abnormal) * len(normal))
 
 
-def average_precision(scores: ArrayLike, labels: ArrayLike, prevalence: float | None = None) -> float:
+def average_precision(scores: Scores, labels: Scores, prevalence: float | None = None) -> float:
     """Area under the precision-recall curve, as scikit-learn's ``average_precision_score`` sums it.
 
     Args:
@@ -40,15 +46,17 @@ def average_precision(scores: ArrayLike, labels: ArrayLike, prevalence: float | 
     Raises:
         ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or a prevalence
             outside 0…1.
+
+    Example:
+        >>> average_precision([0.1, 0.4, 0.3, 0.8], [0, 0, 1, 1])
+        0.8333333333333333
     """
-    scores, labels = both_kinds(scores, labels, "average precision")
-    weights = None
-    if checked_prevalence(prevalence) is not None:
-        weights = np.where(labels, prevalence / labels.mean(), (1 - prevalence) / (~labels).mean())
-    return float(average_precision_score(labels, scores, sample_weight=weights))
+    abnormal, normal = _sorted_kinds(scores, labels, "average precision")
+    share = checked_prevalence(prevalence) or len(abnormal) / (len(abnormal) + len(normal))
+    return float(precisions(abnormal, normal, share).mean())
 
 
-def sensitivity_at_specificity(scores: ArrayLike, labels: ArrayLike, specificity: float = 0.95) -> float:
+def sensitivity_at_specificity(scores: Scores, labels: Scores, specificity: float = 0.95) -> float:
     """Find the highest recall among all thresholds with at least a given specificity on these images.
 
     The threshold is chosen on the test labels, so this describes the scores, not a usable verdict.
@@ -64,8 +72,61 @@ def sensitivity_at_specificity(scores: ArrayLike, labels: ArrayLike, specificity
     Raises:
         ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or a specificity
             outside 0…1.
+
+    Example:
+        >>> sensitivity_at_specificity([0.1, 0.4, 0.3, 0.8], [0, 0, 1, 1], 0.95)
+        0.5
     """
-    scores, labels = both_kinds(scores, labels, "sensitivity at a specificity")
-    cuts = all_cuts(scores, labels)
-    abnormal, normal = cuts.tp[0], cuts.fp[0]
-    return float(cuts.tp[(normal - cuts.fp) / normal >= checked_specificity(specificity)].max() / abnormal)
+    abnormal, normal = _sorted_kinds(scores, labels, "sensitivity at a specificity")
+    checked_specificity(specificity)
+    count = len(normal)
+    needed = min(count, round(specificity * count) + 1)  # normals that must pass, found as floats compare shares
+    while needed > 0 and (needed - 1) / count >= specificity:
+        needed -= 1
+    if needed == 0:
+        return 1.0  # every image may be called abnormal
+    return int((abnormal > normal[needed - 1]).sum()) / len(abnormal)
+
+
+def twice_won(abnormal: Tensor, normal: Tensor) -> Tensor:
+    """Count twice the pairs in which the abnormal image scores higher, so that a tie counts 1.
+
+    Args:
+        abnormal: (P,) scores.
+        normal: (Q,) scores, rising.
+
+    Returns:
+        An int64 scalar, 0 to 2PQ.
+
+    Example:
+        >>> twice_won(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]))
+        tensor(7)
+    """
+    below, up_to = (torch.searchsorted(normal, abnormal, right=right) for right in (False, True))
+    return (below + up_to).sum()
+
+
+def precisions(abnormal: Tensor, normal: Tensor, prevalence: float) -> Tensor:
+    """Return the precision of calling abnormal what scores at least as high as each abnormal image.
+
+    Their mean is the average precision: each abnormal image adds 1 / P of recall.
+
+    Args:
+        abnormal: (P,) scores, rising.
+        normal: (Q,) scores, rising.
+        prevalence: Share of abnormal images to weigh the two kinds to.
+
+    Returns:
+        (P,) float64.
+
+    Example:
+        >>> precisions(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]), 0.5)
+        tensor([0.6667, 1.0000], dtype=torch.float64)
+    """
+    found, false = (1 - torch.searchsorted(kind, abnormal).double() / len(kind) for kind in (abnormal, normal))
+    return prevalence * found / (prevalence * found + (1 - prevalence) * false)
+
+
+def _sorted_kinds(scores: Scores, labels: Scores, name: str) -> tuple[Tensor, Tensor]:
+    scores, labels = both_kinds(scores, labels, name)
+    return rising(scores[labels]), rising(scores[~labels])

@@ -1,25 +1,22 @@
-"""Eq. 3: where to cut a score. An image is abnormal if and only if its score > φ.
+"""Eq. 3: the threshold φ of a score, set on held-out normal images. An image is abnormal if and only if its score > φ.
 
-Rules that see held-out normals alone (`normal_quantile`, `conformal_threshold`) can be used in practice. Rules that see
-the test set (`min_max`) or its labels too (the oracles) cannot: they are here to read and to take apart published
-numbers. `RULES` names them all and says which is which.
+Rules that see more than held-out normals are in `ccb_lib.metrics.threshold_rules`.
 """
 
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from ccb_lib.metrics.checks import checked_scores
-from ccb_lib.metrics.counts import Cuts, all_cuts, between, next_to
-
-# ── rules that need held-out normal images only ───────────────────────────────────────────────────────────────
+from ccb_lib.metrics.checks import Scores, checked_scores
+from ccb_lib.metrics.counts import between, next_to, rising
 
 
-def normal_quantile(normal_scores: ArrayLike, false_alarms: float = 0.05) -> float:
+def normal_quantile(normal_scores: Scores, false_alarms: float = 0.05) -> float:
     """Set φ so that at most a share ``false_alarms`` of held-out **normal** scores lies above it.
 
     The share holds for the given scores. For images yet to come it holds about; `conformal_threshold` guarantees it.
@@ -34,15 +31,19 @@ def normal_quantile(normal_scores: ArrayLike, false_alarms: float = 0.05) -> flo
 
     Raises:
         ValueError: No scores, scores that are not finite, or a share outside 0…1.
+
+    Example:
+        >>> normal_quantile(range(1, 101))  # 96 … 100 lie above: five of a hundred
+        95.5
     """
-    scores = np.sort(checked_scores(normal_scores, "normal_scores"))
+    scores = rising(checked_scores(normal_scores, "normal_scores"))
     allowed = _most_within(false_alarms, len(scores))
     below = scores[len(scores) - 1 - allowed]  # the largest score that must not be an alarm
-    above = scores[np.searchsorted(scores, below, side="right") :]
-    return float(between(below, above[0])) if len(above) else float(next_to(below, np.inf))
+    above = scores[scores > below]
+    return float(between(below, above[0]) if len(above) else next_to(below, torch.full_like(below, torch.inf)))
 
 
-def conformal_p_values(scores: ArrayLike, normal_scores: ArrayLike) -> NDArray[np.float64]:
+def conformal_p_values(scores: Scores, normal_scores: Scores) -> NDArray[np.float64] | Tensor:
     """Split conformal p-values: how unusual a score is among held-out normal ones.
 
     p = (1 + number of normal scores ≥ score) / (1 + number of normal scores). If an image is exchangeable with the
@@ -54,17 +55,23 @@ def conformal_p_values(scores: ArrayLike, normal_scores: ArrayLike) -> NDArray[n
         normal_scores: (M,) scores of normal images that were not trained on.
 
     Returns:
-        (N,) float64 in (0, 1]; lower is more abnormal.
+        (N,) float64 in (0, 1], lower is more abnormal: a tensor on their device if the scores are one, else an array.
 
     Raises:
         ValueError: No normal scores, or scores that are not finite.
+
+    Example:
+        >>> conformal_p_values([0, 2.5, 9], [1, 2, 3]).tolist()
+        [1.0, 0.5, 0.25]
     """
-    calibration = np.sort(checked_scores(normal_scores, "normal_scores"))
-    at_least = len(calibration) - np.searchsorted(calibration, checked_scores(scores), side="left")
-    return (1 + at_least) / (1 + len(calibration))
+    judged = checked_scores(scores)
+    calibration = rising(checked_scores(normal_scores, "normal_scores").to(judged.device))
+    at_least = len(calibration) - torch.searchsorted(calibration, judged)
+    p_values = (1 + at_least).double() / (1 + len(calibration))
+    return p_values if isinstance(scores, Tensor) else p_values.numpy()
 
 
-def conformal_threshold(normal_scores: ArrayLike, false_alarms: float = 0.05) -> float:
+def conformal_threshold(normal_scores: Scores, false_alarms: float = 0.05) -> float:
     """Set φ so that score > φ if and only if the conformal p-value ≤ ``false_alarms``.
 
     The guarantee: an image exchangeable with the calibration images is called abnormal with probability at most
@@ -83,8 +90,12 @@ def conformal_threshold(normal_scores: ArrayLike, false_alarms: float = 0.05) ->
 
     Raises:
         ValueError: No scores, scores that are not finite, or a rate outside 0…1.
+
+    Example:
+        >>> conformal_threshold(range(99))
+        94.0
     """
-    scores = np.sort(checked_scores(normal_scores, "normal_scores"))
+    scores = rising(checked_scores(normal_scores, "normal_scores"))
     within = _most_within(false_alarms, len(scores) + 1)  # the greatest numerator of p that is still an alarm
     if within == 0:
         warnings.warn(
@@ -97,133 +108,8 @@ def conformal_threshold(normal_scores: ArrayLike, false_alarms: float = 0.05) ->
     return float(scores[len(scores) - within])
 
 
-# ── rules that see the test set: for teaching and for reading published numbers ───────────────────────────────
-
-
-def min_max(scores: ArrayLike, cut: float = 0.2) -> float:
-    """Scale the scores of a whole **test set** to 0…1 and call abnormal what reaches ``cut``.
-
-    So Skip-GANomaly's public code computes F1, at 0.2. It needs no label, yet a verdict depends on the most extreme
-    images that happen to be tested beside it.
-
-    Args:
-        scores: (N,) scores of the test set.
-        cut: Where to cut the scaled scores, between 0 and 1.
-
-    Returns:
-        φ between the last score under the cut and the first that reaches it.
-
-    Raises:
-        ValueError: All scores are equal or not finite, or the cut lies outside 0…1.
-    """
-    distinct = np.unique(checked_scores(scores))
-    if not 0 < cut < 1:
-        raise ValueError(f"cut={cut} given; a number between 0 and 1, such as 0.2, is needed.")
-    if len(distinct) == 1:
-        raise ValueError(f"All {np.size(scores)} scores are {distinct[0]:g}, so they cannot be scaled to 0…1.")
-    halves = distinct / 2  # the whole range may be more than a float holds
-    reaches = int(np.argmax((halves - halves[0]) / (halves[-1] - halves[0]) >= cut))
-    return float(between(distinct[reaches - 1], distinct[reaches]))
-
-
-def oracle_f1(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Find the φ of the best F1 on these very images: an **oracle**, since it reads the test labels.
-
-    Where abnormal images are a share π of the set, calling everything abnormal already gives F1 = 2π / (1 + π).
-
-    Args:
-        scores: (N,) scores, higher is more abnormal.
-        labels: (N,) bool or 0/1, true is abnormal.
-
-    Returns:
-        φ between two distinct scores; of several that are equally good the highest, which alarms least.
-
-    Raises:
-        ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
-    """
-    cuts = _two_sided(scores, labels)
-    abnormal = cuts.tp[0]
-    return cuts.best(2 * cuts.tp / (cuts.tp + cuts.fp + abnormal))
-
-
-def oracle_accuracy(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Find the φ of the best accuracy on these very images: an **oracle**, since it reads the test labels.
-
-    Args:
-        scores: (N,) scores, higher is more abnormal.
-        labels: (N,) bool or 0/1, true is abnormal.
-
-    Returns:
-        φ between two distinct scores; of several that are equally good the highest, which alarms least.
-
-    Raises:
-        ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
-    """
-    cuts = _two_sided(scores, labels)
-    return cuts.best(cuts.tp - cuts.fp)  # accuracy × N less a constant
-
-
-def oracle_youden(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Find the φ of the best recall + specificity − 1 (Youden 1950) on these very images: an **oracle**.
-
-    Args:
-        scores: (N,) scores, higher is more abnormal.
-        labels: (N,) bool or 0/1, true is abnormal.
-
-    Returns:
-        φ between two distinct scores; of several that are equally good the highest, which alarms least.
-
-    Raises:
-        ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
-    """
-    cuts = _two_sided(scores, labels)
-    return cuts.best(cuts.tp * cuts.fp[0] - cuts.fp * cuts.tp[0])  # whole numbers, so that ties are ties
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A named way to set φ.
-
-    Attributes:
-        sees: What it must be shown, in words.
-        oracle: Whether it reads test labels; such a φ flatters.
-        place: From (calibration scores of normals, test scores, test labels) to φ; each rule uses its part.
-    """
-
-    sees: str
-    oracle: bool
-    place: Callable[[ArrayLike, ArrayLike, ArrayLike], float]
-
-
-RULES: dict[str, Rule] = {
-    "normal 95 %": Rule("held-out normals", False, lambda normals, scores, labels: normal_quantile(normals)),
-    "conformal 5 %": Rule("held-out normals", False, lambda normals, scores, labels: conformal_threshold(normals)),
-    "min-max 0.2": Rule("the whole test set", False, lambda normals, scores, labels: min_max(scores)),
-    "oracle F1": Rule("test labels", True, lambda normals, scores, labels: oracle_f1(scores, labels)),
-    "oracle accuracy": Rule("test labels", True, lambda normals, scores, labels: oracle_accuracy(scores, labels)),
-    "oracle Youden": Rule("test labels", True, lambda normals, scores, labels: oracle_youden(scores, labels)),
-}
-
-
-def place_all(normal_scores: ArrayLike, scores: ArrayLike, labels: ArrayLike) -> dict[str, float]:
-    """Set φ by every rule of `RULES`.
-
-    Args:
-        normal_scores: (M,) scores of held-out normal images.
-        scores: (N,) scores of the test set.
-        labels: (N,) bool or 0/1, true is abnormal.
-
-    Returns:
-        φ by the rule's name.
-
-    Raises:
-        ValueError: As the rules do.
-    """
-    return {name: rule.place(normal_scores, scores, labels) for name, rule in RULES.items()}
-
-
 def false_alarm_rates(
-    normal_scores: ArrayLike,
+    normal_scores: Scores,
     rule: Callable[[NDArray[np.float64]], float] = conformal_threshold,
     *,
     calibration: int,
@@ -244,27 +130,61 @@ def false_alarm_rates(
 
     Raises:
         ValueError: Scores that are not finite, or a size that leaves a part empty.
+
+    Example:
+        >>> float(false_alarm_rates(range(200), calibration=100, splits=50).mean().round(2))
+        0.05
     """
-    scores = checked_scores(normal_scores, "normal_scores")
+    scores = checked_scores(normal_scores, "normal_scores").numpy(force=True)
     if not 0 < calibration < len(scores):
         raise ValueError(
             f"calibration={calibration} of {len(scores)} normal scores given; both parts need at least one, so "
             f"a number from 1 to {len(scores) - 1}."
         )
     rng = np.random.default_rng(seed)
-    rates = np.empty(splits)
+    shares = np.empty(splits)
     for i in range(splits):
         shuffled = rng.permutation(scores)
-        rates[i] = np.mean(shuffled[calibration:] > rule(shuffled[:calibration]))
-    return rates
+        shares[i] = np.mean(shuffled[calibration:] > rule(shuffled[:calibration]))
+    return shares
 
 
-def _two_sided(scores: ArrayLike, labels: ArrayLike) -> Cuts:
-    cuts = all_cuts(scores, labels)
-    if not (cuts.tp[0] and cuts.fp[0]):
-        kind = "abnormal" if cuts.tp[0] else "normal"
-        raise ValueError(f"All {cuts.tp[0] + cuts.fp[0]} images are {kind}; an oracle needs images of both kinds.")
-    return cuts
+def false_alarm_range(threshold: float, normal_scores: Scores, tested: int, *, level: float = 0.95) -> tuple[int, int]:
+    """Say how many of new normal images may lie above a φ that was set on M calibration scores.
+
+    φ is itself estimated, so the number varies more than a binomial one. Where k calibration scores lie above φ and
+    one is φ, the share of new scores above φ is Beta(k + 1, M − k) distributed, without ties and whatever the shape of
+    the scores (Vovk 2012, arXiv:1209.2673); with φ half-way between two scores about Beta(k + ½, M − k + ½). The number
+    of alarms is then beta-binomial.
+
+    Args:
+        threshold: φ, as `normal_quantile` or `conformal_threshold` set it on ``normal_scores``.
+        normal_scores: (M,) scores of normal images that were not trained on.
+        tested: How many new normal images are judged.
+        level: Share of such tests that the range holds, between 0 and 1.
+
+    Returns:
+        The lowest and the highest number of false alarms.
+
+    Raises:
+        ValueError: Scores that are not finite, no image tested, or a level outside 0…1.
+
+    Example:
+        >>> false_alarm_range(conformal_threshold(range(99)), range(99), tested=100)
+        (0, 12)
+    """
+    from scipy.stats import betabinom  # costs half a second to import
+
+    if tested < 1 or not 0 < level < 1:
+        raise ValueError(
+            f"tested={tested}, level={level} given; a count from 1 and a share between 0 and 1 are needed."
+        )
+    scores = checked_scores(normal_scores, "normal_scores")
+    if threshold == math.inf:
+        return 0, 0
+    above = int((scores > threshold).sum()) + (1 if bool((scores == threshold).any()) else 0.5)
+    low, high = betabinom.interval(level, tested, above, len(scores) + 1 - above)
+    return int(low), int(high)
 
 
 def _most_within(share: float, n: int) -> int:

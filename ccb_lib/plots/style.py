@@ -25,7 +25,7 @@ METHOD_COLOURS = {
     "CCB": _BLUE,
 }
 PALETTE = (_BLUE, _ORANGE, _TEAL, _RED, _PINK, _BROWN, _SKY, _YELLOW, _LIGHT_GREY)
-SOURCE_COLOURS = {"printed": _LIGHT_GREY, "released": _ORANGE, "clean": _BLUE}
+SOURCE_COLOURS = {"reported": _LIGHT_GREY, "released": _ORANGE, "clean": _BLUE}
 CLASS_COLOURS = {"normal": _BLUE, "abnormal": _RED}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 NOT_RUN = "not run"  # what stands where a cell is missing
@@ -76,19 +76,6 @@ def panels(rows: int, columns: int = 1, *, height: float, share_y: bool = True) 
     )
     plt.close(figure)
     return figure, list(np.ravel(grid))
-
-
-def spoken(name: str) -> str:
-    """Write a name of the code as a reader would: ``ground_glass`` as "ground glass", ``ild`` as "ILD"."""
-    names = {
-        "cifar10": "CIFAR-10",
-        "ham10000": "HAM10000",
-        "ild": "ILD",
-        "lung_ct_98": "98 slices of lung CT",
-        "chest-ct": "chest CT",
-        "brain-mri": "brain MRI",
-    }
-    return names.get(name, str(name).replace("_", " "))
 
 
 def check_range(values: np.ndarray, name: str) -> None:

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, check_range, colours, panels, spoken, styled
+from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, check_range, colours, panels, styled
+from ccb_lib.reproduction.names import spoken
 
-SOURCES = ("printed", "released", "clean")
+SOURCES = ("reported", "released", "clean")
 Cell = tuple[float, float, float]  # value, low, high
 
 
@@ -28,7 +29,7 @@ def grouped_bars(
     """Fig. 5: one group of bars a class, one bar a method; or, one panel a method, one bar a source.
 
     Args:
-        frame: Columns ``method``, ``abnormal`` and ``value`` (0…1); optional ``source`` (``"printed"``,
+        frame: Columns ``method``, ``abnormal`` and ``value`` (0…1); optional ``source`` (``"reported"``,
             ``"released"`` or ``"clean"``) and ``low``, ``high``, an interval around the value.
         metric: What the values are, for the axis.
         compare: ``"method"`` sets methods side by side, a panel for each source; ``"source"`` sets sources

@@ -70,7 +70,7 @@ def printed(table: int, *, long: bool = False) -> pd.DataFrame:
         Rows and columns in the paper's order. As a table: float64, one column an abnormal class, one row a
         method or, in Tables 6 and 7, a chain from shallow to deep such as ``4-3-2-1`` (the paper prints deep
         to shallow). Long: columns ``dataset``, ``metric``, ``method``, ``abnormal``, ``value`` and
-        ``source="printed"``; Tables 6 and 7 add ``chain`` and ``printed_chain``.
+        ``source="reported"``; Tables 6 and 7 add ``chain`` and ``printed_chain``.
 
     Raises:
         ValueError: There is no results table of that number.
@@ -87,7 +87,7 @@ def printed(table: int, *, long: bool = False) -> pd.DataFrame:
     rows = wide.assign(method="CCB") if "chain" in wide else wide
     keys = [column for column in ("method", "chain", "printed_chain") if column in rows]
     tall = rows.melt(keys, classes, "abnormal", ignore_index=False).sort_index(kind="stable")
-    tall = tall.assign(dataset=tall["abnormal"].map(home), metric=metric, source="printed")
+    tall = tall.assign(dataset=tall["abnormal"].map(home), metric=metric, source="reported")
     return tall[["dataset", "metric", *keys, "abnormal", "value", "source"]].reset_index(drop=True)
 
 

@@ -6,11 +6,13 @@ import time
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+import torch
 
-from ccb_lib.metrics import bootstrap
-from ccb_lib.metrics.bootstrap import METRICS, Interval, bootstrap_interval, paired_difference
-from ccb_lib.metrics.confusion import RATES, metrics_at
+from ccb_lib.metrics import replicates
+from ccb_lib.metrics.bootstrap import Estimate, bootstrap_interval, paired_difference
+from ccb_lib.metrics.confusion import CONFUSION_METRICS, metrics_at
 from ccb_lib.metrics.ranking import auc, average_precision, sensitivity_at_specificity
+from ccb_lib.metrics.replicates import BOOTSTRAP_METRICS
 
 rng = np.random.default_rng(7)
 LABELS = np.arange(120) >= 70
@@ -20,22 +22,33 @@ GROUPS = np.array([f"lesion {number}" for number in np.arange(120) // 3])
 
 def plain(metric, scores, labels, prevalence=None):
     """The measure by the public functions, on images that are simply repeated."""
-    if metric in RATES:
+    if metric in CONFUSION_METRICS:
         return getattr(metrics_at(scores, labels, 0.4, prevalence=prevalence), metric)
     if metric == "average_precision":
         return average_precision(scores, labels, prevalence)
     return auc(scores, labels) if metric == "auc" else sensitivity_at_specificity(scores, labels, 0.9)
 
 
+MEMBERS = torch.from_numpy(replicates.numbered(GROUPS)[0])
+
+
+def drawn(times, seed):
+    return torch.cat(list(replicates.resampled(40, times, seed)))
+
+
+def of_replicates(metric, *settings):
+    return replicates.replicate_metric(torch.from_numpy(SCORES), torch.from_numpy(LABELS), MEMBERS, metric, *settings)
+
+
 @pytest.mark.parametrize("prevalence", [None, 0.03])
-@pytest.mark.parametrize("metric", METRICS)
-def test_every_replicate_is_the_measure_of_the_images_drawn(metric, prevalence):
-    measure = bootstrap.measure_of(metric, SCORES, LABELS, 0.4, 0.9, prevalence)
-    weights = np.concatenate(list(bootstrap._resampled(np.arange(120) // 3, 20, seed=1)))
-    drawn = measure(weights)
-    for row, value in zip(weights, drawn, strict=True):
-        repeated = np.repeat(np.arange(120), row)
-        assert value == pytest.approx(plain(metric, SCORES[repeated], LABELS[repeated], prevalence), abs=1e-12)
+@pytest.mark.parametrize("metric", BOOTSTRAP_METRICS)
+def test_every_replicate_is_the_metric_of_the_images_drawn(metric, prevalence):
+    counts = drawn(20, seed=1)
+    values = of_replicates(metric, 0.4, 0.9, prevalence)(counts)
+    assert values.dtype == torch.float64
+    for row, value in zip(counts, values, strict=True):
+        repeated = np.repeat(np.arange(120), row[MEMBERS].long())
+        assert float(value) == pytest.approx(plain(metric, SCORES[repeated], LABELS[repeated], prevalence), abs=1e-12)
     found = bootstrap_interval(
         SCORES, LABELS, metric, threshold=0.4, specificity=0.9, prevalence=prevalence, replicates=50
     )
@@ -44,22 +57,41 @@ def test_every_replicate_is_the_measure_of_the_images_drawn(metric, prevalence):
 
 
 def test_weighted_replicates_agree_with_scikit_learns_weights():
-    weights = next(bootstrap._resampled(np.arange(120), 1, seed=3))[0]
-    value = bootstrap.measure_of("auc", SCORES, LABELS, None, 0.95, None)(weights[None])[0]
-    assert value == pytest.approx(sk.roc_auc_score(LABELS, SCORES, sample_weight=weights), abs=1e-12)
+    counts = drawn(1, seed=3)
+    value = of_replicates("auc")(counts)
+    weights = counts[0, MEMBERS].numpy()
+    assert float(value) == pytest.approx(sk.roc_auc_score(LABELS, SCORES, sample_weight=weights), abs=1e-12)
 
 
-def test_groups_are_drawn_whole_and_as_many_as_there_are():
-    members = np.arange(120) // 3
-    for weights in bootstrap._resampled(members, 30, seed=0):
-        per_group = weights.reshape(len(weights), 40, 3)
-        assert (per_group == per_group[:, :, :1]).all()
-        assert (per_group[:, :, 0].sum(axis=1) == 40).all()
+def test_a_replicate_without_one_kind_has_no_ranking():
+    only_normals = torch.zeros(1, 40)
+    only_normals[0, MEMBERS[~torch.from_numpy(LABELS)]] = 1
+    only_normals[0, MEMBERS[torch.from_numpy(LABELS)]] = 0
+    for metric in ("auc", "average_precision", "sensitivity_at_specificity"):
+        assert of_replicates(metric)(only_normals).isnan().all()
+    only_abnormals = torch.zeros(1, 40)
+    only_abnormals[0, 39] = 3
+    assert of_replicates("auc")(only_abnormals).isnan().all()
+    assert of_replicates("average_precision")(only_abnormals).item() == 1
+    assert of_replicates("average_precision", None, 0.95, 0.1)(only_abnormals).isnan().all()
+
+
+def test_as_many_groups_are_drawn_as_there_are_and_each_as_often_on_average():
+    counts = drawn(4000, seed=0)
+    assert (counts.sum(1) == 40).all()
+    assert (counts.mean(0) - 1).abs().max() < 5 / math.sqrt(4000)
+    assert counts.var(0).mean() == pytest.approx(1 - 1 / 40, abs=0.05)
+
+
+def test_many_images_are_summed_in_double_precision(monkeypatch):
+    single = of_replicates("auc")(drawn(20, seed=1))
+    monkeypatch.setattr(replicates, "_EXACT_IN_SINGLE", 1)
+    assert torch.equal(of_replicates("auc")(drawn(20, seed=1)), single)
 
 
 def test_replicates_do_not_depend_on_how_many_are_worked_on_at_once(monkeypatch):
     whole = bootstrap_interval(SCORES, LABELS, replicates=100)
-    monkeypatch.setattr(bootstrap, "_CELLS", 120 * 10)
+    monkeypatch.setattr(replicates, "_CELLS", 120 * 7)
     assert bootstrap_interval(SCORES, LABELS, replicates=100) == whole
 
 
@@ -84,9 +116,9 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 
 
 def test_a_detector_does_not_differ_from_itself():
-    assert paired_difference(SCORES, SCORES, LABELS, groups=GROUPS) == Interval(0.0, 0.0, 0.0)
+    assert paired_difference(SCORES, SCORES, LABELS, groups=GROUPS) == Estimate(0.0, 0.0, 0.0)
     shifted = paired_difference(SCORES, SCORES + 5, LABELS, "f1", thresholds=(0.4, 5.4), groups=GROUPS)
-    assert shifted == Interval(0.0, 0.0, 0.0)
+    assert shifted == Estimate(0.0, 0.0, 0.0)
 
 
 def test_pairing_sees_a_difference_that_separate_intervals_hide():
@@ -107,7 +139,7 @@ def test_a_verdict_without_alarms_has_no_precision_and_no_interval():
 
 
 def test_an_interval_reads_well():
-    assert str(Interval(0.8621, 0.841, 0.88)) == "0.862 (0.841 to 0.880)"
+    assert str(Estimate(0.8621, 0.841, 0.88)) == "0.862 (0.841 to 0.880)"
 
 
 def test_fifteen_thousand_scores_take_seconds():

@@ -9,7 +9,7 @@ import sklearn.metrics as sk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccb_lib.metrics.confusion import RATES, Metrics, confusion, metrics_at, shown
+from ccb_lib.metrics.confusion import CONFUSION_METRICS, Metrics, confusion, metrics_at, shown
 from ccb_lib.metrics.ranking import auc, average_precision, sensitivity_at_specificity
 
 # Few distinct values, so that ties are the rule.
@@ -43,7 +43,7 @@ def test_rates_at_a_threshold_are_scikit_learns(pair, threshold, prevalence):
     specificity = sk.recall_score(~labels, ~verdicts, zero_division=np.nan)
     accuracy = sk.accuracy_score(labels, verdicts, sample_weight=weights)
     expected = [accuracy, precision, recall, specificity, f1]
-    np.testing.assert_allclose([getattr(found, name) for name in RATES], expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose([getattr(found, name) for name in CONFUSION_METRICS], expected, rtol=1e-9, atol=1e-12)
 
 
 def test_what_one_kind_of_image_leaves_undefined_is_nan():
@@ -80,7 +80,7 @@ def test_metrics_is_frozen_and_makes_a_table_row():
     found = metrics_at([1.0, 2.0], [0, 1], 1.5)
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.tp = 3
-    assert list(dataclasses.asdict(found)) == ["threshold", "tp", "fp", "tn", "fn", "prevalence", *RATES]
+    assert list(dataclasses.asdict(found)) == ["threshold", "tp", "fp", "tn", "fn", "prevalence", *CONFUSION_METRICS]
 
 
 def test_confusion_is_laid_out_as_in_scikit_learn():

@@ -1,8 +1,12 @@
 """Ranking metrics against scikit-learn, against numbers worked by hand, and at the edges where they are undefined."""
 
+import math
+import time
+
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,3 +65,60 @@ def test_sensitivity_is_the_best_of_scikit_learns_curve(pair, specificity):
 def test_one_kind_of_image_is_a_clear_error(measure, labels, words):
     with pytest.raises(ValueError, match=words):
         measure([0.1, 0.2], labels)
+
+
+def million():
+    rng = np.random.default_rng(0)
+    labels = rng.random(10**6) < 0.3
+    return rng.normal(size=10**6) + labels, labels
+
+
+def test_a_million_scores_give_scikit_learns_numbers():
+    scores, labels = million()
+    assert auc(scores, labels) == pytest.approx(sk.roc_auc_score(labels, scores), abs=1e-12)
+    assert average_precision(scores, labels) == pytest.approx(sk.average_precision_score(labels, scores), abs=1e-12)
+    rounded = scores.round(2)  # ties between the kinds in nearly every place
+    assert auc(rounded, labels) == pytest.approx(sk.roc_auc_score(labels, rounded), abs=1e-12)
+
+
+def test_the_auc_of_a_million_scores_costs_about_a_sort():
+    scores, labels = (torch.from_numpy(part) for part in million())
+    seconds = {}
+    for name, work in {"sort": lambda: scores.sort(), "auc": lambda: auc(scores, labels)}.items():
+        work()
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - start)
+        seconds[name] = min(times)
+    assert seconds["auc"] < 2 * seconds["sort"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32])
+@pytest.mark.parametrize("metric", [auc, average_precision, sensitivity_at_specificity])
+@given(pair=two_kinds)
+def test_tensors_of_any_type_give_what_arrays_give(metric, dtype, pair):
+    scores, labels = pair
+    found = metric(torch.from_numpy(scores).to(dtype), torch.from_numpy(labels))
+    assert type(found) is float
+    assert found == metric(scores, labels) == metric(list(scores), labels.astype(int))
+    assert found == metric(torch.from_numpy(scores), labels) == metric(scores, torch.from_numpy(labels).int())
+
+
+def test_scores_may_need_gradients_be_read_only_or_reversed():
+    scores, labels = np.array([0.1, 0.4, 0.3, 0.8]), np.array([0, 0, 1, 1])
+    assert auc(torch.tensor(scores, requires_grad=True), labels) == 0.75
+    scores.flags.writeable = False
+    assert auc(scores[::-1], labels[::-1]) == 0.75
+    assert scores.tolist() == [0.1, 0.4, 0.3, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [(torch.tensor([0, 2]), "'0', '2' given"), (torch.tensor([0.0, math.nan]), "bools or 0 and 1"),
+     (torch.tensor([1]), "one label per score")],
+)  # fmt: skip
+def test_broken_label_tensors_are_named(labels, words):
+    with pytest.raises(ValueError, match=words):
+        auc(torch.tensor([0.1, 0.2]), labels)

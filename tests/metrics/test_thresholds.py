@@ -6,17 +6,18 @@ import warnings
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
-from ccb_lib.metrics.counts import all_cuts
-from ccb_lib.metrics.thresholds import (
+from ccb_lib.metrics import (
     RULES,
     conformal_p_values,
     conformal_threshold,
+    false_alarm_range,
     false_alarm_rates,
     min_max,
     normal_quantile,
@@ -25,6 +26,7 @@ from ccb_lib.metrics.thresholds import (
     oracle_youden,
     place_all,
 )
+from ccb_lib.metrics.counts import ThresholdCounts, count_at_thresholds
 
 shares = st.floats(0.001, 0.999)
 tied = st.lists(st.integers(-3, 3), min_size=1, max_size=40).map(lambda values: np.array(values, dtype=np.float64))
@@ -145,6 +147,54 @@ def test_false_alarm_rates_split_what_they_are_given():
         false_alarm_rates(np.arange(50.0), calibration=50)
 
 
+@pytest.mark.parametrize("rule", [normal_quantile, conformal_threshold])
+@pytest.mark.parametrize(("calibration", "tested"), [(40, 300), (164, 329)])
+def test_false_alarms_lie_in_their_range_as_often_as_it_says(rule, calibration, tested):
+    rng = np.random.default_rng(6)
+    inside = binomial = 0
+    for _ in range(400):
+        scores = rng.gamma(2.0, size=calibration)
+        threshold = rule(scores)
+        low, high = false_alarm_range(threshold, scores, tested)
+        alarms = (rng.gamma(2.0, size=tested) > threshold).sum()
+        inside += low <= alarms <= high
+        lowest, highest = stats.binom.interval(0.95, tested, 0.05)
+        binomial += lowest <= alarms <= highest
+    assert stats.binom.ppf(0.001, 400, 0.95) <= inside
+    assert binomial < 360  # a rate of 5 % exactly would give too narrow a range
+
+
+def test_the_range_of_false_alarms_at_its_ends():
+    assert false_alarm_range(math.inf, np.arange(5), 100) == (0, 0)  # nothing is ever an alarm
+    assert false_alarm_range(4.0, np.arange(5), 10_000)[1] > 5000  # the highest of five: little is known
+    low, high = false_alarm_range(0.05, np.linspace(0, 1, 100_001)[::-1], 1000)
+    assert (low, high) == tuple(map(int, stats.binom.interval(0.95, 1000, 0.95)))  # φ is known: binomial
+    for tested, level in ((0, 0.95), (10, 95)):
+        with pytest.raises(ValueError, match=f"tested={tested}, level={level}"):
+            false_alarm_range(0.5, [0.1], tested, level=level)
+
+
+@given(tied | any_floats | singles, shares)
+def test_tensors_are_calibrated_as_arrays_are(scores, share):
+    tensor = torch.from_numpy(scores)
+    assert normal_quantile(tensor, share) == normal_quantile(scores, share)
+    p_values = conformal_p_values(tensor, scores)
+    assert p_values.dtype == torch.float64
+    np.testing.assert_array_equal(p_values, conformal_p_values(scores, tensor))
+    assert isinstance(conformal_p_values(scores, tensor), np.ndarray)
+
+
+@given(two_kinds)
+def test_every_rule_takes_tensors(pair):
+    scores, labels = pair
+    if len(np.unique(scores)) == 1:
+        return  # min-max has nothing to scale
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few normals: the conformal φ is infinite
+        of_tensors = place_all(*map(torch.from_numpy, (scores[~labels], scores, labels)))
+        assert of_tensors == place_all(scores[~labels], scores, labels)
+
+
 # ── rules for teaching ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -215,7 +265,7 @@ def test_only_rules_that_read_labels_are_called_oracles_and_all_that_do_are():
 @given(labelled)
 def test_cuts_lie_between_distinct_scores_and_count_as_defined(pair):
     scores, labels = pair
-    cuts = all_cuts(scores, labels)
+    cuts = ThresholdCounts(*(part.numpy() for part in count_at_thresholds(scores, labels)))
     assert len(cuts.thresholds) == len(np.unique(scores)) + 1
     assert not np.isin(cuts.thresholds, scores).any()
     assert (np.diff(cuts.thresholds) > 0).all()

@@ -68,11 +68,11 @@ def test_a_missing_cell_leaves_a_marked_slot_and_no_bar(how, legible):
 def test_a_missing_class_is_marked_once_and_a_missing_panel_is_named_below(legible):
     frame = two_by_two()
     assert not_run(grouped_bars(frame.assign(value=[0.4, 0.8, np.nan, np.nan])).axes[0]) == [1]
-    both = pd.concat([frame.assign(source="printed"), frame.assign(source="clean", value=np.nan)])
+    both = pd.concat([frame.assign(source="reported"), frame.assign(source="clean", value=np.nan)])
     figure = legible(grouped_bars(both))
     (only,) = figure.axes
     assert len(only.patches) == 4
-    assert only.get_title(loc="left") == "printed"
+    assert only.get_title(loc="left") == "reported"
     assert figure.get_supxlabel() == "Not run: clean"
     assert grouped_bars(frame).get_supxlabel() == ""
 
@@ -86,12 +86,12 @@ def test_a_measured_zero_is_a_bar_of_no_height_and_not_missing():
 def test_sources_side_by_side_keep_the_printed_order_and_their_colours(legible):
     frame = two_by_two()
     clean = frame.iloc[::-1].assign(source="clean", value=0.5)
-    figure = legible(grouped_bars(pd.concat([clean, frame.assign(source="printed")]), compare="source"))
+    figure = legible(grouped_bars(pd.concat([clean, frame.assign(source="reported")]), compare="source"))
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["EGBAD", "CCB"]
     assert bars(figure.axes[1]) == {
-        ("cat", SOURCE_COLOURS["printed"]): 0.8,
+        ("cat", SOURCE_COLOURS["reported"]): 0.8,
         ("cat", SOURCE_COLOURS["clean"]): 0.5,
-        ("dog", SOURCE_COLOURS["printed"]): 0.9,
+        ("dog", SOURCE_COLOURS["reported"]): 0.9,
         ("dog", SOURCE_COLOURS["clean"]): 0.5,
     }
 

@@ -79,7 +79,7 @@ def test_the_long_form_holds_the_same_cells_in_the_same_order(table):
     assert tall["value"].tolist() == wide.to_numpy().ravel().tolist()
     assert tall["abnormal"].tolist() == wide.columns.tolist() * 5
     assert tall["chain" if table >= 6 else "method"].unique().tolist() == wide.index.tolist()
-    assert set(tall["source"]) == {"printed"}
+    assert set(tall["source"]) == {"reported"}
 
 
 def test_the_long_form_names_data_set_measure_and_printed_chain():

@@ -8,23 +8,15 @@ from sklearn.metrics import roc_auc_score
 
 from ccb_lib import CLEAN
 from ccb_lib.chapters.chains import chain_summary, skip_signal, what_length_does
-from ccb_lib.chapters.studies import (
-    Setting,
-    arm_table,
-    at_other_sizes,
-    differences,
-    planned,
-    primary,
-    settings_run,
-    study_frame,
-)
+from ccb_lib.chapters.studies import at_other_sizes, difference_table, in_words, p_text, primary
 from ccb_lib.cli.group import main
 from ccb_lib.metrics import ScoreTerms, anomaly_score
 from ccb_lib.models.ccb import Generator, count_parameters
 from ccb_lib.plots.studies import difference_forest, signal_lines
+from ccb_lib.reproduction.comparisons import Setting, arm_table, differences, planned, settings_run, study_frame
 from ccb_lib.reproduction.execute import run_missing
 from ccb_lib.reproduction.results import read_results, scores_of
-from ccb_lib.reproduction.runs import Run, feeding, grid, store_path
+from ccb_lib.reproduction.runs import Run, feeding, grid, key_of, store_path
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.reproduction.studies import STUDIES, arm_of, arms, runs_of, wide_as_chains
 
@@ -128,7 +120,23 @@ class TestViews:
         assert found.loc[("ccb", "bird"), "difference"] == pytest.approx(sum(expected) / 2)
         assert found["seeds"].tolist() == [2, 2, 2]
         assert (found["low"] <= found["high"]).all()
-        assert pd.isna(found.loc[("ccb", "macro"), "holm"])
+        macro, classes = found.loc[("ccb", "macro")], found.drop(("ccb", "macro"))
+        assert macro["adjusted_p"] == macro["p"]  # one test, named beforehand
+        assert (classes["adjusted_p"] >= classes["p"]).all()
+        assert set(found["verdict"]) == {"undecided"}  # 2 of 8 planned seeds
+        assert set(found["planned_seeds"]) == {8}
+
+    def test_differences_are_shown_with_every_p_and_no_verdict_below_the_planned_seeds(self, folder):
+        found = differences("skips", self.here, replicates=50, folder=folder)
+        shown = difference_table(found)
+        assert shown.index.tolist() == [("ccb", "macro"), ("ccb", "bird"), ("ccb", "truck")]
+        assert set(shown["verdict"]) == {"no verdict"}
+        assert shown.loc[("ccb", "bird"), "difference"] == f"{found.loc[1, 'difference']:+.3f}"
+        assert shown.loc[("ccb", "bird"), "adjusted p"] == p_text(found.loc[1, "adjusted_p"])
+        whole = found.assign(seeds=8, verdict="worse")
+        assert set(difference_table(whole)["verdict"]) == {"worse"}
+        assert in_words(whole.iloc[0]).startswith("ccb is **worse**: ")
+        assert "with one seed, which decides nothing" in in_words(found.assign(seeds=1).iloc[0])
 
     def test_planned_figures_that_were_not_run_say_so_and_how(self, folder):
         text = primary(folder).data
@@ -138,8 +146,8 @@ class TestViews:
 
     def test_other_sizes_are_said_apart(self, folder):
         text = at_other_sizes(folder).data
-        assert text.startswith("- CIFAR-10, 1 epochs, width 2, at most 48 images of each part: ccb is **")
-        assert "2 seeds" in text
+        assert text.startswith("- CIFAR-10, 1 epochs, width 2, at most 48 images of each part, exploratory: ccb: ")
+        assert "no verdict with 2 of 8 planned seeds" in text
         assert "Nothing" in at_other_sizes("/nowhere").data
 
     def test_a_verdict_waits_for_every_class_and_seed(self, folder, tmp_path):
@@ -149,7 +157,8 @@ class TestViews:
             facts = result.manifest
             if arm_of("skips", facts):
                 settings = {k: v for k, v in facts["settings"].items() if k != "width"} | {"epochs": 15}
-                part.add(replace(result, manifest={**facts, "settings": settings, "limit": None}))
+                facts = {**facts, "settings": settings, "limit": None}
+                part.add(replace(result, manifest={**facts, "key": key_of(facts)}))
         assert settings_run("skips", tmp_path) == [Setting("cifar10", 15)]
         assert primary(tmp_path).data.count("not run") == 2
 
@@ -167,7 +176,7 @@ class TestViews:
         assert "identity" in shown.output
         more = ["study", "lung-ct-98", "--results", str(folder)]
         assert "ccb study lung-ct-98 --run" in CliRunner().invoke(main, more).output
-        assert "All of it, 5 networks" in CliRunner().invoke(main, more).output  # trivial scores are none
+        assert "All of it, 6 networks" in CliRunner().invoke(main, more).output  # trivial scores are none
         wrong = CliRunner().invoke(main, ["study", "skips", "--arm", "longest", "--results", str(folder)])
         assert wrong.exit_code == 2
         assert "no arm ['longest']; it has ccb, identity" in wrong.output
@@ -175,7 +184,7 @@ class TestViews:
 
 def test_what_was_not_run_says_what_it_takes(tmp_path):
     output = CliRunner().invoke(main, ["study", "skips", "--results", str(tmp_path)]).output
-    assert "- CIFAR-10, 15 epochs, width 64: not run. `ccb study skips --run --data cifar10" in output
+    assert "- CIFAR-10, 15 epochs, width 64: not run.\n" in output
     assert "- HAM10000, 50 epochs, width 64: not run." in output
     assert "All of it, 440 networks: ccb study skips --run --device cuda --fast\n" in output  # 5 arms, 11 sets, 8 seeds
     small = "--run --width 8 --epochs 2 --limit 500 --seeds 1"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ccb_lib.datasets.base import AnomalySplit
-from ccb_lib.io.tensors import replacing
+from ccb_lib.io.writing import replacing
 
 DOT_RADIUS = 2.5  # pixels
 DOT_GREY = 190  # of 255; soft tissue in the lung window
