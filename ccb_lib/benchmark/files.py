@@ -73,7 +73,7 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def stored(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def stored_benchmarks(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give name and content of every ``bench-*.json`` in a folder, by name."""
     for path in sorted(folder.glob("bench-*.json")):
         yield path.stem, read(path)

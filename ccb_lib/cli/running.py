@@ -55,7 +55,7 @@ class Lists(click.Command):
         return super().parse_args(ctx, spread)
 
 
-def stored(name: int | str, given: dict[str, Any]) -> "Store":
+def read_store(name: int | str, given: dict[str, Any]) -> "Store":
     """Read the store of a table or study, with another machine's file taken in where one was given."""
     from ccb_lib.reproduction.runs import store_path
     from ccb_lib.reproduction.store import Store

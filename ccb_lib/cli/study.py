@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ccb_lib.cli.data import COUNT
-from ccb_lib.cli.running import SPLIT_SEED, Lists, run_them, running_options, stored
+from ccb_lib.cli.running import SPLIT_SEED, Lists, read_store, run_them, running_options
 
 if TYPE_CHECKING:
     from ccb_lib.reproduction.runs import Run
@@ -30,7 +30,7 @@ def study(ctx: click.Context, name: str, do_run: bool, **given: Any) -> None:
     """
     from ccb_lib.reproduction.studies import runs_of
 
-    store = stored(name, given)
+    store = read_store(name, given)
     wanted = {key: given[key] or None for key in ("datasets", "chosen", "seeds", "epochs", "width", "limit")}
     try:
         runs = runs_of(name, split_seed=given["split_seed"], **wanted)

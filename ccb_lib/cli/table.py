@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ccb_lib.cli.data import COUNT
-from ccb_lib.cli.running import SPLIT_SEED, Lists, run_them, running_options, stored
+from ccb_lib.cli.running import SPLIT_SEED, Lists, read_store, run_them, running_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,13 +44,13 @@ def table(ctx: click.Context, number: int, do_run: bool, protocol: str, **given:
     the like, at that setting. With --run, what is missing is run first. A run that is stopped goes on from its last
     whole epoch when the same command is given again.
     """
-    from ccb_lib.reproduction.runs import grid
+    from ccb_lib.reproduction.runs import table_runs
     from ccb_lib.reproduction.settings import PAPER
 
-    store = stored(number, given)
+    store = read_store(number, given)
     named = ("epochs", "width", "similarity", "chain_init", "image_size", "normal", "limit")
     chosen = {name: given[name] for name in named if given[name] is not None}
-    runs = grid(
+    runs = table_runs(
         number,
         methods=given["methods"] or None,
         abnormal=given["abnormal"] or None,
@@ -79,9 +79,9 @@ def _show(number: int, protocol: str, settings: dict[str, Any] | None, given: di
     import pandas as pd
 
     from ccb_lib.reproduction.settings import described
-    from ccb_lib.reproduction.tables import METRICS, SHOWN_NAMES, compare, runs_in_words
+    from ccb_lib.reproduction.tables import SHOWN_NAMES, TABLE_METRICS, reported_and_measured, runs_in_words
 
-    frame = compare(number, settings=settings, folder=given["results"])
+    frame = reported_and_measured(number, settings=settings, folder=given["results"])
     names = [*given["methods"]] if number < 6 else []
     rows = frame.index.get_level_values(0).isin(names) if names else slice(None)
     frame = frame[rows]
@@ -89,7 +89,7 @@ def _show(number: int, protocol: str, settings: dict[str, Any] | None, given: di
         frame = frame[frame.index.get_level_values("abnormal").isin(given["abnormal"])]
     columns = ["reported", "released", "clean"] if protocol == "all" else ["reported", protocol]
     at = described(settings) if settings else "each method at the fullest setting that was run"
-    click.echo(f"Table {number}, {METRICS[number]} ({at})")
+    click.echo(f"Table {number}, {TABLE_METRICS[number]} ({at})")
     for method, words in runs_in_words(number, settings=settings, folder=given["results"]).items():
         if not names or method in names:
             click.echo(f"  {SHOWN_NAMES.get(method, method)}: {words}")

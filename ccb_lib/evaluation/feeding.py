@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Shared = dict[tuple, ScoreTerms]
 
 
-def feed(
+def score_split(
     detector: "Detector", split: AnomalySplit, protocol: "Protocol", shared: Shared | None = None
 ) -> tuple[ScoreTerms, ScoreTerms]:
     """Score test and calibration images as the protocol feeds them.

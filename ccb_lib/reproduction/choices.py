@@ -11,7 +11,7 @@ from ccb_lib.evaluation.protocols import CLEAN, RELEASED
 from ccb_lib.metrics import anomaly_score, auc, metrics_at, min_max
 from ccb_lib.reproduction.results import load_results, read_results, scores_of, threshold_of
 from ccb_lib.reproduction.runs import NETWORK_METHODS
-from ccb_lib.reproduction.tables import METRICS, named_by_chain, select
+from ccb_lib.reproduction.tables import TABLE_METRICS, named_by_chain, select
 
 ALPHAS = (0.0, 0.5, 1.0)
 CUT = 0.2
@@ -59,7 +59,7 @@ def alternatives(
                 scores = anomaly_score(scored.test, alpha)
                 threshold = threshold_of(scored, tests, protocol, alpha)
                 values[f"α {alpha:g}"] = _measure(number, scores, labels, threshold)
-        if METRICS[number] != "auc":
+        if TABLE_METRICS[number] != "auc":
             scores = anomaly_score(scored.test, line.alpha)
             threshold = min_max(scores, CUT) if np.ptp(scores) > 0 else np.nan
             values[f"min-max {CUT:g}"] = _measure(number, scores, labels, threshold)
@@ -69,8 +69,8 @@ def alternatives(
 
 
 def _measure(number: int, scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
-    if METRICS[number] == "auc":
+    if TABLE_METRICS[number] == "auc":
         return auc(scores, labels)
     if np.isnan(threshold):
         return float("nan")
-    return float(getattr(metrics_at(scores, labels, threshold, prevalence=0.5), METRICS[number]))
+    return float(getattr(metrics_at(scores, labels, threshold, prevalence=0.5), TABLE_METRICS[number]))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from ccb_lib.evaluation.protocols import ASIDES, CLEAN, RELEASED
+from ccb_lib.evaluation.protocols import CLEAN, RELEASED, SINGLE_CHANGES
 from ccb_lib.metrics import anomaly_score, auc
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import TRIVIAL_METHODS, feeding, kind, results_folder
@@ -21,7 +21,7 @@ SIMILAR = {"bird": "airplane", "airplane": "bird", "dog": "cat", "cat": "dog"}
 """The abnormal classes and the similar normal ones that the paper names: bird and plane, dog and cat."""
 
 AREAS = "ham10000_lesion_areas.csv"
-_CLEAN_EPOCHS = next(protocol for protocol in ASIDES if protocol.name == "clean, best epoch (oracle)")
+_CLEAN_EPOCHS = next(protocol for protocol in SINGLE_CHANGES if protocol.name == "clean, best epoch (oracle)")
 
 
 def stability(number: int | str, *, folder: str | Path | None = None) -> pd.DataFrame:

@@ -44,7 +44,7 @@ class Sizes:
         shape: (C, H, W).
         train: Training images.
         tests: By class and kind of test set: the images to score, without those that an earlier set has
-            scored; see `ccb_lib.evaluation.feeding.feed`.
+            scored; see `ccb_lib.evaluation.feeding.score_split`.
     """
 
     shape: tuple[int, int, int]

@@ -18,12 +18,12 @@ from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.epochs import EpochBest, EpochScores
-from ccb_lib.evaluation.feeding import Shared, feed
+from ccb_lib.evaluation.feeding import Shared, score_split
 from ccb_lib.reproduction.runs import Run, feeding, kind
 from ccb_lib.reproduction.splits import splits_of
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.reproduction.watch import TimeUp, Watch
-from ccb_lib.training.concurrent import side_by_side
+from ccb_lib.training.concurrent import run_concurrently
 from ccb_lib.training.types import Turns, finish
 
 
@@ -59,7 +59,7 @@ def executing(
     progress: bool = False,
     watch: Watch | None = None,
 ) -> Turns[Result]:
-    """Do as `execute`, handing over after each training step; for `ccb_lib.training.concurrent.side_by_side`.
+    """Do as `execute`, handing over after each training step; for `ccb_lib.training.concurrent.run_concurrently`.
 
     ``watch`` is told of each step and each epoch, and may stop the run by raising `TimeUp`.
     """
@@ -103,7 +103,7 @@ def executing(
             if name in scored:
                 continue
             if protocol.epoch == "last" or not detector.scores_each_epoch:
-                found = EpochBest(len(detector.history_), *feed(detector, split, protocol, shared))
+                found = EpochBest(len(detector.history_), *score_split(detector, split, protocol, shared))
             else:
                 found = recorders[abnormal, which].best(protocol)
                 aucs[name] = recorders[abnormal, which].aucs[protocol.name]
@@ -233,7 +233,7 @@ def run_missing(
         if executor is None and parallel == 1:
             # On a GPU several run side by side, as many as fit.
             starts = [partial(begin, run) for run in missing]
-            for number, result in side_by_side(starts, choose_device(device)):
+            for number, result in run_concurrently(starts, choose_device(device)):
                 take(missing[number], partial(_given, result))
             return failed
         own = executor is None

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
 from ccb_lib.metrics import anomaly_score, auc, average_precision, metrics_at, normal_quantile, oracle_f1
-from ccb_lib.reproduction.runs import CLASSES, DATASETS, feeding, is_imposed, kind, store_path, unsaid
+from ccb_lib.reproduction.runs import CLASSES, DATASETS, feeding, is_imposed, kind, non_default, store_path
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 
@@ -115,7 +115,7 @@ def _row(
     scores = anomaly_score(scored.test, alpha)
     threshold = threshold_of(scored, tests, protocol, alpha)
     at_half = metrics_at(scores, tests.labels, threshold, prevalence=0.5)
-    settings = unsaid(facts["method"], {**facts["settings"], **facts["options"], "limit": facts["limit"]})
+    settings = non_default(facts["method"], {**facts["settings"], **facts["options"], "limit": facts["limit"]})
     own_split = 0 if facts["dataset"] == "cifar10" else facts["seed"]
     if (split_seed := facts["options"].get("seed", own_split)) != own_split:
         settings["split_seed"] = split_seed

@@ -25,8 +25,8 @@ def at_settings(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFram
     trivial = frame["method"].isin(TRIVIAL_METHODS)
     keep = pd.Series(True, index=frame.index)
     for name, value in settings.items():
-        goes_unsaid = np.array([value is None or default_of(m, name) == value for m in frame["method"]], dtype=bool)
-        same = (frame[name] == value) | (frame[name].isna() & goes_unsaid)
+        is_default = np.array([value is None or default_of(m, name) == value for m in frame["method"]], dtype=bool)
+        same = (frame[name] == value) | (frame[name].isna() & is_default)
         keep &= same | (trivial if name in _OF_NETWORKS else False)
     return frame[keep]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
-from ccb_lib.reproduction.arithmetic import printed
+from ccb_lib.reproduction.arithmetic import reported
 from ccb_lib.reproduction.results import load_results
 from ccb_lib.reproduction.runs import (
     CLASSES,
@@ -20,15 +20,15 @@ from ccb_lib.reproduction.runs import (
 )
 from ccb_lib.reproduction.settings import PAPER, at_settings, fullest_of
 
-METRICS = {1: "auc", 2: "accuracy", 3: "f1", 4: "accuracy", 5: "f1", 6: "accuracy", 7: "f1"}
-PRINTED_NAMES = {
+TABLE_METRICS = {1: "auc", 2: "accuracy", 3: "f1", 4: "accuracy", 5: "f1", 6: "accuracy", 7: "f1"}
+REPORTED_NAMES = {
     "anogan": "AnoGAN",
     "egbad": "EGBAD",
     "ganomaly": "GANomaly",
     "skip-ganomaly": "SkipGANomaly",
     "ccb": "CCB",
 }
-SHOWN_NAMES = PRINTED_NAMES | {"ccb-fork": "CCB fork"}  # nothing is reported of the last
+SHOWN_NAMES = REPORTED_NAMES | {"ccb-fork": "CCB fork"}  # nothing is reported of the last
 
 
 def fullest_settings(number: int | str, method: str, *, folder: str | Path | None = None) -> dict[str, Any] | None:
@@ -137,12 +137,12 @@ def table(
     row, rows = "method", [*NETWORK_METHODS, *TRIVIAL_METHODS]
     if number >= 6:
         frame = named_by_chain(frame)
-        row, rows = "chain", list(dict.fromkeys([*printed(number).index, *sorted(frame["chain"])]))
+        row, rows = "chain", list(dict.fromkeys([*reported(number).index, *sorted(frame["chain"])]))
     # One training serves several classes, so a class run by itself and with others is the same run twice.
     frame = frame.drop_duplicates([row, "abnormal", "seed"])
     columns = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
     seen = (
-        frame.groupby([row, "abnormal"])[METRICS[number]]
+        frame.groupby([row, "abnormal"])[TABLE_METRICS[number]]
         .agg(mean="mean", spread="std", seeds="count")
         .unstack("abnormal")
     )
@@ -157,7 +157,7 @@ def named_by_chain(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(chain=frame["chain"].where(frame["method"] == "ccb", other))
 
 
-def compare(
+def reported_and_measured(
     number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
 ) -> pd.DataFrame:
     """Lay reported, released and clean side by side, with the gaps.
@@ -172,7 +172,7 @@ def compare(
         (see `is_imposed`), ``exact`` (measured at the paper's own settings), ``released − reported``,
         ``clean − reported``; NaN where nothing was reported or run.
     """
-    paper = printed(number).rename(index={v: k for k, v in PRINTED_NAMES.items()})
+    paper = reported(number).rename(index={v: k for k, v in REPORTED_NAMES.items()})
     row = "chain" if number >= 6 else "method"
     numeric = paper.select_dtypes("number")
     columns = {"reported": numeric.rename_axis(index=row, columns="abnormal").stack()}

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
 from ccb_lib.metrics import anomaly_score, auc, metrics_at, normal_quantile, oracle_f1
-from ccb_lib.reproduction.arithmetic import printed
+from ccb_lib.reproduction.arithmetic import reported
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import DATASETS, NETWORK_METHODS, TRIVIAL_METHODS, default_of, feeding, kind
 from ccb_lib.reproduction.store import Result, TestSet
-from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, select
+from ccb_lib.reproduction.tables import REPORTED_NAMES, TABLE_METRICS, select
 
 REPORTED, BEST, LAST = "reported", "RELEASED, best epoch", "RELEASED, last epoch"
 SAME, ALL = "CLEAN, same images", "CLEAN, all normals"
@@ -159,12 +159,12 @@ def _of_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _reported(number: int, metric: str) -> dict[tuple[str, str], float]:
     """Return the paper's cells of a measure on a table's data, by (method, class)."""
-    own = [n for n, m in METRICS.items() if m == metric and DATASETS[n] == DATASETS[number] and n < 6]
-    methods = {shown: method for method, shown in PRINTED_NAMES.items()}
+    own = [n for n, m in TABLE_METRICS.items() if m == metric and DATASETS[n] == DATASETS[number] and n < 6]
+    methods = {shown: method for method, shown in REPORTED_NAMES.items()}
     return {
         (methods[row], name): float(value)
         for table in own
-        for row, line in printed(table).iterrows()
+        for row, line in reported(table).iterrows()
         for name, value in line.items()
     }
 

@@ -10,7 +10,7 @@ from ccb_lib.datasets.splits import balanced_draw
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED, RELEASED_DRAWS
 from ccb_lib.reproduction.results import load_results, read_results
-from ccb_lib.reproduction.runs import AUDIT, NETWORK_METHODS, Run, grid, kind, protocols_of, store_path
+from ccb_lib.reproduction.runs import AUDIT, NETWORK_METHODS, Run, kind, protocols_of, store_path, table_runs
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.studies import arm_of, runs_of
 from ccb_lib.reproduction.tables import table
@@ -45,7 +45,7 @@ def test_grids_still_yield_the_key_of_every_stored_run(number, result):
     chain = settings.pop("chain", None)
     if number >= 6:
         settings.pop("log_skips")
-    runs = grid(
+    runs = table_runs(
         number,
         methods=[facts["method"]],
         abnormal=facts["abnormal"],
@@ -160,12 +160,12 @@ def test_what_each_run_is_scored_under():
 
 
 def test_seeds_may_share_a_split_and_never_stand_for_seeds_that_do_not(tmp_path, other_run):
-    own, shared = (grid(4, methods=["ccb"], seeds=3, split_seed=split) for split in (None, 0))
+    own, shared = (table_runs(4, methods=["ccb"], seeds=3, split_seed=split) for split in (None, 0))
     assert [run.options["seed"] for run in own] == [0, 1, 2]
     assert [run.options["seed"] for run in shared] == [0, 0, 0]
     assert [a.key == b.key for a, b in zip(own, shared, strict=True)] == [True, False, False]
-    assert grid(1, methods=["ccb"], split_seed=0)[0].key == grid(1, methods=["ccb"])[0].key
-    assert grid(1, methods=["ccb"], split_seed=5)[0].options == {"seed": 5}
+    assert table_runs(1, methods=["ccb"], split_seed=0)[0].key == table_runs(1, methods=["ccb"])[0].key
+    assert table_runs(1, methods=["ccb"], split_seed=5)[0].options == {"seed": 5}
     assert {run.options["seed"] for run in runs_of("skips", datasets=["ham10000"], seeds=2, split_seed=7)} == {7}
     assert runs_of("skips", datasets=["cifar10"], seeds=1, split_seed=0)[0].options == {}
     stored = next(r for r in read_results(4).values() if r.manifest["method"] == "ccb")
@@ -190,6 +190,6 @@ def test_the_fork_has_rows_of_its_own(tmp_path, other_run):
         laid_out = table(number, folder=tmp_path)
         row = "ccb-fork" if number == 4 else "ccb-fork 4-3-2-1"
         assert laid_out.dropna(how="all").index.tolist() == [row]
-    fork, ccb = (grid(6, methods=[name])[0] for name in ("ccb-fork", "ccb"))
+    fork, ccb = (table_runs(6, methods=[name])[0] for name in ("ccb-fork", "ccb"))
     assert fork.key != ccb.key
     assert Run(dataset="ham10000", method="ccb-fork", abnormal=("df",)).identity["method"] == "ccb-fork"

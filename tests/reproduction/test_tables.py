@@ -14,7 +14,7 @@ from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import is_imposed
 from ccb_lib.reproduction.settings import CHOICES, PAPER, fullest_of
 from ccb_lib.reproduction.store import Store
-from ccb_lib.reproduction.tables import compare, coverage, fullest_settings, runs_in_words, select
+from ccb_lib.reproduction.tables import coverage, fullest_settings, reported_and_measured, runs_in_words, select
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
@@ -73,12 +73,12 @@ def test_a_method_tested_on_fewer_images_alone_is_shown_and_named(tmp_path, othe
 
 
 def test_no_method_is_dropped_because_its_epochs_differ():
-    shown = compare(4, folder=RESULTS)
+    shown = reported_and_measured(4, folder=RESULTS)
     run = set(coverage(4, folder=RESULTS).index)
     assert {"ganomaly", "skip-ganomaly", "ccb"} <= run
     for method in run:
         assert shown.loc[method, ["released", "clean"]].notna().all(axis=None)
-    paper = compare(4, settings=PAPER, folder=RESULTS)
+    paper = reported_and_measured(4, settings=PAPER, folder=RESULTS)
     exact = shown[shown["exact"]]
     assert exact["clean"].equals(paper.loc[exact.index, "clean"])
     assert exact.index.unique(0).tolist() == list(coverage(4, folder=RESULTS).query("exact").index)
@@ -103,8 +103,8 @@ def test_ganomalys_own_repository_shuffles_folders():
     assert not is_imposed("ganomaly", "cifar10")
     assert not is_imposed("skip-ganomaly", "ham10000")
     assert all(is_imposed(method, "cifar10") for method in ("egbad", "anogan"))
-    assert compare(4, folder=RESULTS).loc["ganomaly", "imposed"].all()
-    assert not compare(1, folder=RESULTS).loc["ganomaly", "imposed"].any()
+    assert reported_and_measured(4, folder=RESULTS).loc["ganomaly", "imposed"].all()
+    assert not reported_and_measured(1, folder=RESULTS).loc["ganomaly", "imposed"].any()
 
 
 def test_other_choices_are_computed_from_the_stored_terms():
