@@ -78,7 +78,8 @@ def _explained(steps: pd.DataFrame) -> str:
     part = part[part["method"] == fullest["method"]]
     worth = effects(part).set_index("effect")["mean"]
     return (
-        f"The paper's code is not public. The test loop of its public ancestor is enough: {SHOWN_NAMES.get(fullest['method'], fullest['method'])} on HAM10000 "
+        f"The paper's code is not public. The test loop of its public ancestor is worth this much, "
+        f"{SHOWN_NAMES.get(fullest['method'], fullest['method'])} on HAM10000 "
         f"({fullest['epochs']:g} epochs, width {fullest['width']:g}): on the same images, batch statistics of batches "
         f"sorted by label add {worth['batch statistics']:+.3f} to the mean AUC, and choosing the epoch by test labels "
         f"{worth['choice of the epoch']:+.3f}. [The protocols](protocols)."
