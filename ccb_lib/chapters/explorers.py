@@ -13,13 +13,13 @@ from ccb_lib.metrics import anomaly_score, normal_quantile, oracle_f1
 from ccb_lib.reproduction.results import (
     FALSE_ALARMS,
     PAPER,
-    PRINTED_NAMES,
+    SHOWN_NAMES,
     at_settings,
     load_results,
     read_results,
     scores_of,
 )
-from ccb_lib.reproduction.runs import CLASSES, DATASETS, PAPER_METHODS, TRIVIAL_METHODS
+from ccb_lib.reproduction.runs import CLASSES, DATASETS, NETWORK_METHODS, TRIVIAL_METHODS
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -77,14 +77,16 @@ def explorer_cells(
         out.
     """
     several = [settings] if isinstance(settings, Mapping) else list(settings)
-    wanted = [*PAPER_METHODS, *TRIVIAL_METHODS] if methods is None else list(methods)
+    every = ("ccb",) if number >= 6 else (*NETWORK_METHODS, *TRIVIAL_METHODS)  # Tables 6–7 name a cell by its chain
+    wanted = list(every if methods is None else methods)
     classes = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
     results = read_results(number, folder)
     stored = load_results(number, protocols=(protocol,), folder=folder).sort_values("seed", kind="stable")
     cells, trivial = {}, {}
     for chosen in several:
-        frame = at_settings(stored, chosen).drop_duplicates(["chain" if number >= 6 else "method", "abnormal"])
+        frame = at_settings(stored, chosen)
         frame = frame[frame["method"].isin(wanted) & frame["abnormal"].isin(classes)]
+        frame = frame.drop_duplicates(["chain" if number >= 6 else "method", "abnormal"])
         order = {"method": wanted.index, "abnormal": classes.index, "chain": _length}
         frame = frame.sort_values(list(order), key=lambda of: of.map(order[of.name]), kind="stable")
         for line in frame.itertuples():
@@ -97,7 +99,7 @@ def explorer_cells(
             if scored.calibration is not None:
                 phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
                 thresholds = {"normal 95 %": phi, **thresholds}
-            name = f"{line.chain} blocks" if number >= 6 else PRINTED_NAMES.get(line.method, line.method)
+            name = f"{line.chain} blocks" if number >= 6 else SHOWN_NAMES.get(line.method, line.method)
             without_network = line.method in TRIVIAL_METHODS
             if len(several) > 1 and (of_images(chosen) != of_images(PAPER) if without_network else chosen != PAPER):
                 name += f", {described(of_images(chosen) if without_network else chosen)}"

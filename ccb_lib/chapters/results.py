@@ -13,14 +13,14 @@ from ccb_lib.reproduction.results import (
     CHOICES,
     METRICS,
     PAPER,
-    PRINTED_NAMES,
+    SHOWN_NAMES,
     at_settings,
     compare,
     load_results,
     read_results,
     scores_of,
 )
-from ccb_lib.reproduction.runs import DATASETS, PAPER_METHODS, TRIVIAL_METHODS
+from ccb_lib.reproduction.runs import DATASETS, NETWORK_METHODS, TRIVIAL_METHODS
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -84,7 +84,7 @@ def side_by_side(
         Rows (method or chain, source). A method of which nothing was run has its printed row alone, or none where
         nothing is printed either. Trivial scores stand at the paper's settings and where settings change the images.
     """
-    frame = compare(number, settings=settings, folder=folder).rename(index=PRINTED_NAMES, level=0)
+    frame = compare(number, settings=settings, folder=folder).rename(index=SHOWN_NAMES, level=0)
     if _only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
     classes = list(frame.index.unique("abnormal"))
@@ -109,7 +109,7 @@ def side_by_side(
 def long_form(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | Path | None = None) -> pd.DataFrame:
     """Return `compare` as `grouped_bars` and `chain_lines` take it: one row a cell and source, missing ones as NaN."""
     frame = compare(number, settings=settings, folder=folder)[["printed", "released", "clean"]]
-    frame = frame.rename(index=PRINTED_NAMES, level=0).rename_axis(columns="source")
+    frame = frame.rename(index=SHOWN_NAMES, level=0).rename_axis(columns="source")
     return frame.stack(future_stack=True).rename("value").reset_index()
 
 
@@ -217,13 +217,13 @@ def in_short(folder: str | Path | None = None) -> "Markdown":
             )
         for settings in settings_run(number, folder=folder):
             part = at_settings(frame, settings)
-            for method, rows in part[part["method"].isin(PAPER_METHODS)].groupby("method"):
+            for method, rows in part[part["method"].isin(NETWORK_METHODS)].groupby("method"):
                 means = rows.pivot_table(index=["abnormal", "seed"], columns="protocol", values="auc").dropna().mean()
                 if len(means) == 2:
                     classes = ", ".join(map(spoken, rows["abnormal"].unique()))
                     imposed = ", a test imposed on it," if rows["imposed"].any() else ""
                     lines.append(
-                        f"**{data}, {PRINTED_NAMES[method]}, {described(settings)}.** One training, tested twice: a "
+                        f"**{data}, {SHOWN_NAMES[method]}, {described(settings)}.** One training, tested twice: a "
                         f"mean AUC of {means['released']:.3f} under *released*{imposed} and {means['clean']:.3f} under "
                         f"*clean* ({classes}; seeds: {rows['seed'].nunique()})."
                     )

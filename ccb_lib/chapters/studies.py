@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN
@@ -64,13 +65,14 @@ def settings_run(study: str, folder: str | Path | None = None) -> list[Setting]:
 
 
 def study_frame(study: str, folder: str | Path | None = None) -> pd.DataFrame:
-    """Return `load_results` of a study under CLEAN, with ``arm``, and without runs of other studies."""
+    """Return `load_results` of a study under CLEAN, with ``arm``; runs of other studies or on other splits left out."""
     frame = load_results(study, protocols=(CLEAN,), folder=folder)
     results = read_results(study, folder)
     frame["arm"] = [arm_of(study, results[key].manifest) for key in frame["key"]]
     if study == "lung-ct-98":
         frame["dataset"] = _SLICES  # loaded as ILD, and another thing
-    return frame[frame["arm"].notna()]
+    other_split = ["split_seed" in str(words) for words in frame["other"]]
+    return frame[frame["arm"].notna() & ~np.array(other_split, dtype=bool)]
 
 
 def _at(frame: pd.DataFrame, setting: Setting) -> pd.DataFrame:
@@ -97,7 +99,8 @@ def _laid_out(study: str, frame: pd.DataFrame) -> pd.DataFrame:
     mean, spread, seeds = grouped.mean(), grouped.std(), wide.notna().all(axis=1).groupby("arm").sum()
     shown = mean.map("{:.3f}".format) + spread.map(lambda s: "" if pd.isna(s) else f" ± {s:.3f}")
     shown = shown.where(mean.notna(), "not run").assign(seeds=seeds)
-    return shown.reindex([arm for arm in arms(study, _width(frame)) if arm in shown.index]).rename_axis(columns=None)
+    known = arms(study, _width(frame), former=True)
+    return shown.reindex([arm for arm in known if arm in shown.index]).rename_axis(columns=None)
 
 
 def _width(frame: pd.DataFrame) -> int | None:
@@ -136,7 +139,7 @@ def differences(
     rows: list[dict[str, Any]] = []
     frame = _at(study_frame(study, folder), setting)
     results = read_results(study, folder)
-    for arm in arms(study, setting.width):
+    for arm in arms(study, setting.width, former=True):
         if arm == reference or (chosen is not None and arm not in chosen):
             continue
         pairs = list(_pairs(frame, results, arm, reference))

@@ -26,6 +26,10 @@ _OPTIONS = (
     ROOT,
 )
 
+SPLIT_SEED = click.option(
+    "--split-seed", type=int, help="Run every seed on the split of this one; by default each has its own."
+)
+
 
 def running_options(command: Callable) -> Callable:
     """Give a command the options of all that run experiments."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ccb_lib.cli.running import Lists, run_them, running_options, stored
+from ccb_lib.cli.running import SPLIT_SEED, Lists, run_them, running_options, stored
 
 if TYPE_CHECKING:
     from ccb_lib.reproduction.runs import Run
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.option("--seeds", type=int, help="How many seeds, from 0; as many as were planned by default.")
 @click.option("--epochs", type=int, help="Of training; those planned for each data set by default.")
 @click.option("--width", type=int, help="Channels of the first convolution; the detector's own by default.")
+@SPLIT_SEED
 @running_options
 @click.pass_context
 def study(ctx: click.Context, name: str, do_run: bool, **given: Any) -> None:
@@ -31,7 +32,7 @@ def study(ctx: click.Context, name: str, do_run: bool, **given: Any) -> None:
     store = stored(name, given)
     wanted = {key: given[key] or None for key in ("datasets", "chosen", "seeds", "epochs", "width", "limit")}
     try:
-        runs = runs_of(name, **wanted)
+        runs = runs_of(name, split_seed=given["split_seed"], **wanted)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if do_run:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ccb_lib.cli.running import Lists, run_them, running_options, stored
+from ccb_lib.cli.running import SPLIT_SEED, Lists, run_them, running_options, stored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +25,7 @@ _TESTS = {"released": "as the public code tests", "clean": "each image by itself
 @click.option("--chain-init", type=click.Choice(["he", "dcgan"]), help="How chains start.")
 @click.option("--image-size", type=int, help="32, 64 or 128, where the data set has them.")
 @click.option("--normal", help="HAM10000's normal classes; nv+bkl+mel by default, nv is the field's habit.")
+@SPLIT_SEED
 @running_options
 @click.pass_context
 def table(ctx: click.Context, number: int, do_run: bool, protocol: str, **given: Any) -> None:
@@ -45,6 +46,7 @@ def table(ctx: click.Context, number: int, do_run: bool, protocol: str, **given:
         seeds=given["seeds"],
         epochs=given["epochs"],
         limit=given["limit"],
+        split_seed=given["split_seed"],
         **chosen,
     )
     if do_run:
@@ -87,11 +89,11 @@ def _show(number: int, protocol: str, settings: dict[str, Any], given: dict[str,
 
 def _unrun(run: "pd.Series[bool]") -> str:
     """Name what was not run: methods or chains wholly unrun, then those of which classes are missing."""
-    from ccb_lib.reproduction.results import PRINTED_NAMES
+    from ccb_lib.reproduction.results import SHOWN_NAMES
 
     whole, parts = [], []
     for name, cells in run.groupby(level=0, sort=False):
-        spoken = PRINTED_NAMES.get(name, name)
+        spoken = SHOWN_NAMES.get(name, name)
         if not cells.any():
             whole.append(spoken)
         elif not cells.all():

@@ -3,12 +3,13 @@
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ccb_lib.datasets.base import choose_class
+from ccb_lib.datasets.base import AnomalySplit, choose_class
 
 
 class NormalParts(NamedTuple):
@@ -150,3 +151,39 @@ def rows_of(chosen: NDArray[np.bool_], ids: NDArray[np.str_], seed: int) -> NDAr
     if len(row_of) != np.count_nonzero(chosen):
         raise ValueError("Two images have the same id, so one would be lost. Give every image a name of its own.")
     return np.array([row_of[name] for name in by_seed(row_of, seed)], dtype=np.intp)
+
+
+def balanced_draw(split: AnomalySplit, draw: int) -> AnomalySplit:
+    """Return the split with as many normal as abnormal images to test on, the more numerous kind drawn anew.
+
+    Training and calibration stay as they are. Which images are drawn, and in which order they come, follows from
+    ``draw`` and the images' ids alone, as in `by_seed`; the kind of which all are used keeps its order.
+
+    Args:
+        split: With all images that may be drawn in its test, normals first.
+        draw: A number; each gives another draw.
+
+    Raises:
+        ValueError: The test has no normal or no abnormal images.
+
+    >>> from ccb_lib import load_dataset
+    >>> split = balanced_draw(load_dataset("digits", abnormal=8), draw=1)
+    >>> bool(split.test_labels.mean() == 0.5)
+    True
+    """
+    normal, abnormal = (np.flatnonzero(split.test_labels == kept) for kept in (False, True))
+    each = min(len(normal), len(abnormal))
+    if not each:
+        raise ValueError(
+            f"{len(normal)} normal and {len(abnormal)} abnormal images given; both kinds are needed to balance a test."
+        )
+    kept = [rows if len(rows) == each else _drawn(rows, split.test_ids, draw)[:each] for rows in (normal, abnormal)]
+    test = np.concatenate(kept)
+    columns = {name: getattr(split, name)[test] for name in ("test_labels", "test_ids", "test_groups", "test_classes")}
+    return replace(split, test=split.test[test], **columns)
+
+
+def _drawn(rows: NDArray[np.intp], ids: NDArray[np.str_], draw: int) -> NDArray[np.intp]:
+    """Put rows into the order of a draw; its names differ from a split's, so that no draw repeats a seed's order."""
+    row_of = {f"draw:{ids[row]}": int(row) for row in rows}
+    return np.array([row_of[name] for name in by_seed(row_of, draw)], dtype=np.intp)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit
-from ccb_lib.evaluation.protocols import Protocol, feed
+from ccb_lib.evaluation.protocols import Protocol, Shared, feed
 from ccb_lib.io.tensors import load_tensors, save_tensors
 from ccb_lib.metrics import ScoreTerms, anomaly_score, auc
 
@@ -48,16 +48,30 @@ class EpochScores:
         if self.path is not None and self.path.exists():
             self._load(self.path)
 
-    def __call__(self, detector: "Detector", epoch: int) -> None:
-        """Score the test under every protocol; keep the terms of the best epoch so far."""
+    def __call__(self, detector: "Detector", epoch: int, shared: Shared | None = None) -> None:
+        """Score the test under every protocol; keep the terms of the best epoch so far.
+
+        Args:
+            detector: Ready to score.
+            epoch: Its number, from 1.
+            shared: What other test sets had scored after this epoch; see `feed`.
+
+        Raises:
+            ValueError: Earlier epochs were not recorded, so the best of all cannot be told.
+        """
         fed: dict[tuple, tuple[ScoreTerms, ScoreTerms]] = {}
         for protocol in self.protocols:
             if protocol.feeding not in fed:
-                fed[protocol.feeding] = feed(detector, self.split, protocol)
+                fed[protocol.feeding] = feed(detector, self.split, protocol, shared)
             terms, calibration = fed[protocol.feeding]
             value = auc(anomaly_score(terms, detector.alpha), self.split.test_labels)
             # A run taken up again may repeat the epoch that it was killed in.
             aucs = self.aucs[protocol.name][: epoch - 1]
+            if len(aucs) < epoch - 1:
+                raise ValueError(
+                    f"Epoch {epoch} of {protocol.name!r} follows {len(aucs)} recorded ones, so the best epoch "
+                    "cannot be told. Resume with the file that recorded them (path=), or train from the start."
+                )
             if not aucs or value > max(aucs):
                 self._best[protocol.name] = EpochBest(epoch, terms, calibration)
             self.aucs[protocol.name] = [*aucs, value]

@@ -33,6 +33,7 @@ class _Net(NamedTuple):
 _AUTOENCODER = (("x", _Net("generator", "G"), "x̂"), ("x, x̂", _Net("discriminator", "D"), "z, ẑ\nreal?"))
 _ROWS: dict[str, tuple[Sequence[str | _Net], ...]] = {
     "ccb": _AUTOENCODER,
+    "ccb-fork": _AUTOENCODER,
     "skip-ganomaly": _AUTOENCODER,
     "ganomaly": (
         (

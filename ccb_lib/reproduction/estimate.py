@@ -13,7 +13,7 @@ from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.base import CollapsedWarning
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.protocols import Protocol
-from ccb_lib.reproduction.execute import split_of
+from ccb_lib.reproduction.execute import splits_of
 from ccb_lib.reproduction.runs import Run, as_json, feeding, kind
 
 _STEPS = {"cpu": 2, "cuda": 20}  # of the epoch that is timed; one of as many warms up
@@ -178,9 +178,7 @@ class Estimates:
 
 
 def _counted(run: Run, root: str | None) -> Sizes:
-    tests: dict[tuple[str, str], int] = {}
-    for abnormal in run.abnormal:
-        for which in sorted({kind(protocol) for protocol in run.protocols}):
-            split = split_of(run, abnormal, which, root)
-            tests[abnormal, which] = len(split.test) + len(split.calibration)
+    splits = splits_of(run, root)
+    tests = {key: len(split.test) + len(split.calibration) for key, split in splits.items()}
+    split = next(iter(splits.values()))
     return Sizes(tuple(split.train.shape[1:]), len(split.train), tests)

@@ -16,11 +16,12 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ccb_lib.datasets import AnomalySplit, load_dataset
+from ccb_lib.datasets.splits import balanced_draw
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
 from ccb_lib.environment import choose_device
-from ccb_lib.evaluation.epochs import EpochScores
-from ccb_lib.evaluation.protocols import feed
+from ccb_lib.evaluation.epochs import EpochBest, EpochScores
+from ccb_lib.evaluation.protocols import RELEASED, Protocol, Shared, feed
 from ccb_lib.reproduction.runs import Run, feeding, kind
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.reproduction.watch import TimeUp, Watch
@@ -67,20 +68,20 @@ def executing(
     if watch is not None:
         watch.check()
     begun = time.perf_counter()
-    splits = {(c, k): split_of(run, c, k, root) for c in run.abnormal for k in {kind(p) for p in run.protocols}}
+    splits = splits_of(run, root)
     first = next(iter(splits.values()))
     settings = {**run.settings, "seed": run.seed, "device": device}
     if "fast" in METHODS[run.method].__dataclass_fields__:
         settings["fast"] = fast
     detector = METHODS[run.method](**settings)
     checkpoint = Path(work) / f"{run.key}.safetensors" if work else None
-    if checkpoint is not None:
-        detector.scoring_folder = checkpoint.with_name(f"{run.key}-scoring")
+    detector.scoring_folder = checkpoint and checkpoint.with_suffix(".scoring")
     recorders = _recorders(run, splits, detector, checkpoint)
 
     def score_epoch(fitted: Detector, epoch: int) -> None:
+        shared: Shared = {}
         for recorder in recorders.values():
-            recorder(fitted, epoch)
+            recorder(fitted, epoch, shared)
         if watch is not None:
             watch.after_epoch(run, epoch)
 
@@ -95,6 +96,7 @@ def executing(
         watch.begin(run, len(first.train), detector, checkpoint)
         fitting = _watched(run, fitting, watch)
     warned = yield from _collapses(fitting)
+    shared: Shared = {}
     scored: dict[str, Scored] = {}
     aucs: dict[str, list[float]] = {}
     for (abnormal, which), split in splits.items():
@@ -103,12 +105,12 @@ def executing(
             if name in scored:
                 continue
             if protocol.epoch == "last" or not detector.scores_each_epoch:
-                scored[name] = Scored(*feed(detector, split, protocol), epoch=len(detector.history_))
+                found = EpochBest(len(detector.history_), *feed(detector, split, protocol, shared))
             else:
-                recorder = recorders[abnormal, which]
-                best = recorder.best(protocol)
-                scored[name] = Scored(best.terms, best.calibration, best.epoch)
-                aucs[name] = recorder.aucs[protocol.name]
+                found = recorders[abnormal, which].best(protocol)
+                aucs[name] = recorders[abnormal, which].aucs[protocol.name]
+            # Further draws have an oracle's φ alone; without calibration their file is half as large.
+            scored[name] = Scored(found.terms, None if protocol.draw else found.calibration, found.epoch)
     manifest = {
         **run.identity,
         "key": run.key,
@@ -161,24 +163,32 @@ def _recorders(
 ) -> dict[tuple[str, str], EpochScores]:
     """One recorder for each test set that a protocol chooses an epoch on."""
     recorders = {}
-    for number, ((abnormal, which), split) in enumerate(splits.items()):
+    for (abnormal, which), split in splits.items():
         choosing = [p for p in run.protocols if kind(p) == which and p.epoch != "last"]
         if choosing and detector.scores_each_epoch:
-            path = checkpoint and checkpoint.with_name(f"{run.key}-{number}.safetensors")
+            path = checkpoint and checkpoint.with_name(f"{run.key}-{abnormal}, {which}.safetensors")
             recorders[abnormal, which] = EpochScores(split, choosing, path)
     return recorders
 
 
-def split_of(run: Run, abnormal: str, which: str, root: str | None) -> AnomalySplit:
-    """Load the images of a run for one of its classes and one kind of test set, as `kind` names it."""
+def splits_of(run: Run, root: str | None) -> dict[tuple[str, str], AnomalySplit]:
+    """Load what the run is tested on, by class and kind of test set, in the order of the protocols."""
     options = dict(run.options)
-    if run.dataset in ("ham10000", "ild"):
-        options["test"] = "natural" if which == "natural" else "balanced"
     test_limit = options.pop("test_limit", None)
-    split = load_dataset(run.dataset, abnormal=abnormal, root=root, **options)
-    if test_limit is not None:
-        split = limited(split, test_limit, parts=("calibration",))
-    return split if run.limit is None else limited(split, run.limit)
+    draws = {kind(protocol): protocol.draw for protocol in run.protocols}
+    splits = {}
+    for abnormal in run.abnormal:
+        loaded: dict[str, AnomalySplit] = {}  # draws share the pixels of the split that they are drawn from
+        for which, draw in draws.items():
+            test = "balanced" if which == kind(RELEASED) else "natural"
+            if test not in loaded:
+                own = {"test": test} if run.dataset in ("ham10000", "ild") else {}
+                loaded[test] = load_dataset(run.dataset, abnormal=abnormal, root=root, **{**options, **own})
+            split = balanced_draw(loaded[test], draw) if draw else loaded[test]
+            if test_limit is not None:
+                split = limited(split, test_limit, parts=("calibration",))
+            splits[abnormal, which] = split if run.limit is None else limited(split, run.limit)
+    return splits
 
 
 def limited(split: AnomalySplit, limit: int, *, parts: Sequence[str] = ("train", "calibration")) -> AnomalySplit:
@@ -198,6 +208,28 @@ def _commit() -> str:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return found.stdout.strip() or "unknown"
+
+
+def missing_protocols(run: Run, result: Result) -> tuple[Protocol, ...]:
+    """List the protocols of a run that its stored result has no scores under, for one class or more.
+
+    `Run.key` says nothing of protocols, so a result that is stored may lack some that are wanted by now: those must be
+    scored by running it again.
+
+    Args:
+        run: With the protocols wanted.
+        result: Stored under the same key.
+
+    Raises:
+        ValueError: The result is of another run.
+    """
+    if result.key != run.key:
+        raise ValueError(f"A result of run {result.key} given for run {run.key} ({run}); give that run's own.")
+    return tuple(
+        protocol
+        for protocol in run.protocols
+        if any(scored_name(c, kind(protocol), feeding(protocol)) not in result.scored for c in run.abnormal)
+    )
 
 
 def run_missing(
@@ -241,10 +273,8 @@ def run_missing(
             how_it_ended = "stored"
             try:
                 store.add(get())
-                for checkpoint in Path(work).glob(f"{run.key}*.safetensors") if work else ():
-                    checkpoint.unlink()  # of the size of the networks, three times over
                 if work:
-                    shutil.rmtree(Path(work) / f"{run.key}-scoring", ignore_errors=True)
+                    _clear(Path(work), run.key)
             except TimeUp:
                 return  # its checkpoint stays, and the next call goes on from there
             except Exception as error:  # one run that diverges must not cost the others
@@ -270,6 +300,13 @@ def run_missing(
             if own:
                 chosen.shutdown(cancel_futures=True)
     return failed
+
+
+def _clear(work: Path, key: str) -> None:
+    """Delete what a run that is stored no longer needs; checkpoints are of three times the networks' size."""
+    for file in work.glob(f"{key}*.safetensors"):
+        file.unlink()
+    shutil.rmtree(work / f"{key}.scoring", ignore_errors=True)
 
 
 def _given(result: Result | Exception) -> Result:

@@ -14,7 +14,7 @@ from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.runs import (
     CLASSES,
     DATASETS,
-    PAPER_METHODS,
+    NETWORK_METHODS,
     TRIVIAL_METHODS,
     default_of,
     feeding,
@@ -32,6 +32,8 @@ PRINTED_NAMES = {
     "skip-ganomaly": "SkipGANomaly",
     "ccb": "CCB",
 }
+SHOWN_NAMES = PRINTED_NAMES | {"ccb-fork": "CCB fork"}
+"""What tables call a network method; of the last nothing is printed."""
 FALSE_ALARMS = 0.05
 _OF_NETWORKS = ("epochs", "width", "similarity", "chain_init", "other")
 CHOICES = ("epochs", "limit", "width", "similarity", "chain_init", "image_size", "normal", "other")
@@ -138,6 +140,9 @@ def _row(
     threshold = threshold_of(scored, tests, protocol, alpha)
     at_half = metrics_at(scores, tests.labels, threshold, prevalence=0.5)
     settings = unsaid(facts["method"], {**facts["settings"], **facts["options"], "limit": facts["limit"]})
+    own_split = 0 if facts["dataset"] == "cifar10" else facts["seed"]
+    if facts["options"].get("seed", own_split) != own_split:
+        settings["split_seed"] = facts["options"]["seed"]
     return {
         "dataset": facts["dataset"],
         "method": facts["method"],
@@ -200,16 +205,21 @@ def table(
         folder: Of the stored results.
 
     Returns:
-        Rows as printed (methods, or chains from shallow to deep), then the trivial scores; columns (class,
+        Rows as printed (methods, or CCB's chains from shallow to deep), then ``ccb-fork`` (in Tables 6–7
+        with its chain, where it was run) and the trivial scores; columns (class,
         ``mean`` | ``spread`` | ``seeds``): mean over seeds, their standard deviation (NaN for one), how many.
         What was not run is NaN.
     """
     frame = load_results(number, protocols=(protocol,), alphas=(alpha,), folder=folder)
     row = "chain" if number >= 6 else "method"
+    frame = at_settings(frame, settings)
+    rows = [*NETWORK_METHODS, *TRIVIAL_METHODS]
+    if number >= 6:
+        named = frame["method"] + " " + frame["chain"]
+        frame = frame.assign(chain=frame["chain"].where(frame["method"] == "ccb", named))
+        rows = list(dict.fromkeys([*printed(number).index, *sorted(frame["chain"])]))
     # One training serves several classes, so a class run by itself and with others is the same run twice.
-    frame = at_settings(frame, settings).drop_duplicates([row, "abnormal", "seed"])
-    paper = printed(number)
-    rows = list(paper.index) if number >= 6 else [*PAPER_METHODS, *TRIVIAL_METHODS]
+    frame = frame.drop_duplicates([row, "abnormal", "seed"])
     columns = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
     seen = (
         frame.groupby([row, "abnormal"])[METRICS[number]]

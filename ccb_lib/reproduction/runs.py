@@ -8,11 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from ccb_lib.detectors import METHODS
-from ccb_lib.evaluation.protocols import ASIDES, CLEAN, RELEASED, WALK, Protocol
+from ccb_lib.detectors.unet import UNetDetector
+from ccb_lib.evaluation.protocols import (
+    ASIDES,
+    CLEAN,
+    CLEAN_BEST_EPOCH,
+    LAST_EPOCH,
+    RELEASED,
+    RELEASED_DRAWS,
+    WALK,
+    Protocol,
+)
 from ccb_lib.io.project_data import project_data
-from ccb_lib.reproduction.store import Result, scored_name
 
 PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
+NETWORK_METHODS = (*PAPER_METHODS, "ccb-fork")  # and the likeliest original, of which nothing is printed
 TRIVIAL_METHODS = ("pca", "mean-intensity", "png-bytes", "nearest-neighbours")
 CHAINS = ((4, 3, 2, 1), (8, 6, 4, 2), (16, 12, 8, 4), (24, 18, 12, 6), (32, 24, 16, 8))
 CLASSES = {
@@ -98,8 +108,31 @@ def feeding(protocol: Protocol) -> str:
 
 
 def kind(protocol: Protocol) -> str:
-    """Which test set a protocol uses: the released loop its own balanced one, the clean ones all held-out normals."""
-    return "as released" if protocol.batch_norm == "batch" else "natural"
+    """Which test set a protocol uses: the released loop its own balanced one, the clean ones all held-out normals.
+
+    All images of every balanced set are in the natural one too, so the clean scores of any of them are there.
+    """
+    if protocol.batch_norm != "batch":
+        return "natural"
+    return f"as released, draw {protocol.draw}" if protocol.draw else "as released"
+
+
+def protocols_of(table: int, dataset: str, method: str, seed: int) -> tuple[Protocol, ...]:
+    """List what a table's run is scored under.
+
+    Table 1 is audited: U-Nets of seed 0 take every step from RELEASED to CLEAN. On HAM10000 and ILD, which have fewer
+    images, all networks take all steps but those that need a pass of their own after each epoch; and there RELEASED
+    tests on a balanced draw of the held-out normals, so it is scored on several. CIFAR-10 tests it on all normals.
+    AnoGAN's search is too dear, and trivial scores are the same under every protocol.
+    """
+    cls = METHODS[method]
+    if not cls.scores_each_epoch:
+        return (CLEAN, RELEASED)
+    if seed == 0 and table == 1 and issubclass(cls, UNetDetector):
+        return AUDIT
+    if dataset == "cifar10":
+        return (CLEAN, RELEASED, LAST_EPOCH)
+    return (CLEAN, RELEASED, *WALK[1:-1], CLEAN_BEST_EPOCH, *RELEASED_DRAWS)
 
 
 def store_path(table: int | str, folder: str | Path | None = None) -> Path:
@@ -132,13 +165,15 @@ def grid(
     image_size: int | None = None,
     normal: str | None = None,
     test_limit: int | None = None,
+    split_seed: int | None = None,
     **settings: Any,
 ) -> list[Run]:
     """List the runs of a table.
 
     Args:
         table: 1 to 7.
-        methods: Of `METHODS`; the paper's five and the trivial scores by default, CCB alone in Tables 6–7.
+        methods: Of `METHODS`; the paper's five, ``ccb-fork`` and the trivial scores by default, CCB alone in
+            Tables 6–7.
         abnormal: Some of the table's classes; all by default.
         datasets: Some of the table's data sets; all by default.
         seeds: A list of seeds, or a number of them: seeds 0 … ``seeds`` − 1. Of weights and order, and of the split
@@ -149,6 +184,8 @@ def grid(
         normal: HAM10000's normal classes where not the paper's; ``"nv"`` for nevi alone.
         test_limit: Score at most so many test normals, abnormal images and calibration images, for methods whose
             scoring takes hours. Training is as without it.
+        split_seed: Of the split of every run, so that starts alone differ; by default each seed is its
+            split's too, but on CIFAR-10.
         **settings: Further settings of the detectors that have them, such as ``width`` or ``similarity``.
 
     Raises:
@@ -157,7 +194,7 @@ def grid(
     if table not in DATASETS:
         raise ValueError(f"table={table} given; the paper has Tables 1 to 7.")
     chains: tuple = CHAINS if table >= 6 else (None,)
-    methods = tuple(methods or (("ccb",) if table >= 6 else (*PAPER_METHODS, *TRIVIAL_METHODS)))
+    methods = tuple(methods or (("ccb",) if table >= 6 else (*NETWORK_METHODS, *TRIVIAL_METHODS)))
     if unknown := set(methods) - set(METHODS):
         raise ValueError(f"Unknown methods {sorted(unknown)}; there are {', '.join(METHODS)}.")
     known = [name for dataset in DATASETS[table] for name in CLASSES[dataset]]
@@ -179,12 +216,11 @@ def grid(
                 for chain in chains:
                     # Why a longer chain is worse, if it is, shows in the signal that it passes on.
                     with_chain = {**own, "chain": chain, "log_skips": True} if chain else own
-                    audited = seed == 0 and table == 1 and method in ("skip-ganomaly", "ccb")
                     runs += [
                         Run(dataset=dataset, method=method, abnormal=test, seed=seed, settings=with_chain, limit=limit,
-                            options=options_of(dataset, method, seed, image_size=image_size, normal=normal,
-                                               test_limit=test_limit),
-                            protocols=AUDIT if audited else (CLEAN, RELEASED))
+                            options=options_of(dataset, method, seed, split_seed, image_size=image_size,
+                                               normal=normal, test_limit=test_limit),
+                            protocols=protocols_of(table, dataset, method, seed))
                         for test in tests
                     ]  # fmt: skip
     return runs
@@ -197,20 +233,6 @@ def seed_list(seeds: int | Sequence[int]) -> list[int]:
     ([0, 1, 2], [4, 5])
     """
     return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-
-
-def missing_protocols(run: Run, result: Result) -> list[Protocol]:
-    """List the protocols that a run is to be scored under and a stored result has no scores for.
-
-    Args:
-        run: What is wanted.
-        result: What is stored under the run's key.
-    """
-    return [
-        protocol
-        for protocol in run.protocols
-        if any(scored_name(name, kind(protocol), feeding(protocol)) not in result.scored for name in run.abnormal)
-    ]
 
 
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,9 +253,16 @@ def unsaid(method: str, choices: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in said.items() if name == "epochs" or value != default_of(method, name)}
 
 
-def options_of(dataset: str, method: str, seed: int, **chosen: Any) -> dict[str, Any]:
-    """Choose the split: CIFAR-10's is fixed by its makers; the others' follows the seed; ``None`` is a default."""
+def options_of(dataset: str, method: str, seed: int, split_seed: int | None = None, **chosen: Any) -> dict[str, Any]:
+    """Choose the split; ``None`` is a default.
+
+    CIFAR-10's makers fixed its test images; which normals calibrate follows ``split_seed``, 0 by default. The other
+    data sets' splits follow ``split_seed``, by default the run's own seed.
+    """
     normal = chosen.pop("normal", None)
     if dataset == "ham10000" and normal is not None:
         chosen["normal"] = "+".join(sorted(normal.split("+"), key="nv bkl mel".find))  # order makes no other run
-    return ({} if dataset == "cifar10" else {"seed": seed}) | unsaid(method, chosen)
+    of_split = {"seed": seed if split_seed is None else split_seed}
+    if dataset == "cifar10" and not split_seed:
+        of_split = {}
+    return of_split | unsaid(method, chosen)

@@ -13,7 +13,7 @@ from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.models.ccb import LEVELS, Generator, count_parameters
 from ccb_lib.reproduction.runs import (
     CLASSES,
-    PAPER_METHODS,
+    NETWORK_METHODS,
     TRIVIAL_METHODS,
     Run,
     as_json,
@@ -47,7 +47,7 @@ def wide_as_chains(width: int = _WIDTH) -> int | None:
     return nearest if abs(sizes[nearest] / wanted - 1) <= 0.03 else None
 
 
-def arms(study: str, width: int | None = None) -> dict[str, dict[str, Any]]:
+def arms(study: str, width: int | None = None, *, former: bool = False) -> dict[str, dict[str, Any]]:
     """List the arms of a study: the settings in which each differs from CCB, the first arm.
 
     Args:
@@ -55,6 +55,7 @@ def arms(study: str, width: int | None = None) -> dict[str, dict[str, Any]]:
             methods themselves, on 98 real CT slices.
         width: Channels of the first convolution, which decides how much wider the arm ``wide identity`` is. Where no
             width comes within 3 % of CCB's parameters, as below 8, there is no such arm.
+        former: List arms that were run and are no longer planned as well.
 
     Raises:
         ValueError: No such study.
@@ -62,15 +63,17 @@ def arms(study: str, width: int | None = None) -> dict[str, dict[str, Any]]:
     if study not in STUDIES:
         raise ValueError(f"study={study!r} given; there are {', '.join(STUDIES)}.")
     if study == "lung-ct-98":
-        return {method: {} for method in (*PAPER_METHODS, *TRIVIAL_METHODS)}
+        return {method: {} for method in (*NETWORK_METHODS, *TRIVIAL_METHODS)}
     if study == "skips":
         wide = wide_as_chains(width or _WIDTH)
+        started_large = {"residual, He start": {"chain_residual": True}}  # with several times its input
         return {
             "ccb": {},
             "identity": {"chain": _PLAIN},
             "none": {"chain": _NO_SKIP},
             **({"wide identity": {"chain": _PLAIN, "generator_width": wide}} if wide else {}),
-            "residual": {"chain_residual": True},
+            "residual": {"chain_residual": True, "chain_residual_start": "zero"},
+            **(started_large if former else {}),
         }
     return {
         "ccb": {},
@@ -91,6 +94,7 @@ def runs_of(
     epochs: int | None = None,
     width: int | None = None,
     limit: int | None = None,
+    split_seed: int | None = None,
 ) -> list[Run]:
     """List the runs of a study, seed by seed, so that a study stopped half-way has whole pairs.
 
@@ -100,36 +104,44 @@ def runs_of(
     Args:
         study: Of `STUDIES`.
         datasets: Some of its data sets; all by default.
-        chosen: Some of its arms; all by default.
+        chosen: Some of its arms, former ones too; all that are planned by default.
         seeds: A list of seeds, or a number of them: seeds 0 … ``seeds`` − 1; by default as many as were planned.
         epochs: Of training; by default those fixed for each data set.
         width: Channels of the first convolution; the detectors' own by default.
         limit: See `Run`.
+        split_seed: Of the split of every run, so that starts alone differ; see `grid`.
 
     Raises:
         ValueError: An unknown study, data set or arm.
     """
-    known, classes = arms(study, width), _CLASSES.get(study, {})
+    known, classes = arms(study, width, former=True), _CLASSES.get(study, {})
     for what, given, there in (("arm", chosen, known), ("data set", datasets, classes)):
         if unknown := set(given or ()) - set(there):
             raise ValueError(f"{study} has no {what} {sorted(unknown)}; it has {', '.join(there)}.")
     runs = []
     for seed in seed_list(SEEDS[study] if seeds is None else seeds):
         for dataset in datasets or classes:
-            for arm in chosen or known:
-                runs += _runs(study, dataset, arm, known[arm], seed, epochs, width, limit)
+            options = options_of(
+                dataset,
+                "ccb",
+                seed,
+                split_seed,
+                normal="nv",
+                source="lung_ct_98" if study == "lung-ct-98" else None,
+            )
+            for arm in chosen or arms(study, width):
+                runs += _runs(study, dataset, arm, known[arm], seed, options, epochs, width, limit)
     return runs
 
 
 def _runs(
-    study: str, dataset: str, arm: str, own: Mapping[str, Any], seed: int,
+    study: str, dataset: str, arm: str, own: Mapping[str, Any], seed: int, options: dict[str, Any],
     epochs: int | None, width: int | None, limit: int | None,
 ) -> list[Run]:  # fmt: skip
     method = arm if study == "lung-ct-98" else "ccb"
     settings = dict(own)
     if method not in TRIVIAL_METHODS:
         settings |= {"epochs": epochs or EPOCHS[dataset], **unsaid(method, {"width": width})}
-    options = options_of(dataset, method, seed, normal="nv", source="lung_ct_98" if study == "lung-ct-98" else None)
     classes = _CLASSES[study][dataset]
     tests = [(name,) for name in classes] if dataset == "cifar10" else [classes]
     return [
@@ -140,11 +152,12 @@ def _runs(
 
 
 def arm_of(study: str, manifest: Mapping[str, Any]) -> str | None:
-    """Name the arm of a study that a stored run belongs to; ``None`` if to none."""
+    """Name the arm of a study that a stored run belongs to, a former one too; ``None`` if to none."""
     if study == "lung-ct-98":
         return manifest["method"]
     own = {name: value for name, value in manifest["settings"].items() if name not in ("epochs", "width")}
-    for arm, settings in arms(study, manifest["settings"].get("width")).items():
+    width = manifest["settings"].get("width")
+    for arm, settings in arms(study, width, former=True).items():
         if own == as_json(settings):
             return arm
     return None

@@ -27,6 +27,7 @@ from ccb_lib.reproduction.arithmetic import printed
 from ccb_lib.reproduction.results import (
     PAPER,
     PRINTED_NAMES,
+    SHOWN_NAMES,
     at_settings,
     compare,
     load_results,
@@ -43,7 +44,7 @@ def test_missing_cells_are_named_and_printed_ones_are_the_papers():
     style = side_by_side(4, folder="/nowhere")
     assert style.data.index.tolist() == [(name, "printed") for name in PRINTED_NAMES.values()]
     assert style.data.loc[("CCB", "printed"), "bcc"] == "0.973"
-    assert style.caption == f"Not run: {', '.join([*PRINTED_NAMES.values(), *TRIVIAL_METHODS])}."
+    assert style.caption == f"Not run: {', '.join([*SHOWN_NAMES.values(), *TRIVIAL_METHODS])}."
     assert side_by_side(6, folder="/nowhere").caption.startswith("Not run: 4-3-2-1 blocks, ")
 
 

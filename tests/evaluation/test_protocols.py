@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ccb_lib import CCB, CLEAN, EGBAD, RELEASED, AnoGAN, CCBFork, EpochScores, GANomaly, SkipGANomaly, evaluate
+from ccb_lib.datasets.splits import balanced_draw
 from ccb_lib.detectors.simple_baselines import PixelPCA
 from ccb_lib.evaluation.protocols import ASIDES, WALK, Protocol, feed, feeding_order, recomputed_statistics, unlike
 from ccb_lib.metrics import anomaly_score, auc, normal_quantile, oracle_f1
@@ -19,6 +20,7 @@ ALL = {
     EGBAD: {},
     AnoGAN: {"search_steps": 3},
 }
+TEST_PARTS = ("test", "test_labels", "test_ids", "test_groups", "test_classes")
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +200,51 @@ def test_recomputed_statistics_are_plain_averages_over_the_normals(small):
 def test_unknown_values_are_refused(field, value):
     with pytest.raises(ValueError, match=f"{field}="):
         replace(RELEASED, **{field: value})
+
+
+SHARING = (
+    last(RELEASED, batch_size=16),
+    last(RELEASED, order="shuffled"),
+    CLEAN,
+    replace(CLEAN, batch_norm="recomputed"),
+)
+
+
+@pytest.mark.parametrize("method", [CCB, SkipGANomaly, PixelPCA])
+@pytest.mark.parametrize("protocol", SHARING, ids=str)
+def test_what_test_sets_share_is_scored_once_and_comes_out_the_same(method, protocol, small, monkeypatch):
+    settings = {} if method is PixelPCA else {"epochs": 1, "width": 4, "device": "cpu"}
+    fitted = method(**settings).fit(small.train, progress=False)
+    fewer = replace(small, **{name: getattr(small, name)[:-46] for name in TEST_PARTS})  # 96 normal, 50 abnormal
+    draws = [balanced_draw(fewer, k) for k in (1, 2)]  # with one mixed batch each
+    alone = [feed(fitted, split, protocol) for split in draws]
+    fed, score, shared = [], method.score_terms, {}
+    monkeypatch.setattr(method, "score_terms", lambda self, x, **k: fed.append(len(x)) or score(self, x, **k))
+    together = [feed(fitted, split, protocol, shared) for split in draws]
+    for a, b in zip(alone, together, strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip((*a[0], *a[1]), (*b[0], *b[1]), strict=True))
+    once = len(small.calibration)
+    assert (
+        fed
+        == {
+            "normals then abnormals": [100, once, 64],
+            "shuffled": [100, once, 100],
+            "any": [50, 50, once, 50],
+        }[protocol.order]
+    )
+
+
+def test_an_epoch_whose_forerunners_were_not_recorded_is_refused(small):
+    recorder = EpochScores(small, [RELEASED])
+    detector = CCB(epochs=1, width=4, device="cpu", batch_size=32).fit(small.train, progress=False)
+    with pytest.raises(ValueError, match="Epoch 3 of 'released' follows 0 recorded ones"):
+        recorder(detector, 3)
+
+
+@pytest.mark.parametrize("changes", [{"draw": -1}, {"draw": 1, "batch_norm": "running"}])
+def test_a_draw_needs_batch_statistics_and_a_number_from_0(changes):
+    with pytest.raises(ValueError, match="a number from 0 is needed"):
+        replace(RELEASED, **changes)
 
 
 def test_batch_statistics_need_an_order():

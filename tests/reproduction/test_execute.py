@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from ccb_lib.chapters.explorers import explorer_cells
 from ccb_lib.cli.group import main
-from ccb_lib.evaluation.protocols import CLEAN, RELEASED, WALK
-from ccb_lib.reproduction.execute import execute, limited, run_missing
+from ccb_lib.evaluation.protocols import CLEAN, RELEASED, RELEASED_DRAWS, WALK
+from ccb_lib.reproduction.execute import execute, limited, missing_protocols, run_missing
 from ccb_lib.reproduction.results import (
     CHOICES,
     PAPER,
@@ -20,11 +20,13 @@ from ccb_lib.reproduction.results import (
     load_results,
     placebo,
     read_results,
+    scores_of,
     table,
 )
 from ccb_lib.reproduction.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, store_path
 from ccb_lib.reproduction.store import Store
 
+BOTH = (CLEAN, RELEASED)
 TINY = {"epochs": 2, "limit": 48, "width": 2}
 
 
@@ -46,12 +48,12 @@ def equal(a, b):
 
 def test_grids_count_what_the_paper_prints():
     assert len(grid(1, methods=["ccb"])) == 10
-    assert len(grid(1, seeds=3)) == 3 * 5 * 10 + 4 * 10  # trivial scores have one seed
+    assert len(grid(1, seeds=3)) == 3 * 6 * 10 + 4 * 10  # trivial scores have one seed
     assert [len(run.abnormal) for run in grid(4, methods=["ccb"])] == [4]  # trained once, tested on four classes
     ablation = grid(6, seeds=3)
     assert len(ablation) == 2 * 3 * 5
     assert {run.settings["chain"] for run in ablation} == set(CHAINS)
-    assert len({run.key for table in range(1, 8) for run in grid(table, seeds=2)}) == 140 + 18 + 18 + 20
+    assert len({run.key for table in range(1, 8) for run in grid(table, seeds=2)}) == 160 + 20 + 20 + 20
     assert {run.options.get("seed") for run in grid(4, seeds=2, methods=["ccb"])} == {0, 1}
 
 
@@ -127,8 +129,8 @@ def test_a_run_killed_between_epochs_ends_as_an_unbroken_one(tmp_path, monkeypat
 
     original = EpochScores.__call__
 
-    def killed(self, detector, epoch):
-        original(self, detector, epoch)
+    def killed(self, detector, epoch, shared):
+        original(self, detector, epoch, shared)
         if epoch == 2:
             raise KeyboardInterrupt
 
@@ -139,6 +141,35 @@ def test_a_run_killed_between_epochs_ends_as_an_unbroken_one(tmp_path, monkeypat
     resumed = execute(run, device="cpu", work=str(tmp_path))
     assert len(resumed.manifest["history"]) == 2
     assert equal(whole, resumed)
+
+
+def test_recorded_epochs_are_found_again_whatever_order_sets_of_text_have(tmp_path):
+    """Each process hashes text anew, so a file's name must follow from its test set, not from a count."""
+    execute(digits_run(), device="cpu", work=str(tmp_path))
+    names = {path.name for path in tmp_path.glob("*, *")}
+    assert names == {f"{digits_run().key}-8, as released.safetensors"}
+
+
+def test_draws_are_scored_under_names_of_their_own_and_the_first_stays(tmp_path):
+    plain, drawn = (execute(digits_run(protocols=p), device="cpu") for p in (BOTH, (*BOTH, *RELEASED_DRAWS[:2])))
+    assert plain.key == drawn.key
+    for name, scored in plain.scored.items():
+        assert all(np.array_equal(a, b) for a, b in zip(scored.test, drawn.scored[name].test, strict=True))
+        assert scored.calibration is not None
+    assert plain.aucs == {name: drawn.aucs[name] for name in plain.aucs}
+    sets = {name: tests for name, tests in drawn.sets.items() if "draw" in name}
+    assert sorted(sets) == ["8|as released, draw 1", "8|as released, draw 2"]
+    assert all(len(set(tests.ids)) == len(tests) and tests.labels.mean() == 0.5 for tests in sets.values())
+    assert len({tests.key for tests in drawn.sets.values()}) == 3  # digits has one test for clean and released
+    store = Store(tmp_path / "t.safetensors")
+    store.add(drawn)
+    read = Store.read(store.path).results[drawn.key]
+    assert [scores_of(read, "8", p)[0].calibration for p in RELEASED_DRAWS[:2]] == [None, None]
+    assert missing_protocols(digits_run(), plain) == ()
+    wanted = digits_run(protocols=(*BOTH, *RELEASED_DRAWS[:1]))
+    assert missing_protocols(wanted, plain) == RELEASED_DRAWS[:1]
+    with pytest.raises(ValueError, match="give that run's own"):
+        missing_protocols(digits_run(1), plain)
 
 
 def test_only_what_is_missing_is_run_and_one_failure_spares_the_others(tmp_path):
@@ -282,7 +313,7 @@ class TestTable1:
         assert clean.splitlines()[1] == "clean: each image by itself; –: not printed or not run"
         assert "pca" in clean
         assert clean.splitlines()[-1] == (
-            "Not run: AnoGAN, GANomaly, mean-intensity, png-bytes, nearest-neighbours (all classes)"
+            "Not run: AnoGAN, GANomaly, CCB fork, mean-intensity, png-bytes, nearest-neighbours (all classes)"
         )
         ran = CliRunner().invoke(
             main, ["table", "1", *common, "--run", "--method", "ccb", "--abnormal", "cat", "--device", "cpu"]

@@ -186,7 +186,7 @@ class TestViews:
         assert "identity" in shown.output
         more = ["study", "lung-ct-98", "--results", str(folder)]
         assert "ccb study lung-ct-98 --run" in CliRunner().invoke(main, more).output
-        assert "All of it, 5 networks" in CliRunner().invoke(main, more).output  # trivial scores are none
+        assert "All of it, 6 networks" in CliRunner().invoke(main, more).output  # trivial scores are none
         wrong = CliRunner().invoke(main, ["study", "skips", "--arm", "longest", "--results", str(folder)])
         assert wrong.exit_code == 2
         assert "no arm ['longest']; it has ccb, identity" in wrong.output
