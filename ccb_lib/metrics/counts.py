@@ -10,11 +10,12 @@ from ccb_lib.metrics.checks import Scores, checked_pair
 
 
 class ThresholdCounts(NamedTuple):
-    """True and false positives of a labelled set at every threshold that matters, from all alarms to none.
+    """True and false positives at every threshold that changes a verdict, from all alarms to none.
 
     Attributes:
         scores: (D,) float64, the distinct scores, rising.
-        thresholds: (D + 1,) float64, rising: one below all scores, one between each two, one above all.
+        thresholds: (D + 1,) float64, rising: one below all scores, one between each two, one above
+            all.
         tp: (D + 1,) int64, abnormal images above each threshold.
         fp: (D + 1,) int64, normal images above each threshold.
     """
@@ -25,7 +26,7 @@ class ThresholdCounts(NamedTuple):
     fp: Tensor
 
     def best(self, merit: Tensor) -> float:
-        """Return the threshold where ``merit`` (D + 1,) is highest; among equals the highest threshold."""
+        """Return the threshold of the highest ``merit`` (D + 1,); among equals the highest one."""
         return float(self.thresholds[merit == merit.max()][-1])
 
 
@@ -59,12 +60,13 @@ def rising(values: Tensor) -> Tensor:
         tensor([1., 3.])
     """
     if type(values) is Tensor and values.device.type == "cpu":
-        return torch.from_numpy(np.sort(values.numpy()))  # numpy sorts values alone and with SIMD: 4 to 20 times faster
+        # NumPy sorts values alone and with SIMD: 4 to 20 times faster than torch.sort.
+        return torch.from_numpy(np.sort(values.numpy()))
     return values.sort().values
 
 
 def alarms(rising: Scores, thresholds: Scores) -> Tensor:
-    """Count for each threshold, or for one number, the scores above it; ``rising`` are the scores in rising order.
+    """Count the scores, given in rising order, above each threshold, or above one number.
 
     Example:
         >>> alarms([1.0, 2.0, 2.0], [0.0, 1.0, 2.0])
@@ -78,20 +80,24 @@ def alarms(rising: Scores, thresholds: Scores) -> Tensor:
 def between(low: Scores, high: Scores) -> Tensor:
     """Return φ with low ≤ φ < high, half-way where floats allow: float64, in the shape of both.
 
-    Between float32 numbers φ is a float32 number, since NumPy rounds φ to float32 before it compares it with such.
+    Between float32 numbers φ is a float32 number, since NumPy rounds φ to float32 before it
+    compares it with such.
 
     Example:
         >>> between(1.0, 2.0)
         tensor(1.5000, dtype=torch.float64)
     """
-    low, high = torch.as_tensor(low, dtype=torch.float64), torch.as_tensor(high, dtype=torch.float64)
+    low, high = (
+        torch.as_tensor(low, dtype=torch.float64),
+        torch.as_tensor(high, dtype=torch.float64),
+    )
     middle = low + (high / 2 - low / 2)  # the sum of the two may be more than a float holds
     middle = torch.where(_is_single(low) & _is_single(high), middle.float().double(), middle)
     return torch.where((low < middle) & (middle < high), middle, low)
 
 
 def next_to(scores: Tensor, towards: Tensor) -> Tensor:
-    """Return the nearest number to each float64 score in a direction, in float32 if the score is a float32 number."""
+    """Return the next number to each float64 score; the next float32 number if it is one."""
     single = torch.nextafter(scores.float(), towards.float()).double()
     return torch.where(_is_single(scores), single, torch.nextafter(scores, towards))
 
