@@ -8,7 +8,7 @@ import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
 from ccb_lib.metrics import anomaly_score, bootstrap_interval
-from ccb_lib.plots.style import spoken
+from ccb_lib.reproduction.names import spoken
 from ccb_lib.reproduction.results import (
     CHOICES,
     METRICS,

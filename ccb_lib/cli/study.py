@@ -41,7 +41,7 @@ def study(ctx: click.Context, name: str, do_run: bool, **given: Any) -> None:
 
 
 def _show(name: str, given: dict[str, Any]) -> None:
-    from ccb_lib.chapters.studies import arm_table
+    from ccb_lib.reproduction.comparisons import arm_table
 
     tables = arm_table(name, folder=given["results"])
     for settings, frame in tables.items():
@@ -53,13 +53,10 @@ def _show(name: str, given: dict[str, Any]) -> None:
 
 def _say_how(name: str, given: dict[str, Any]) -> None:
     """Nothing was run: say what is missing, what it takes, and what can be tried where there is no GPU."""
-    from ccb_lib.chapters.studies import planned, primary
+    from ccb_lib.reproduction.comparisons import planned
     from ccb_lib.reproduction.studies import runs_of
 
-    if name == "skips":
-        click.echo(primary(given["results"]).data.replace("**", ""))
-    else:
-        click.echo("\n".join(f"- {setting}: not run." for setting in planned(name)))
+    click.echo("\n".join(f"- {setting}: not run." for setting in planned(name)))
     whole, once = ([run for run in runs_of(name, seeds=n) if "epochs" in run.settings] for n in (None, 1))
     click.echo(f"All of it, {_networks(whole)}: ccb study {name} --run --device cuda --fast")
     small = f"ccb study {name} --run --width 8 --epochs 2 --limit 500 --seeds 1"

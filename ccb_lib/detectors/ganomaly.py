@@ -22,10 +22,11 @@ class GANomaly(AdversarialDetector):
 
     What its public code (samet-akcay/ganomaly) does otherwise than its paper, and is done here: the score is the mean
     squared difference of z and ẑ (the paper has its 1-norm: ``latent_distance="l1"``), and D's weights are drawn anew
-    when its loss collapses. What that code does and this does not: it tests with batch norm in training mode on an
-    unshuffled test set, scales the scores by the test set's minimum and maximum, and keeps the epoch with the best test
-    AUC. The copy that comes with samet-akcay/skip-ganomaly detaches x̂ before feature matching, so that its adversarial
-    term never reaches G: ``loss_weights=(50, 0, 1)``.
+    when its loss collapses. What that code does and this does not: it tests with batch norm in training mode, scales
+    the scores by the test set's minimum and maximum, and keeps the epoch with the best test AUC. Its CIFAR-10 test set
+    is unshuffled, normals first; folders of images, such as HAM10000's, it shuffles. The copy that comes with
+    samet-akcay/skip-ganomaly shuffles neither, so on HAM10000 and ILD RELEASED is the test loop of that copy. The copy
+    also detaches x̂ before feature matching, so that its adversarial term never reaches G: ``loss_weights=(50, 0, 1)``.
 
     >>> from ccb_lib import GANomaly, load_dataset
     >>> split = load_dataset("digits", abnormal=8)

@@ -121,6 +121,9 @@ class TrivialDetector(Detector):
 class PixelPCA(TrivialDetector):
     """What a principal component analysis of the pixels leaves over: the mean squared residual in [-1, 1].
 
+    scikit-learn chooses the solver. At the sizes of the tables it is the randomised one, seeded, which comes near the
+    components and does not reach them.
+
     >>> from ccb_lib import PixelPCA, load_dataset
     >>> split = load_dataset("digits", abnormal=8)
     >>> detector = PixelPCA(components=8).fit(split.train[:64], progress=False)

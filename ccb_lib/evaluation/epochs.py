@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit
-from ccb_lib.evaluation.protocols import Protocol, Shared, feed
+from ccb_lib.evaluation.feeding import Shared, feed
+from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.io.tensors import load_tensors, save_tensors
 from ccb_lib.metrics import ScoreTerms, anomaly_score, auc
 

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ccb_lib.plots.style import GREY, MARKERS, METHOD_COLOURS, colours, panels, spoken, styled
+from ccb_lib.plots.style import GREY, MARKERS, METHOD_COLOURS, colours, panels, styled
 from ccb_lib.reproduction.arithmetic import common_prevalence, possible_prevalence, rates
+from ccb_lib.reproduction.names import spoken
 
 
 @styled

@@ -4,7 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from ccb_lib.plots.style import GREY, MARKERS, PALETTE, colours, panels, spoken, styled
+from ccb_lib.plots.style import GREY, MARKERS, PALETTE, colours, panels, styled
+from ccb_lib.reproduction.names import spoken
 from ccb_lib.reproduction.studies import MARGIN
 
 
@@ -13,7 +14,7 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
     """Draw differences in AUC with their intervals, one line an arm and class.
 
     Args:
-        frame: Of `ccb_lib.chapters.studies.differences`.
+        frame: Of `ccb_lib.reproduction.comparisons.differences`.
         margin: Half-width of the band within which arms are called equal.
 
     Returns:

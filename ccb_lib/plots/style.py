@@ -78,19 +78,6 @@ def panels(rows: int, columns: int = 1, *, height: float, share_y: bool = True) 
     return figure, list(np.ravel(grid))
 
 
-def spoken(name: str) -> str:
-    """Write a name of the code as a reader would: ``ground_glass`` as "ground glass", ``ild`` as "ILD"."""
-    names = {
-        "cifar10": "CIFAR-10",
-        "ham10000": "HAM10000",
-        "ild": "ILD",
-        "lung_ct_98": "98 slices of lung CT",
-        "chest-ct": "chest CT",
-        "brain-mri": "brain MRI",
-    }
-    return names.get(name, str(name).replace("_", " "))
-
-
 def check_range(values: np.ndarray, name: str) -> None:
     """Raise a ValueError where a share, NaN aside, lies outside 0…1."""
     if ((values < 0) | (values > 1)).any():

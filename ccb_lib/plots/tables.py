@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, check_range, colours, panels, spoken, styled
+from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, check_range, colours, panels, styled
+from ccb_lib.reproduction.names import spoken
 
 SOURCES = ("printed", "released", "clean")
 Cell = tuple[float, float, float]  # value, low, high

@@ -43,7 +43,8 @@ class Sizes:
     Attributes:
         shape: (C, H, W).
         train: Training images.
-        tests: By class and kind of test set: test and calibration images together.
+        tests: By class and kind of test set: the images to score, without those that an earlier set has
+            scored; see `ccb_lib.evaluation.feeding.feed`.
     """
 
     shape: tuple[int, int, int]
@@ -166,7 +167,7 @@ class Estimates:
     def sizes(self, run: Run) -> Sizes:
         """Count a run's images; another seed's split, and another class of CIFAR-10, count as the first one's."""
         options = {name: value for name, value in run.options.items() if name != "seed"}
-        kinds = sorted({kind(protocol) for protocol in run.protocols})
+        kinds = list(dict.fromkeys(kind(protocol) for protocol in run.protocols))
         classes = None if run.dataset == "cifar10" else run.abnormal
         key = json.dumps([run.dataset, classes, options, run.limit, kinds])
         if key not in self._counted:
@@ -179,6 +180,18 @@ class Estimates:
 
 def _counted(run: Run, root: str | None) -> Sizes:
     splits = splits_of(run, root)
-    tests = {key: len(split.test) + len(split.calibration) for key, split in splits.items()}
+    protocols = {kind(protocol): protocol for protocol in run.protocols}
+    tests: dict[tuple[str, str], int] = {}
+    for (abnormal, which), split in splits.items():
+        # Normals of a natural test, calibration images and abnormal images of draws are scored once a run.
+        first, protocol = abnormal == run.abnormal[0], protocols[which]
+        known = 0
+        if protocol.draw:
+            known = int(split.test_labels.sum())
+        elif protocol.batch_norm != "batch" and not first:
+            known = int((~split.test_labels).sum())
+        tests[abnormal, which] = len(split.test) - known
+        if first and not protocol.draw:
+            tests[abnormal, which] += len(split.calibration)
     split = next(iter(splits.values()))
     return Sizes(tuple(split.train.shape[1:]), len(split.train), tests)

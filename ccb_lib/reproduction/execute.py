@@ -21,7 +21,8 @@ from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.epochs import EpochBest, EpochScores
-from ccb_lib.evaluation.protocols import RELEASED, Protocol, Shared, feed
+from ccb_lib.evaluation.feeding import Shared, feed
+from ccb_lib.evaluation.protocols import RELEASED
 from ccb_lib.reproduction.runs import Run, feeding, kind
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.reproduction.watch import TimeUp, Watch
@@ -208,28 +209,6 @@ def _commit() -> str:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return found.stdout.strip() or "unknown"
-
-
-def missing_protocols(run: Run, result: Result) -> tuple[Protocol, ...]:
-    """List the protocols of a run that its stored result has no scores under, for one class or more.
-
-    `Run.key` says nothing of protocols, so a result that is stored may lack some that are wanted by now: those must be
-    scored by running it again.
-
-    Args:
-        run: With the protocols wanted.
-        result: Stored under the same key.
-
-    Raises:
-        ValueError: The result is of another run.
-    """
-    if result.key != run.key:
-        raise ValueError(f"A result of run {result.key} given for run {run.key} ({run}); give that run's own.")
-    return tuple(
-        protocol
-        for protocol in run.protocols
-        if any(scored_name(c, kind(protocol), feeding(protocol)) not in result.scored for c in run.abnormal)
-    )
 
 
 def run_missing(

@@ -12,12 +12,12 @@ from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.io.images import SIZES
 from ccb_lib.io.project_data import project_data
 from ccb_lib.io.tensors import read_header
-from ccb_lib.reproduction.execute import missing_protocols
 from ccb_lib.reproduction.runs import (
     CLASSES,
     DATASETS,
     Run,
     grid,
+    missing_protocols,
     results_folder,
     store_path,
     work_folder,

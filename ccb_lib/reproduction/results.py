@@ -32,8 +32,7 @@ PRINTED_NAMES = {
     "skip-ganomaly": "SkipGANomaly",
     "ccb": "CCB",
 }
-SHOWN_NAMES = PRINTED_NAMES | {"ccb-fork": "CCB fork"}
-"""What tables call a network method; of the last nothing is printed."""
+SHOWN_NAMES = PRINTED_NAMES | {"ccb-fork": "CCB fork"}  # nothing is printed of the last
 FALSE_ALARMS = 0.05
 _OF_NETWORKS = ("epochs", "width", "similarity", "chain_init", "other")
 CHOICES = ("epochs", "limit", "width", "similarity", "chain_init", "image_size", "normal", "other")
@@ -141,8 +140,8 @@ def _row(
     at_half = metrics_at(scores, tests.labels, threshold, prevalence=0.5)
     settings = unsaid(facts["method"], {**facts["settings"], **facts["options"], "limit": facts["limit"]})
     own_split = 0 if facts["dataset"] == "cifar10" else facts["seed"]
-    if facts["options"].get("seed", own_split) != own_split:
-        settings["split_seed"] = facts["options"]["seed"]
+    if (split_seed := facts["options"].get("seed", own_split)) != own_split:
+        settings["split_seed"] = split_seed
     return {
         "dataset": facts["dataset"],
         "method": facts["method"],
@@ -205,18 +204,16 @@ def table(
         folder: Of the stored results.
 
     Returns:
-        Rows as printed (methods, or CCB's chains from shallow to deep), then ``ccb-fork`` (in Tables 6–7
-        with its chain, where it was run) and the trivial scores; columns (class,
-        ``mean`` | ``spread`` | ``seeds``): mean over seeds, their standard deviation (NaN for one), how many.
-        What was not run is NaN.
+        Rows as printed (methods, or CCB's chains from shallow to deep), then ``ccb-fork`` (in Tables 6–7 with its
+        chain, where it was run) and the trivial scores; columns (class, ``mean`` | ``spread`` | ``seeds``): mean over
+        seeds, their standard deviation (NaN for one), how many. What was not run is NaN.
     """
     frame = load_results(number, protocols=(protocol,), alphas=(alpha,), folder=folder)
     row = "chain" if number >= 6 else "method"
-    frame = at_settings(frame, settings)
+    frame = at_settings(frame, settings).copy()
     rows = [*NETWORK_METHODS, *TRIVIAL_METHODS]
     if number >= 6:
-        named = frame["method"] + " " + frame["chain"]
-        frame = frame.assign(chain=frame["chain"].where(frame["method"] == "ccb", named))
+        frame["chain"] = frame["chain"].where(frame["method"] == "ccb", frame["method"] + " " + frame["chain"])
         rows = list(dict.fromkeys([*printed(number).index, *sorted(frame["chain"])]))
     # One training serves several classes, so a class run by itself and with others is the same run twice.
     frame = frame.drop_duplicates([row, "abnormal", "seed"])

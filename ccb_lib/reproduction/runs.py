@@ -20,6 +20,7 @@ from ccb_lib.evaluation.protocols import (
     Protocol,
 )
 from ccb_lib.io.project_data import project_data
+from ccb_lib.reproduction.store import Result, scored_name
 
 PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
 NETWORK_METHODS = (*PAPER_METHODS, "ccb-fork")  # and the likeliest original, of which nothing is printed
@@ -233,6 +234,20 @@ def seed_list(seeds: int | Sequence[int]) -> list[int]:
     ([0, 1, 2], [4, 5])
     """
     return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+
+
+def missing_protocols(run: Run, result: Result) -> list[Protocol]:
+    """List the protocols that a run is to be scored under and a stored result has no scores for.
+
+    Args:
+        run: What is wanted.
+        result: What is stored under the run's key.
+    """
+    return [
+        protocol
+        for protocol in run.protocols
+        if any(scored_name(name, kind(protocol), feeding(protocol)) not in result.scored for name in run.abnormal)
+    ]
 
 
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import torch
 from ccb_lib import CCB, CLEAN, EGBAD, RELEASED, AnoGAN, CCBFork, EpochScores, GANomaly, SkipGANomaly, evaluate
 from ccb_lib.datasets.splits import balanced_draw
 from ccb_lib.detectors.simple_baselines import PixelPCA
-from ccb_lib.evaluation.protocols import ASIDES, WALK, Protocol, feed, feeding_order, recomputed_statistics, unlike
+from ccb_lib.evaluation.feeding import feed, feeding_order, recomputed_statistics
+from ccb_lib.evaluation.protocols import ASIDES, WALK, Protocol, unlike
 from ccb_lib.metrics import anomaly_score, auc, normal_quantile, oracle_f1
 from ccb_lib.reproduction.execute import limited
 

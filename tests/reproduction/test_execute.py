@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from ccb_lib.chapters.explorers import explorer_cells
 from ccb_lib.cli.group import main
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, RELEASED_DRAWS, WALK
-from ccb_lib.reproduction.execute import execute, limited, missing_protocols, run_missing
+from ccb_lib.reproduction.execute import execute, limited, run_missing
 from ccb_lib.reproduction.results import (
     CHOICES,
     PAPER,
@@ -23,7 +23,7 @@ from ccb_lib.reproduction.results import (
     scores_of,
     table,
 )
-from ccb_lib.reproduction.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, store_path
+from ccb_lib.reproduction.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, missing_protocols, store_path
 from ccb_lib.reproduction.store import Store
 
 BOTH = (CLEAN, RELEASED)
@@ -165,11 +165,9 @@ def test_draws_are_scored_under_names_of_their_own_and_the_first_stays(tmp_path)
     store.add(drawn)
     read = Store.read(store.path).results[drawn.key]
     assert [scores_of(read, "8", p)[0].calibration for p in RELEASED_DRAWS[:2]] == [None, None]
-    assert missing_protocols(digits_run(), plain) == ()
+    assert missing_protocols(digits_run(), plain) == []
     wanted = digits_run(protocols=(*BOTH, *RELEASED_DRAWS[:1]))
-    assert missing_protocols(wanted, plain) == RELEASED_DRAWS[:1]
-    with pytest.raises(ValueError, match="give that run's own"):
-        missing_protocols(digits_run(1), plain)
+    assert missing_protocols(wanted, plain) == [RELEASED_DRAWS[0]]
 
 
 def test_only_what_is_missing_is_run_and_one_failure_spares_the_others(tmp_path):

@@ -4,7 +4,6 @@ from ccb_lib.chapters.plan import plan_table
 from ccb_lib.evaluation.protocols import ASIDES, CLEAN, RELEASED
 from ccb_lib.io.project_data import project_data
 from ccb_lib.io.tensors import save_tensors
-from ccb_lib.reproduction.execute import missing_protocols
 from ccb_lib.reproduction.plan import as_markdown, plan_path, read_plan, state_of, with_plan
 from ccb_lib.reproduction.runs import (
     AUDIT,
@@ -13,6 +12,7 @@ from ccb_lib.reproduction.runs import (
     feeding,
     grid,
     kind,
+    missing_protocols,
     store_path,
     work_folder,
 )
@@ -192,17 +192,17 @@ def test_a_state_tells_done_from_under_way_from_missing(tmp_path):
     assert keys(state.done) == [done.key]
     assert keys(state.missing) == keys([under_way, *missing])
     assert state.under_way == {under_way.key: 2}
-    assert [(run.key, protocols) for run, protocols in state.lacking] == [(done.key, done.protocols)]
+    assert [(run.key, protocols) for run, protocols in state.lacking] == [(done.key, list(done.protocols))]
     assert state_of(entry, folder=tmp_path, work=tmp_path / "elsewhere").under_way == {}
 
 
 def test_a_stored_run_that_lacks_a_protocol_is_found():
     run = Run(dataset="cifar10", method="ccb", abnormal=("cat", "dog"), protocols=(CLEAN, RELEASED, ASIDES[-1]))
     both = {scored_name(name, kind(p), feeding(p)): None for name in ("cat", "dog") for p in (CLEAN, RELEASED)}
-    assert missing_protocols(run, Result({"key": run.key}, scored=both)) == ()  # the last one shares CLEAN's scores
+    assert missing_protocols(run, Result({}, scored=both)) == []  # the last one shares CLEAN's scores
     del both[scored_name("dog", kind(RELEASED), feeding(RELEASED))]
-    assert missing_protocols(run, Result({"key": run.key}, scored=both)) == (RELEASED,)
-    assert missing_protocols(run, Result({"key": run.key})) == run.protocols
+    assert missing_protocols(run, Result({}, scored=both)) == [RELEASED]
+    assert missing_protocols(run, Result({})) == list(run.protocols)
 
 
 def test_the_table_for_readers_has_one_line_an_entry(tmp_path):

@@ -8,23 +8,12 @@ from sklearn.metrics import roc_auc_score
 
 from ccb_lib import CLEAN
 from ccb_lib.chapters.chains import chain_summary, skip_signal, what_length_does
-from ccb_lib.chapters.studies import (
-    Setting,
-    arm_table,
-    at_other_sizes,
-    difference_table,
-    differences,
-    in_words,
-    p_text,
-    planned,
-    primary,
-    settings_run,
-    study_frame,
-)
+from ccb_lib.chapters.studies import at_other_sizes, difference_table, in_words, p_text, primary
 from ccb_lib.cli.group import main
 from ccb_lib.metrics import ScoreTerms, anomaly_score
 from ccb_lib.models.ccb import Generator, count_parameters
 from ccb_lib.plots.studies import difference_forest, signal_lines
+from ccb_lib.reproduction.comparisons import Setting, arm_table, differences, planned, settings_run, study_frame
 from ccb_lib.reproduction.execute import run_missing
 from ccb_lib.reproduction.results import read_results, scores_of
 from ccb_lib.reproduction.runs import Run, feeding, grid, store_path
@@ -194,7 +183,7 @@ class TestViews:
 
 def test_what_was_not_run_says_what_it_takes(tmp_path):
     output = CliRunner().invoke(main, ["study", "skips", "--results", str(tmp_path)]).output
-    assert "- CIFAR-10, 15 epochs, width 64: not run. `ccb study skips --run --data cifar10" in output
+    assert "- CIFAR-10, 15 epochs, width 64: not run.\n" in output
     assert "- HAM10000, 50 epochs, width 64: not run." in output
     assert "All of it, 440 networks: ccb study skips --run --device cuda --fast\n" in output  # 5 arms, 11 sets, 8 seeds
     small = "--run --width 8 --epochs 2 --limit 500 --seeds 1"
