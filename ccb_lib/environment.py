@@ -20,9 +20,9 @@ def choose_device(device: str) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         # What torch says of a GPU tells why; of other words it lists all the devices that it was ever built for.
-        why = f" ({str(error).splitlines()[0]})" if device.startswith("cuda") else ""
+        why = f" ({str(error).splitlines()[0]})" if str(device).startswith("cuda") else ""
         raise ValueError(f"device={device!r} cannot be used here{why}. Use auto, cpu, cuda or cuda:1.") from error
     return chosen
 

@@ -1,7 +1,9 @@
 """What tests of several modules share: images, small and real where that costs nothing, and a check of figures."""
 
 import os
+import resource
 import warnings
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +24,22 @@ torch.set_num_threads(1)  # networks of width 4 gain nothing from more, and lose
 @pytest.fixture(scope="session")
 def digits():
     return load_dataset("digits", abnormal=8)
+
+
+@pytest.fixture
+def no_file_above():
+    """A context in which no file can grow beyond a number of bytes, as on a full disk."""
+
+    @contextmanager
+    def limited(size):
+        usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+    return limited
 
 
 @pytest.fixture

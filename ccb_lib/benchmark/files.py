@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ccb_lib.environment import choose_device, machine
-from ccb_lib.io.tensors import replacing
+from ccb_lib.io.writing import replacing
 
 FORMAT = 1
 LOAD = "load before (1, 5, 15 minutes)"  # the fact that differs from file to file on one machine
@@ -73,7 +73,7 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def stored(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def stored_benchmarks(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give name and content of every ``bench-*.json`` in a folder, by name."""
     for path in sorted(folder.glob("bench-*.json")):
         yield path.stem, read(path)

@@ -21,7 +21,7 @@ from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.environment import choose_device, seeded
 from ccb_lib.models.small_maps import left_out_on
 from ccb_lib.reproduction.runs import PAPER_METHODS
-from ccb_lib.training.concurrent import side_by_side
+from ccb_lib.training.concurrent import run_concurrently
 from ccb_lib.training.fast_steps import FastSteps
 from ccb_lib.training.loop import eager_steps
 from ccb_lib.training.types import Turns
@@ -138,7 +138,7 @@ class Trainer:
         order = torch.randint(0, _IMAGES, (steps, self.batch), device=self.device)
         starts = [partial(self._turns, number, order) for number in range(len(self.detectors))]
         with left_out_on() if self.padded else nullcontext():
-            for _, result in side_by_side(starts, self.device, at_once=len(starts)):
+            for _, result in run_concurrently(starts, self.device, at_once=len(starts)):
                 if isinstance(result, Exception):
                     raise result
 
@@ -257,7 +257,7 @@ def _score(detector: AdversarialDetector, images: Tensor) -> None:
 # ── what to measure ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def grid(
+def benchmark_cells(
     *,
     methods: Sequence[str] = PAPER_METHODS,
     image_sizes: Sequence[int] = (32, 64, 128),

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from ccb_lib.benchmark.measure import Cell, Row, Trainer, spread
-from ccb_lib.training.bfloat16 import HalfWeights
+from ccb_lib.training.bfloat16 import BFloat16Weights
 
 
 def measure_threads(cell: Cell, *, counts: Sequence[int] = (1, 2), steps: int = 2, repeats: int = 5) -> list[Row]:
@@ -78,7 +78,7 @@ def measure_load(root: Path) -> list[Row]:
     return rows
 
 
-def floor(cell: Cell, *, bandwidth: float = 3.35e12, arithmetic: float = 989e12) -> dict[str, float]:
+def lower_bound(cell: Cell, *, bandwidth: float = 3.35e12, arithmetic: float = 989e12) -> dict[str, float]:
     """Work out what a training step cannot do without: its products, and what Adam reads and writes.
 
     Args:
@@ -178,7 +178,7 @@ def count_operations(method: str) -> list[Row]:
             optimizer.param_groups[0]["foreach"] = True  # what PyTorch does on a GPU, if not on a CPU
         learning = detector.networks_
         if way == "fast":
-            halved = {name: HalfWeights(learning[name]) for name in detector.optimizers_}
+            halved = {name: BFloat16Weights(learning[name]) for name in detector.optimizers_}
             detector.networks_ = {**learning, **halved}
         x = torch.zeros(4, 3, 32, 32)
         with torch.autocast("cpu", torch.bfloat16, enabled=way != "eager", cache_enabled=False):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ccb_lib.chapters.results import described
 from ccb_lib.evaluation.protocols import CLEAN
-from ccb_lib.reproduction.results import CHOICES, load_results, read_results
+from ccb_lib.reproduction.results import load_results, read_results
+from ccb_lib.reproduction.settings import CHOICES, described
 
 _COLUMNS = ("setting", "chain", "chain_init", "seed", "epochs", "key", "epoch", "skip", "signal", "spread", "gradient",
             "similarity")  # fmt: skip

@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ccb_lib.chapters.results import described, note, of_images, settings_run
+from ccb_lib.chapters.results import note, settings_run
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
 from ccb_lib.metrics import anomaly_score, normal_quantile, oracle_f1
-from ccb_lib.reproduction.results import (
-    FALSE_ALARMS,
-    PAPER,
-    SHOWN_NAMES,
-    at_settings,
-    load_results,
-    read_results,
-    scores_of,
-)
+from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import CLASSES, DATASETS, NETWORK_METHODS, TRIVIAL_METHODS
+from ccb_lib.reproduction.settings import PAPER, at_settings, described, of_images
+from ccb_lib.reproduction.tables import SHOWN_NAMES
 
 if TYPE_CHECKING:
     from IPython.display import Markdown

@@ -1,26 +1,20 @@
-"""How stored results are shown to readers: tables with gaps named, long frames for figures, sentences."""
+"""How stored results are shown to readers: tables with captions, long frames for figures, sentences."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
+from ccb_lib.evaluation.protocols import CLEAN, Protocol
 from ccb_lib.metrics import anomaly_score, bootstrap_interval
-from ccb_lib.reproduction.names import spoken
-from ccb_lib.reproduction.results import (
-    CHOICES,
-    METRICS,
-    PAPER,
-    SHOWN_NAMES,
-    at_settings,
-    compare,
-    load_results,
-    read_results,
-    scores_of,
-)
-from ccb_lib.reproduction.runs import DATASETS, NETWORK_METHODS, TRIVIAL_METHODS
+from ccb_lib.reproduction.choices import alternatives
+from ccb_lib.reproduction.names import display_name
+from ccb_lib.reproduction.results import load_results, read_results, scores_of
+from ccb_lib.reproduction.runs import DATASETS, TRIVIAL_METHODS
+from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings, of_images
+from ccb_lib.reproduction.tables import SHOWN_NAMES, TABLE_METRICS, reported_and_measured, runs_in_words, select
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -28,6 +22,8 @@ if TYPE_CHECKING:
 
 NOT_RUN = "not run"
 SPOKEN = {"auc": "AUC", "accuracy": "accuracy", "f1": "F1"}
+COPIES = {"ham10000": "Images: a copy of 200×150 pixels each; the source has 600×450."}
+"""What captions say of the images that the stored runs used, where they are not the source's own."""
 
 
 def settings_run(number: int, *, folder: str | Path | None = None) -> list[dict[str, Any]]:
@@ -35,7 +31,7 @@ def settings_run(number: int, *, folder: str | Path | None = None) -> list[dict[
 
     Returns:
         Settings as `at_settings` takes them; ``None`` stands for the default. Where trivial scores alone were run on
-        other images, the networks' settings are the paper's.
+        other images, ``epochs`` is ``None``: they have none.
     """
     frame = load_results(number, protocols=(CLEAN,), folder=folder)[list(CHOICES)].drop_duplicates()
     found = [
@@ -43,72 +39,107 @@ def settings_run(number: int, *, folder: str | Path | None = None) -> list[dict[
     ]
     networks = [settings for settings in found if settings["epochs"] is not None]
     seen = [of_images(settings) for settings in (PAPER, *networks)]
-    alone = [{**PAPER, **of_images(s)} for s in found if s["epochs"] is None and of_images(s) not in seen]
+    alone = [settings for settings in found if settings["epochs"] is None and of_images(settings) not in seen]
     return [PAPER, *sorted((s for s in networks if s != PAPER), key=str), *sorted(alone, key=str)]
 
 
-def of_images(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those settings that choose images, which is all that scores without a network have."""
-    return {name: settings.get(name) for name in ("limit", "image_size", "normal")}
+def other_settings(number: int, *, folder: str | Path | None = None) -> list[dict[str, Any]]:
+    """List the settings of runs that a table at its default, the fullest of each method, does not show."""
+    frame = load_results(number, protocols=(CLEAN,), folder=folder)
+    shown = set(select(number, frame, None, folder)["key"])
+    several = settings_run(number, folder=folder)
+    return [s for s in several if not set(_new_at(frame, s)["key"]) <= shown]
 
 
-def _only_networks_differ(settings: Mapping[str, Any]) -> bool:
+def _new_at(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows at these settings, those of trivial scores only where settings change the images."""
+    rows = at_settings(frame, settings)
+    return rows[~rows["method"].isin(TRIVIAL_METHODS)] if of_images(settings) == of_images(PAPER) else rows
+
+
+def _only_networks_differ(settings: Mapping[str, Any] | None) -> bool:
     """Tell whether settings differ from the paper's in what trivial scores do not have, which would only repeat."""
-    return {**PAPER, **settings} != PAPER and of_images(settings) == of_images(PAPER)
+    return settings is not None and {**PAPER, **settings} != PAPER and of_images(settings) == of_images(PAPER)
 
 
-def described(settings: Mapping[str, Any]) -> str:
-    """Say settings in words: what differs from the paper's, after the epochs where networks have them."""
-    words = {"limit": "at most {} images of each part", "width": "width {}", "similarity": "Ls as {}",
-             "chain_init": "chains from {}", "image_size": "{} px", "normal": "normal: {}", "other": "{}"}  # fmt: skip
-    parts = [f"{settings['epochs']:g} epochs"] if "epochs" in settings else []
-    for name, text in words.items():
-        if settings.get(name) is not None:
-            value = settings[name]
-            parts.append(text.format(f"{value:g}" if isinstance(value, float) else value))
-    return ", ".join(parts)
+def runs_caption(
+    number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
+) -> "Markdown":
+    """Name the runs of networks behind a figure, as the captions of tables do.
+
+    Example:
+        >>> "GANomaly: 50 epochs" in runs_caption(4).data
+        True
+    """
+    from IPython.display import Markdown
+
+    return Markdown(f"*{_caption(number, settings, [], False, folder) or 'No network was run.'}*")
 
 
-def side_by_side(
-    number: int, *, settings: Mapping[str, Any] = PAPER, missing: bool = True, folder: str | Path | None = None
+def reported_released_clean(
+    number: int,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    missing: bool = True,
+    folder: str | Path | None = None,
 ) -> "Styler":
-    """Show printed, released and clean beneath each other, a column a class; * marks a protocol imposed on a method.
+    """Show reported, released and clean beneath each other, a column a class.
 
     Args:
         number: Table 1 to 7.
-        settings: Of the runs.
-        missing: Show the print of methods of which nothing was run, too, and name them in the caption.
+        settings: Of the runs; by default the fullest setting of each method.
+        missing: Show the reported row of methods of which nothing was run, too, and name them in the caption.
         folder: Of the results.
 
     Returns:
-        Rows (method or chain, source). A method of which nothing was run has its printed row alone, or none where
-        nothing is printed either. Trivial scores stand at the paper's settings and where settings change the images.
+        Rows (method or chain, source); * marks a protocol imposed on a method (`is_imposed`), bold what was measured
+        at the paper's own settings. The caption names the runs of each method, and what was not run. A method of which
+        nothing was run has its reported row alone. Trivial scores stand where settings change the images.
     """
-    frame = compare(number, settings=settings, folder=folder).rename(index=SHOWN_NAMES, level=0)
+    frame = reported_and_measured(number, settings=settings, folder=folder).rename(index=SHOWN_NAMES, level=0)
     if _only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
     classes = list(frame.index.unique("abnormal"))
-    rows, not_run = {}, []
+    rows, not_run, exact = {}, [], set()
     for name in frame.index.unique(0):
         part = frame.loc[name].reindex(classes)
         run = part[["released", "clean"]].notna().any(axis=None)
         if not run:
             not_run.append(f"{name} blocks" if number >= 6 else name)
-        if part["printed"].notna().any() and (run or missing):
-            rows[name, "printed"] = part["printed"]
+        if part["reported"].notna().any() and (run or missing):
+            rows[name, "reported"] = part["reported"]
         if run:
-            rows[name, "released*" if part["imposed"].any() else "released"] = part["released"]
-            rows[name, "clean"] = part["clean"]
+            released = "released*" if part["imposed"].any() else "released"
+            rows[name, released], rows[name, "clean"] = part["released"], part["clean"]
+            exact |= {(name, released), (name, "clean")} if part["exact"].any() else set()
     index = pd.MultiIndex.from_tuples(list(rows), names=[None, None])  # names would take a line of their own
     shown = pd.DataFrame(list(rows.values()), index=index, columns=pd.Index(classes, name="abnormal"))
-    shown = shown.map(lambda v: NOT_RUN if pd.isna(v) else f"{v:.3f}").rename(columns=spoken)
+    shown = shown.map(lambda v: NOT_RUN if pd.isna(v) else f"{v:.3f}").rename(columns=display_name)
     style = shown.style.set_table_attributes('class="dataframe"')
-    return style.set_caption(f"Not run: {', '.join(not_run)}.") if missing and not_run else style
+    style = style.apply(lambda row: ["font-weight: bold" if row.name in exact else ""] * len(row), axis=1)
+    caption = _caption(number, settings, not_run if missing else [], bool(exact), folder)
+    return style.set_caption(caption) if caption else style
 
 
-def long_form(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | Path | None = None) -> pd.DataFrame:
-    """Return `compare` as `grouped_bars` and `chain_lines` take it: one row a cell and source, missing ones as NaN."""
-    frame = compare(number, settings=settings, folder=folder)[["printed", "released", "clean"]]
+def _caption(
+    number: int, settings: Mapping[str, Any] | None, not_run: list[str], bold: bool, folder: str | Path | None
+) -> str:
+    words = runs_in_words(number, settings=settings, folder=folder)
+    parts = [f"{SHOWN_NAMES.get(method, method)}: {said}." for method, said in words.items()]
+    if bold:
+        parts.append("Bold: measured at the paper's settings.")
+    if words:
+        parts += [COPIES[name] for name in DATASETS[number] if name in COPIES]
+    if not_run:
+        parts.append(f"Not run: {', '.join(not_run)}.")
+    return " ".join(parts)
+
+
+def long_form(
+    number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
+) -> pd.DataFrame:
+    """Return one row a cell and source, as `grouped_bars` and `chain_lines` take it; missing is NaN."""
+    frame = reported_and_measured(number, settings=settings, folder=folder)[["reported", "released", "clean"]]
     frame = frame.rename(index=SHOWN_NAMES, level=0).rename_axis(columns="source")
     return frame.stack(future_stack=True).rename("value").reset_index()
 
@@ -117,7 +148,7 @@ def with_intervals(
     number: int,
     *,
     protocol: Protocol = CLEAN,
-    settings: Mapping[str, Any] = PAPER,
+    settings: Mapping[str, Any] | None = None,
     replicates: int = 500,
     folder: str | Path | None = None,
 ) -> pd.DataFrame:
@@ -126,7 +157,7 @@ def with_intervals(
     Returns:
         One row a run and class: ``method``, ``chain``, ``abnormal``, ``seed``, ``auc``, ``low``, ``high``.
     """
-    frame = at_settings(load_results(number, protocols=(protocol,), folder=folder), settings)
+    frame = select(number, load_results(number, protocols=(protocol,), folder=folder), settings, folder)
     results = read_results(number, folder)
     rows = []
     for line in frame.itertuples():
@@ -148,25 +179,29 @@ def note(number: int) -> "Markdown":
     return Markdown(f"*Not run yet. `ccb table {number} --run --device cuda --seeds 3` fills these cells.*")
 
 
-def reading(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | Path | None = None) -> "Markdown":
+def reading(number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None) -> "Markdown":
     """Say in computed sentences what a table's cells show, or that they are missing."""
     from IPython.display import Markdown
 
-    frame = compare(number, settings=settings, folder=folder)
-    printed = frame[frame["printed"].notna()]
-    lines = [f"{len(printed)} cells are printed."]
+    frame = reported_and_measured(number, settings=settings, folder=folder)
+    reported = frame[frame["reported"].notna()]
+    measured = reported[["released", "clean"]].notna().any(axis=1)
+    lines = [
+        f"{len(reported)} cells are reported; {int(measured.sum())} of them were measured here, "
+        f"{int(reported['exact'].sum())} at the paper's settings."
+    ]
+    measure = SPOKEN[TABLE_METRICS[number]]
     for name in ("released", "clean"):
-        run = printed[printed[name].notna()]
+        run = reported[reported[name].notna()]
         if run.empty:
-            lines.append(f"None of them was run under *{name}* at these settings.")
             continue
-        near = int(((run[name] - run["printed"]).abs() <= 0.05).sum())
-        measure = SPOKEN[METRICS[number]]
+        gap = (run[name] - run["reported"]).abs()
         lines.append(
-            f"Under *{name}*, of {len(run)} run, {near} within .05 of the print; their mean {measure} is "
-            f"{run[name].mean():.3f} where {run['printed'].mean():.3f} is printed."
+            f"Under *{name}* the mean {measure} of these is {run[name].mean():.3f}, and {run['reported'].mean():.3f} "
+            f"as reported; mean |Δ| {gap.mean():.3f}, worst {gap.max():.3f}."
         )
-    trivial = frame[frame["printed"].isna() & frame["clean"].notna()]
+    trivial = frame[frame["reported"].isna() & frame["clean"].notna()]
+    trivial = trivial[trivial.index.get_level_values(0).isin(TRIVIAL_METHODS)]
     if len(trivial) and not _only_networks_differ(settings):
         best = trivial["clean"].groupby("abnormal").max()
         lines.append(
@@ -176,55 +211,29 @@ def reading(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | P
     return Markdown(" ".join(lines))
 
 
-def overview(folder: str | Path | None = None) -> pd.DataFrame:
-    """Count, for each table, what is printed and what was run at the paper's settings.
+def other_choices(
+    number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
+) -> pd.DataFrame:
+    """Lay a table out under other choices that stored scores allow: α of Eq. 2, and min-max 0.2 for φ.
+
+    Args:
+        number: 1 to 7.
+        settings: Of the runs; by default the fullest setting of each method.
+        folder: Of the results.
 
     Returns:
-        One row a table: ``data``, ``measure``, ``printed cells``; ``released`` and ``clean``, network cells run under
-        each; ``trivial``, cells of trivial scores.
+        Rows (method or chain, protocol, choice), columns ``mean`` over classes, then classes: means over seeds of the
+        table's measure as text. A score with one term has no α. min-max 0.2 scales the test scores to 0…1 and cuts at
+        0.2, as the F1 of Skip-GANomaly's public code does; an AUC needs no φ, so Table 1 has none.
+
+    Example:
+        >>> other_choices(4).index.names
+        FrozenList(['method', 'protocol', 'choice'])
     """
-    rows = {}
-    for number, measure in METRICS.items():
-        frame = compare(number, folder=folder)
-        networks = frame[frame["printed"].notna()]
-        rows[f"Table {number}"] = {
-            "data": " and ".join(spoken(dataset) for dataset in DATASETS[number]),
-            "measure": SPOKEN[measure],
-            "printed cells": len(networks),
-            "released": int(networks["released"].notna().sum()),
-            "clean": int(networks["clean"].notna().sum()),
-            "trivial": int(frame.loc[frame["printed"].isna(), "clean"].notna().sum()),
-        }
-    return pd.DataFrame(rows).T
-
-
-def in_short(folder: str | Path | None = None) -> "Markdown":
-    """Say in computed sentences what has been learnt so far, from all that is stored, at whatever size."""
-    from IPython.display import Markdown
-
-    lines = []
-    for number in (1, 4):
-        data = " and ".join(spoken(dataset) for dataset in DATASETS[number])
-        frame = load_results(number, protocols=(CLEAN, RELEASED), folder=folder)
-        trivial = at_settings(frame, PAPER)
-        trivial = trivial[trivial["method"].isin(TRIVIAL_METHODS) & (trivial["protocol"] == "clean")]
-        if len(trivial):
-            macro = trivial.groupby("method")["auc"].agg(["mean", "size"])
-            whole = macro[macro["size"] == macro["size"].max()]["mean"].sort_values()
-            lines.append(
-                f"**{data}, {len(whole)} scores that need no network.** The macro AUC under *clean* goes from "
-                f"{whole.iloc[0]:.3f} ({whole.index[0]}) to {whole.iloc[-1]:.3f} ({whole.index[-1]})."
-            )
-        for settings in settings_run(number, folder=folder):
-            part = at_settings(frame, settings)
-            for method, rows in part[part["method"].isin(NETWORK_METHODS)].groupby("method"):
-                means = rows.pivot_table(index=["abnormal", "seed"], columns="protocol", values="auc").dropna().mean()
-                if len(means) == 2:
-                    classes = ", ".join(map(spoken, rows["abnormal"].unique()))
-                    imposed = ", a test imposed on it," if rows["imposed"].any() else ""
-                    lines.append(
-                        f"**{data}, {SHOWN_NAMES[method]}, {described(settings)}.** One training, tested twice: a "
-                        f"mean AUC of {means['released']:.3f} under *released*{imposed} and {means['clean']:.3f} under "
-                        f"*clean* ({classes}; seeds: {rows['seed'].nunique()})."
-                    )
-    return Markdown("\n".join(f"- {line}" for line in lines) or "*Nothing was run.*")
+    frame = alternatives(number, settings=settings, folder=folder)
+    row = "chain" if number >= 6 else "method"
+    columns = [row, "protocol", "choice"]
+    wide = frame.pivot_table(index=columns, columns="abnormal", values="value", sort=False)
+    wide.insert(0, "mean", wide.mean(axis=1, skipna=False))
+    wide = wide.rename(index=SHOWN_NAMES, level=0).rename(columns=display_name).rename_axis(columns=None)
+    return wide.map(lambda value: NOT_RUN if np.isnan(value) else f"{value:.3f}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ccb_lib.cli.data import ROOT
+from ccb_lib.cli.data import COUNT, ROOT
 
 WHAT = ("step", "score", "operations", "threads", "padding", "load", "chapter")
 _UNLESS_ASKED = ("threads", "padding", "chapter")
@@ -16,11 +16,13 @@ _UNLESS_ASKED = ("threads", "padding", "chapter")
 @click.command()
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option("--method", "methods", multiple=True, help="May be repeated; the paper's five by default.")
-@click.option("--image-size", "image_sizes", type=int, multiple=True, help="For CCB; 32, 64 and 128 by default.")
+@click.option("--image-size", "image_sizes", type=COUNT, multiple=True, help="For CCB; 32, 64 and 128 by default.")
 @click.option("--chain", "chains", multiple=True, help="For CCB, such as 4,3,2,1; those of Tables 6-7 by default.")
-@click.option("--batch", "batches", type=int, multiple=True, help="For CCB; 16, 64 and 256 by default.")
-@click.option("--at-once", "detectors", type=int, multiple=True, help="Detectors at a time; 1, 2, 5 and 10 by default.")
-@click.option("--width", type=int, help="Channels of the first convolution; the method's own, and 8 on a CPU.")
+@click.option("--batch", "batches", type=COUNT, multiple=True, help="For CCB; 16, 64 and 256 by default.")
+@click.option(
+    "--at-once", "detectors", type=COUNT, multiple=True, help="Detectors at a time; 1, 2, 5 and 10 by default."
+)
+@click.option("--width", type=COUNT, help="Channels of the first convolution; the method's own, and 8 on a CPU.")
 @click.option(
     "--what",
     type=click.Choice(WHAT),

@@ -8,6 +8,8 @@ import click
 if TYPE_CHECKING:
     from ccb_lib.datasets.catalog import Entry
 
+COUNT = click.IntRange(min=1)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 ROOT = click.option(
     "--root",
     type=click.Path(path_type=Path),

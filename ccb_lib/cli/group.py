@@ -1,6 +1,10 @@
 """The command ``ccb``: data sets, training and scoring from a shell."""
 
+import signal
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -20,16 +24,16 @@ class Group(click.Group):
     """Tells users what was wrong in one message; ``--traceback`` shows where in the code it was noticed."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; its errors become messages and exit status 1, Ctrl-C exit status 130."""
-        with warnings.catch_warnings():
+        """Run the command; its errors become messages and exit status 1, Ctrl-C and SIGTERM 130."""
+        with _stopped_by_sigterm(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
             try:
                 return super().invoke(ctx)
             except KeyboardInterrupt:
                 click.echo("Stopped.", err=True)
                 ctx.exit(STOPPED)
-            except (click.exceptions.Exit, click.Abort):
-                raise
+            except (click.exceptions.Exit, click.Abort, BrokenPipeError):
+                raise  # click ends quietly where the reader of a pipe, such as head, has gone
             except (ValueError, OSError, ImportError, RuntimeError) as error:
                 if ctx.params.get("traceback"):
                     raise
@@ -43,8 +47,21 @@ def main(traceback: bool) -> None:
     """Find abnormal images by learning what normal ones look like."""
 
 
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, which batch systems send, end a command as Ctrl-C does: what is done is kept."""
+    if threading.current_thread() is not threading.main_thread():  # only it may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.echo(f"Warning: {printable(str(message))}", err=True)
+    click.echo(f"Warning: {printable(in_shell(str(message)))}", err=True)
 
 
 for command in (data, train, score, table, study, measure, bench):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ccb_lib.cli.data import ROOT
+from ccb_lib.cli.data import FOLDER, ROOT
 
 if TYPE_CHECKING:
     from ccb_lib.reproduction.estimate import Estimates
@@ -24,8 +24,8 @@ _ON_TERMINAL = 5.0  # seconds between lines
 @click.option("--dry-run", is_flag=True, help="List what is done and missing, and the hours that it needs here.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
-@click.option("--results", type=click.Path(path_type=Path), help="Folder of the results; data/results by default.")
-@click.option("--work", type=click.Path(path_type=Path), help="Folder of checkpoints; beside the results by default.")
+@click.option("--results", type=FOLDER, help="Folder of the results; data/results by default.")
+@click.option("--work", type=FOLDER, help="Folder of checkpoints; beside the results by default.")
 @click.option("--merge", type=click.Path(path_type=Path), help="Take in another machine's file or folder, and end.")
 @click.option("--write-readme", is_flag=True, help="Write the plan into README.md beside it, and end.")
 @ROOT
@@ -64,9 +64,12 @@ def measure(ctx: click.Context, **given: Any) -> None:
 
 
 def _write_readme(path: Path, entries: "list[Entry]") -> None:
+    from ccb_lib.io.writing import replacing
     from ccb_lib.reproduction.plan import with_plan
 
-    path.write_text(with_plan(path.read_text(encoding="utf-8"), entries), encoding="utf-8")
+    text = with_plan(path.read_text(encoding="utf-8"), entries)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
     click.echo(f"{path} shows the plan.")
 
 

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ccb_lib.cli.data import ROOT
+from ccb_lib.cli.data import COUNT, FOLDER, ROOT
 
 if TYPE_CHECKING:
     from ccb_lib.reproduction.runs import Run
     from ccb_lib.reproduction.store import Store
 
+
 _OPTIONS = (
-    click.option("--limit", type=int, help="At most so many images of each part: for a try, never for a table."),
+    click.option("--limit", type=COUNT, help="At most so many images of each part: for a try, never for a table."),
     click.option("--device", default="auto", show_default=True),
     click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed."),
-    click.option("--parallel", default=1, show_default=True, help="Runs side by side on this machine."),
+    click.option("--parallel", type=COUNT, default=1, show_default=True, help="Runs side by side on this machine."),
     click.option("--executor", type=click.Choice(["here", "dask"]), default="here", show_default=True),
     click.option("--scheduler", help="Address of the Dask scheduler, such as tcp://host:8786."),
-    click.option("--results", type=click.Path(path_type=Path), help="Folder of the results; data/results by default."),
+    click.option("--results", type=FOLDER, help="Folder of the results; data/results by default."),
     click.option("--merge", type=click.Path(path_type=Path), help="Take in the runs of another machine's file first."),
     ROOT,
 )
@@ -54,13 +55,19 @@ class Lists(click.Command):
         return super().parse_args(ctx, spread)
 
 
-def stored(name: int | str, given: dict[str, Any]) -> "Store":
+def read_store(name: int | str, given: dict[str, Any]) -> "Store":
     """Read the store of a table or study, with another machine's file taken in where one was given."""
     from ccb_lib.reproduction.runs import store_path
     from ccb_lib.reproduction.store import Store
 
     store = Store.read(store_path(name, given["results"]))
     if given["merge"]:
+        from ccb_lib.reproduction.contribution import check_contribution
+
+        try:
+            check_contribution(Store.read(given["merge"]).results.values(), name)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from error
         click.echo(f"{store.merge(given['merge'])} runs taken in from {given['merge']}.")
     return store
 

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import click
 
-from ccb_lib.cli.text import STOPPED, printable
+from ccb_lib.cli.text import STOPPED, in_shell, one_line, printable
 
 COLUMNS = ("path", "score", "p_value", "verdict")
 BRIGHTEST = 0.5  # of the range [-1, 1]: 64 of 255 grey levels
@@ -46,6 +46,9 @@ def score(
     Heatmaps are black where the detector rebuilt the image exactly and brightest where it was off by 64 of 255 grey
     levels or more; each file name begins with the number of the image's line in the table.
 
+    The scores are compared with those of the held-out normal images that the threshold was set on. Where they differ
+    more than chance and abnormal images would explain, a warning says that verdicts mean nothing: recalibrate.
+
     Exit status 1 if images could not be read, 130 after Ctrl-C; the table holds all that was done.
     """
     from ccb_lib.detectors import load_detector
@@ -67,6 +70,7 @@ def score(
     counts = {"normal": 0, "abnormal": 0, "": 0}
     broken: dict[Path, str] = {}
     greyed: list[Path] = []
+    judged: list[float] = []
     stopped = False
     with _table(out) as table:
         try:
@@ -76,21 +80,35 @@ def score(
                     _write_heatmap(heatmaps / f"{line:06d}_{_safe(path.stem)}.png", error_map)
                 table.writerow([_inert(str(path)), *row])
                 counts[row[-1]] = counts.get(row[-1], 0) + 1
+                if row[-1] in ("normal", "abnormal"):
+                    judged.append(float(row[0]))
         except KeyboardInterrupt:
             stopped = True
     done = sum(counts.values())
     click.echo(f"{out}: {done} of {len(paths)} images, {counts['normal']} normal, {counts['abnormal']} abnormal.")
+    if judged:
+        _compare(detector, judged)
     if greyed:
         what = "1 colour image was" if len(greyed) == 1 else f"{len(greyed)} colour images were"
         click.echo(f"{what} made grey: this detector learnt from grey images.", err=True)
     if broken:
         what, whose = ("1 image", "Its") if len(broken) == 1 else (f"{len(broken)} images", "Their")
-        click.echo(printable(listing(broken, f"{what} cannot be read", f"{whose} verdict is unreadable.")), err=True)
+        text = listing(broken, f"{what} cannot be read", f"{whose} verdict is unreadable.")
+        click.echo(printable(in_shell(text)), err=True)
     if stopped:
         click.echo(f"Stopped. {out} holds the {done} images that were done.", err=True)
         ctx.exit(STOPPED)
     if broken:
         ctx.exit(1)
+
+
+def _compare(detector: Any, scores: list[float]) -> None:
+    """Say how the scores compare with those of the calibration images; warn where verdicts mean nothing."""
+    from ccb_lib.metrics.shift import compare_with_calibration, warn_of_shift
+
+    shift = compare_with_calibration(scores, detector.calibration_scores_, detector.threshold_)
+    click.echo(f"{shift}.")
+    warn_of_shift(shift)
 
 
 def _keep(out: Path, heatmaps: Path | None) -> None:
@@ -168,7 +186,7 @@ def _score(
 @contextmanager
 def _table(out: Path) -> Iterator[Any]:
     """Open the table; it appears whole when the block ends, after Ctrl-C with what was done."""
-    from ccb_lib.io.tensors import replacing
+    from ccb_lib.io.writing import replacing
 
     with replacing(out) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         yield _writer(file)
@@ -182,8 +200,8 @@ def _writer(file: TextIO) -> Any:
 
 
 def _inert(path: str) -> str:
-    """Keep spreadsheets from running a file name: ``./=x.png`` names the same file as ``=x.png``."""
-    return f"./{path}" if path.startswith(_FORMULA) else path
+    """Keep a file name to its cell: ``./=x.png`` names the same file as ``=x.png``, but starts no formula."""
+    return one_line(f"./{path}" if path.startswith(_FORMULA) else path)
 
 
 def _safe(stem: str) -> str:
@@ -195,7 +213,7 @@ def _write_heatmap(path: Path, error_map: Any) -> None:
     from matplotlib import colormaps
     from PIL import Image
 
-    from ccb_lib.io.tensors import replacing
+    from ccb_lib.io.writing import replacing
 
     share = np.sqrt(error_map) / BRIGHTEST
     picture = Image.fromarray(colormaps["inferno"](np.clip(share, 0, 1), bytes=True)[..., :3])

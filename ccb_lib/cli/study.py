@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ccb_lib.cli.running import SPLIT_SEED, Lists, run_them, running_options, stored
+from ccb_lib.cli.data import COUNT
+from ccb_lib.cli.running import SPLIT_SEED, Lists, read_store, run_them, running_options
 
 if TYPE_CHECKING:
     from ccb_lib.reproduction.runs import Run
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 @click.option("--run", "do_run", is_flag=True, help="Run what is missing first.")
 @click.option("--arm", "chosen", multiple=True, help="One or several of the study's arms; all by default.")
 @click.option("--data", "datasets", multiple=True, help="One or several of its data sets; all by default.")
-@click.option("--seeds", type=int, help="How many seeds, from 0; as many as were planned by default.")
-@click.option("--epochs", type=int, help="Of training; those planned for each data set by default.")
-@click.option("--width", type=int, help="Channels of the first convolution; the detector's own by default.")
+@click.option("--seeds", type=COUNT, help="How many seeds, from 0; as many as were planned by default.")
+@click.option("--epochs", type=COUNT, help="Of training; those planned for each data set by default.")
+@click.option("--width", type=COUNT, help="Channels of the first convolution; the detector's own by default.")
 @SPLIT_SEED
 @running_options
 @click.pass_context
@@ -29,7 +30,7 @@ def study(ctx: click.Context, name: str, do_run: bool, **given: Any) -> None:
     """
     from ccb_lib.reproduction.studies import runs_of
 
-    store = stored(name, given)
+    store = read_store(name, given)
     wanted = {key: given[key] or None for key in ("datasets", "chosen", "seeds", "epochs", "width", "limit")}
     try:
         runs = runs_of(name, split_seed=given["split_seed"], **wanted)

@@ -1,13 +1,17 @@
 """``ccb table``: show a table from stored scores, or run what is missing."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ccb_lib.cli.running import SPLIT_SEED, Lists, run_them, running_options, stored
+from ccb_lib.cli.data import COUNT
+from ccb_lib.cli.running import SPLIT_SEED, Lists, read_store, run_them, running_options
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ccb_lib.reproduction.store import Store
 
 _TESTS = {"released": "as the public code tests", "clean": "each image by itself"}
 
@@ -18,66 +22,84 @@ _TESTS = {"released": "as the public code tests", "clean": "each image by itself
 @click.option("--protocol", type=click.Choice(["all", "clean", "released"]), default="all", show_default=True)
 @click.option("--method", "methods", multiple=True, help="One or several of the table's methods; all by default.")
 @click.option("--abnormal", multiple=True, help="One or several of the table's classes; all by default.")
-@click.option("--seeds", default=1, show_default=True, help="How many seeds, from 0.")
-@click.option("--epochs", default=50, show_default=True, help="Of training; the paper's are 50.")
-@click.option("--width", type=int, help="Channels of the first convolution; the detector's own by default.")
+@click.option("--seeds", type=COUNT, default=1, show_default=True, help="How many seeds, from 0.")
+@click.option("--epochs", type=COUNT, help="Of training; the paper's 50 by default.")
+@click.option("--width", type=COUNT, help="Channels of the first convolution; the detector's own by default.")
 @click.option("--similarity", type=click.Choice(["l2", "l1", "norm"]), help="Eq. 5, for methods that have it.")
 @click.option("--chain-init", type=click.Choice(["he", "dcgan"]), help="How chains start.")
 @click.option("--image-size", type=int, help="32, 64 or 128, where the data set has them.")
 @click.option("--normal", help="HAM10000's normal classes; nv+bkl+mel by default, nv is the field's habit.")
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the table's runs to a file to hand in: scores without images, names hashed.",
+)
 @SPLIT_SEED
 @running_options
 @click.pass_context
 def table(ctx: click.Context, number: int, do_run: bool, protocol: str, **given: Any) -> None:
-    """Show Table NUMBER of the paper, 1 to 7: printed, released and clean side by side.
+    """Show Table NUMBER of the paper, 1 to 7: reported, released and clean side by side.
 
-    With --run, what is missing is run first. A run that is stopped goes on from its last whole epoch when the same
-    command is given again.
+    Each method is shown at the fullest setting that was run of it, named above the table; with --epochs, --width and
+    the like, at that setting. With --run, what is missing is run first. A run that is stopped goes on from its last
+    whole epoch when the same command is given again.
     """
-    from ccb_lib.reproduction.runs import grid
+    from ccb_lib.reproduction.runs import table_runs
+    from ccb_lib.reproduction.settings import PAPER
 
-    store = stored(number, given)
-    named = ("width", "similarity", "chain_init", "image_size", "normal")
+    store = read_store(number, given)
+    named = ("epochs", "width", "similarity", "chain_init", "image_size", "normal", "limit")
     chosen = {name: given[name] for name in named if given[name] is not None}
-    runs = grid(
+    runs = table_runs(
         number,
         methods=given["methods"] or None,
         abnormal=given["abnormal"] or None,
         seeds=given["seeds"],
-        epochs=given["epochs"],
-        limit=given["limit"],
         split_seed=given["split_seed"],
         **chosen,
     )
     if do_run:
         run_them(ctx, runs, store, given)
-    from ccb_lib.reproduction.results import PAPER
+    if given["export"]:
+        _export(store, given["export"])
+    _show(number, protocol, {**PAPER, **chosen} if chosen else None, given)
 
-    settings = {**PAPER, "epochs": given["epochs"], "limit": given["limit"], **chosen}
-    _show(number, protocol, settings, given)
+
+def _export(store: "Store", path: Path) -> None:
+    from ccb_lib.reproduction.contribution import hashed
+    from ccb_lib.reproduction.store import Store
+
+    if path.exists():
+        raise click.UsageError(f"{path} is already there. Give another file.")
+    Store(path).add(*(hashed(result) for result in store.results.values()))
+    click.echo(f"{len(store.results)} runs written to {path}: scores, labels and classes; ids and groups hashed.")
 
 
-def _show(number: int, protocol: str, settings: dict[str, Any], given: dict[str, Any]) -> None:
+def _show(number: int, protocol: str, settings: dict[str, Any] | None, given: dict[str, Any]) -> None:
     import pandas as pd
 
-    from ccb_lib.reproduction.results import METRICS, compare
+    from ccb_lib.reproduction.settings import described
+    from ccb_lib.reproduction.tables import SHOWN_NAMES, TABLE_METRICS, reported_and_measured, runs_in_words
 
-    frame = compare(number, settings=settings, folder=given["results"])
+    frame = reported_and_measured(number, settings=settings, folder=given["results"])
     names = [*given["methods"]] if number < 6 else []
     rows = frame.index.get_level_values(0).isin(names) if names else slice(None)
     frame = frame[rows]
     if given["abnormal"]:
         frame = frame[frame.index.get_level_values("abnormal").isin(given["abnormal"])]
-    columns = ["printed", "released", "clean"] if protocol == "all" else ["printed", protocol]
-    about = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
-    click.echo(f"Table {number}, {METRICS[number]} ({about})")
+    columns = ["reported", "released", "clean"] if protocol == "all" else ["reported", protocol]
+    at = described(settings) if settings else "each method at the fullest setting that was run"
+    click.echo(f"Table {number}, {TABLE_METRICS[number]} ({at})")
+    for method, words in runs_in_words(number, settings=settings, folder=given["results"]).items():
+        if not names or method in names:
+            click.echo(f"  {SHOWN_NAMES.get(method, method)}: {words}")
     run = frame[columns[1:]].notna().any(axis=1)
-    listed = run | frame["printed"].notna()  # what is printed is always listed, run or not
+    listed = run | frame["reported"].notna()  # what is reported is always listed, run or not
     if listed.any():
         shown = frame.loc[listed, columns].map(lambda value: "–" if pd.isna(value) else f"{value:.3f}").astype(object)
         legend = [f"{name}: {_TESTS[name]}" for name in columns[1:]]
         if (shown == "–").any(axis=None):
-            legend.append("–: not printed or not run")
+            legend.append("–: not reported or not run")
         if "released" in shown and (starred := frame["imposed"] & frame["released"].notna())[listed].any():
             shown.loc[starred[listed], "released"] += "*"
             legend.append("*: imposed on a method that tests otherwise")
@@ -89,7 +111,7 @@ def _show(number: int, protocol: str, settings: dict[str, Any], given: dict[str,
 
 def _unrun(run: "pd.Series[bool]") -> str:
     """Name what was not run: methods or chains wholly unrun, then those of which classes are missing."""
-    from ccb_lib.reproduction.results import SHOWN_NAMES
+    from ccb_lib.reproduction.tables import SHOWN_NAMES
 
     whole, parts = [], []
     for name, cells in run.groupby(level=0, sort=False):

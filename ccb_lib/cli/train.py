@@ -23,9 +23,13 @@ def _known(ctx: click.Context, _: click.Parameter, dataset: str) -> str:
 def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str | None:
     """Where no class was chosen, list the data set's; options that were given are read before those that were not."""
     from ccb_lib.datasets import has_one_class, load_dataset
+    from ccb_lib.datasets.folder import without_abnormal
 
     if abnormal is None and not ctx.resilient_parsing:
         if has_one_class(ctx.params["dataset"], ctx.params.get("source")):
+            return None
+        normal = ctx.params.get("normal") or "normal"
+        if ctx.params["dataset"] == "folder" and without_abnormal(ctx.params.get("root"), normal):
             return None
         given = {name: ctx.params[name] for name in ("normal", "source") if ctx.params.get(name) is not None}
         try:
@@ -40,7 +44,7 @@ def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str
 @click.option(
     "--abnormal",
     callback=_chosen,
-    help="The abnormal class; several joined by +. Required unless there is only one.",
+    help="The abnormal class; several joined by +. Required unless there is only one, or none.",
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The detector's file.")
 @click.option("--method", default="ccb", show_default=True, help="ccb or one of its baselines.")
@@ -116,12 +120,16 @@ def _check_writable(out: Path) -> None:
 def _report(detector: Any, split: Any, out: Path, window: tuple[float, float] | None) -> None:
     from ccb_lib.metrics import auc
 
-    area = auc(detector.decision_function(split.test), split.test_labels)
     bad = int(split.test_labels.sum())
+    good = len(split.test_labels) - bad
     click.echo(
         f"Saved {out}. Images are called abnormal above a score of {detector.threshold_:.4g}, which "
-        f"{detector.false_alarms_:.0%} of {len(split.calibration)} held-out normal images may exceed.\n"
-        f"AUC on the test's {len(split.test) - bad} normal and {bad} abnormal images: {area:.3f}."
+        f"{detector.false_alarms_:.0%} of {len(split.calibration)} held-out normal images may exceed."
     )
+    if good and bad:
+        area = auc(detector.decision_function(split.test), split.test_labels)
+        click.echo(f"AUC on the test's {good} normal and {bad} abnormal images: {area:.3f}.")
+    else:
+        click.echo("There are no abnormal images to test on, so how well it finds them is not known.")
     extra = f" --window {window[0]:g} {window[1]:g}" if window else ""
     click.echo(f"Score images with: ccb score {out} IMAGES… --out scores.csv{extra}")

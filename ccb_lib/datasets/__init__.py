@@ -42,8 +42,8 @@ def load_dataset(name: str, *, abnormal: Any = None, root: str | Path | None = N
 
     Args:
         name: ``"digits"``, ``"cifar10"``, ``"ham10000"``, ``"ild"``, ``"brain-mri"`` or ``"folder"``.
-        abnormal: The abnormal class. It may be left out where there is only one; elsewhere ``None`` is refused with
-            the list of those there are.
+        abnormal: The abnormal class. It may be left out where there is only one, and for a folder of normal images
+            alone; elsewhere ``None`` is refused with the list of those there are.
         root: The folder of the files; by default ``$CCB_DATA``, else the nearest ``data/raw`` upwards.
         **options: Those of the data set's own ``load``, such as ``seed``, ``image_size`` and ``test``.
 

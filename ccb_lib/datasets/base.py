@@ -15,7 +15,7 @@ class AnomalySplit:
 
     Attributes:
         name: The data set, as `load_dataset` knows it.
-        abnormal: The class or classes that count as abnormal, joined by ``+``.
+        abnormal: The class or classes that count as abnormal, joined by ``+``; empty where there are none.
         train: (N, C, H, W) uint8 in 0…255, normal only.
         calibration: (M, C, H, W) uint8, normal only, never trained on.
         test: (K, C, H, W) uint8: normals in mixed order first, then the abnormal images.
@@ -100,20 +100,18 @@ def make_split(
 
     Args:
         name: The data set.
-        abnormal: The abnormal class, or several joined by ``+``.
+        abnormal: The abnormal class, or several joined by ``+``; empty where there are normal images alone.
         images: All images.
         train, calibration, test_normal, test_abnormal: Row numbers of each part, in the order wanted.
         notes: What was left out and why, one line each.
 
     Raises:
-        ValueError: A part is empty.
+        ValueError: A part is empty; without an abnormal class those of the test may be.
     """
-    for part, rows in {
-        "training": train,
-        "calibration": calibration,
-        "normal test": test_normal,
-        "abnormal test": test_abnormal,
-    }.items():
+    parts = {"training": train, "calibration": calibration}
+    if abnormal:
+        parts |= {"normal test": test_normal, "abnormal test": test_abnormal}
+    for part, rows in parts.items():
         if len(rows) == 0:
             raise ValueError(f"No {part} images are left in {name!r}. Give more images, or another split.")
     test = np.concatenate([test_normal, test_abnormal])

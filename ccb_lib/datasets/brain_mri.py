@@ -26,7 +26,7 @@ from ccb_lib.datasets.base import AnomalySplit, Images, make_split
 from ccb_lib.datasets.cache import cached, fingerprint
 from ccb_lib.datasets.splits import choose_classes, normal_parts, rows_of
 from ccb_lib.datasets.wheels import find
-from ccb_lib.io.image_files import eight_bits, listing, read_images
+from ccb_lib.io.image_files import eight_bits, listing, open_image, read_images
 from ccb_lib.io.images import SIZES
 
 FOLDER_OF = {"normal": "no", "tumour": "yes"}
@@ -171,7 +171,7 @@ def facts(root: str | Path | None = None) -> pd.DataFrame:
     folder = find("brain-mri", root)
     rows = []
     for path, label in zip(*_paths(folder), strict=True):
-        with Image.open(path) as image:  # reads the header only
+        with open_image(path) as image:  # reads the header only
             size, kind = image.size, {"mode": image.mode, "format": image.format}
         name = path.relative_to(folder).as_posix()
         rows.append(
@@ -197,7 +197,7 @@ def _whole(paths: list[Path], ids: NDArray[np.str_], classes: NDArray[np.str_]) 
 
     def squeeze(path: Path) -> NDArray[np.uint8] | str:
         try:
-            with Image.open(path, formats=["JPEG", "PNG"]) as image:
+            with open_image(path) as image:
                 grey = eight_bits(image).convert("L")
             return np.asarray(grey.resize((_GROUP_SIZE, _GROUP_SIZE), Image.Resampling.BILINEAR))
         except (OSError, ValueError) as error:

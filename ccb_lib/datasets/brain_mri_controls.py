@@ -17,7 +17,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from ccb_lib.datasets.lung_ct_98 import otsu
-from ccb_lib.io.image_files import read_images, square
+from ccb_lib.io.image_files import open_image, read_images, square
 
 CODED_SIZE = 128  # pixels; below the smallest file's side of 150, so that every file is reduced, none enlarged
 CODED_QUALITY = 75  # of JPEG
@@ -87,7 +87,7 @@ def re_encoded(
     def encode(pixels: Tensor) -> NDArray[np.uint8]:
         file = io.BytesIO()
         Image.fromarray(pixels.numpy()).save(file, format="JPEG", quality=quality)
-        with Image.open(file, formats=["JPEG"]) as image:
+        with open_image(file) as image:
             return square(image, image_size, 1)
 
     with ThreadPoolExecutor() as pool:

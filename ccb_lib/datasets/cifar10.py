@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from tqdm.contrib.concurrent import thread_map
 
 from ccb_lib.datasets.base import AnomalySplit, Images, choose_class, data_root, make_split
 from ccb_lib.datasets.cache import cached, fingerprint
+from ccb_lib.io.image_files import open_image
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCHES = (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")
@@ -170,13 +170,15 @@ def _read_folders(folders: list[Path]) -> Images:
 
     def decode(file: Path) -> np.ndarray | str:
         try:
-            with Image.open(file) as image:
+            with open_image(file) as image:
                 pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
             return pixels if pixels.shape == _SHAPE else f"{file}: {pixels.shape[2]}×{pixels.shape[1]} px, not 32×32"
         except (OSError, ValueError) as error:
             return f"{file}: {error}"
 
-    decoded = thread_map(decode, files, desc="decoding CIFAR-10", unit=" images", chunksize=256, leave=False)
+    # disable=None: no bar where nobody watches
+    bar = {"desc": "decoding CIFAR-10", "unit": " images", "leave": False, "disable": None}
+    decoded = thread_map(decode, files, chunksize=256, **bar)
     broken = [result for result in decoded if isinstance(result, str)]
     if broken:
         raise ValueError(f"{len(broken)} images cannot be read. Unpack them again:\n  " + "\n  ".join(broken[:20]))

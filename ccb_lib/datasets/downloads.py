@@ -1,9 +1,9 @@
 """Downloads of whole data sets by torchvision's downloader: CIFAR-10 and HAM10000."""
 
-import tempfile
 from pathlib import Path
 
 from ccb_lib.io.archives import unpack
+from ccb_lib.io.writing import temporary_folder
 
 ISIC = "https://isic-challenge-data.s3.amazonaws.com/2018/"
 ISIC_FILES = (  # the small ones first, so that an unreachable server is noticed at once
@@ -32,11 +32,11 @@ def fetch_cifar10(root: Path) -> str:
     if target.is_dir():
         return f"{target} is there already; `ccb data check cifar10` counts its images."
     root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".cifar10.") as part:
+    with temporary_folder(root, "cifar10") as part:
         advice = f"download {CIFAR10.url} in another way and unpack it so that {target} is there"
-        archive = _download(CIFAR10.url, Path(part), CIFAR10.filename, CIFAR10.tgz_md5, "CIFAR-10", advice)
-        unpack(archive, Path(part) / "new")
-        (Path(part) / "new" / CIFAR10.base_folder).rename(target)
+        archive = _download(CIFAR10.url, part, CIFAR10.filename, CIFAR10.tgz_md5, "CIFAR-10", advice)
+        unpack(archive, part / "new")
+        (part / "new" / CIFAR10.base_folder).rename(target)
     return f"CIFAR-10 is in {target}."
 
 
@@ -65,8 +65,8 @@ def fetch_ham10000(root: Path, base: str = ISIC) -> str:
         target = folder / name.removesuffix(".zip")
         if target.exists():
             continue
-        with tempfile.TemporaryDirectory(dir=root, prefix=".ham10000.") as part:
-            file = _download(base + name, Path(part), name, None, name, "get HAM10000 from the Harvard Dataverse")
+        with temporary_folder(root, "ham10000") as part:
+            file = _download(base + name, part, name, None, name, "get HAM10000 from the Harvard Dataverse")
             folder.mkdir(exist_ok=True)
             if name.endswith(".zip"):
                 unpack(file, target)

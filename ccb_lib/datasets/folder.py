@@ -34,7 +34,7 @@ class _Plan:
 
 def load(
     *,
-    abnormal: str | Sequence[str] = "abnormal",
+    abnormal: str | Sequence[str] | None = "abnormal",
     root: str | Path | None = None,
     normal: str | Sequence[str] = "normal",
     seed: int = 0,
@@ -54,10 +54,14 @@ def load(
       Normal images are split by group: a patient, say, is trained on or tested on, never both. A group with an
       abnormal image is tested on. Commas, semicolons and tabs are understood.
 
+    Normal images alone will do: a folder with ``train/normal`` only, or a CSV with normal labels only, and
+    ``abnormal=None``. There is then nothing to compute an AUC on.
+
     Images may differ in size and kind (see `ccb_lib.io.image_files.read_images`); each is cropped to a centred square.
 
     Args:
         abnormal: The label, or folder below ``test``, of the abnormal images; several as a list or joined by ``+``.
+            ``None`` where there are none.
         root: The folder or the CSV file.
         normal: Likewise for the normal images.
         seed: Decides which normals calibrate and, for a CSV, which are held out to test on.
@@ -103,6 +107,28 @@ def load(
     )
 
 
+def without_abnormal(root: str | Path | None, normal: str | Sequence[str] = "normal") -> bool:
+    """Whether a folder or CSV file holds normal images alone, so that ``abnormal`` may be left out.
+
+    Args:
+        root: As for `load`.
+        normal: As for `load`.
+
+    Example:
+        >>> without_abnormal(None)
+        False
+    """
+    place = Path(root or "").expanduser()
+    try:
+        if root is not None and place.is_dir():
+            return not _plan_folders(place, normal, None, seed=0, calibration=0.1).abnormal_labels
+        if root is not None and place.is_file():
+            return not _plan_table(place, normal, None, seed=0, calibration=0.1, test_share=0.2).abnormal_labels
+    except (OSError, ValueError):
+        pass  # `load` says what is wrong
+    return False
+
+
 def _plan_folders(root: Path, normal: object, abnormal: object, seed: int, calibration: float) -> _Plan:
     kinds = {
         side: [path.name for path in sorted((root / side).iterdir()) if path.is_dir() and path.name[0] != "."]
@@ -110,7 +136,7 @@ def _plan_folders(root: Path, normal: object, abnormal: object, seed: int, calib
         else []
         for side in ("train", "test")
     }
-    if not kinds["train"] or not kinds["test"]:
+    if not kinds["train"] or (abnormal is not None and not kinds["test"]):
         there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
         raise ValueError(
             f"{root} holds {there}; train/normal, test/normal and test/abnormal are needed. Sort the images into "
@@ -118,7 +144,7 @@ def _plan_folders(root: Path, normal: object, abnormal: object, seed: int, calib
         )
     good = choose_classes(normal, kinds["train"], f"{root.name}/train")
     good_tests = [kind for kind in kinds["test"] if kind in good]
-    bad = choose_classes(abnormal, [kind for kind in kinds["test"] if kind not in good], f"{root.name}/test")
+    bad = _abnormal_of(abnormal, [kind for kind in kinds["test"] if kind not in good], f"{root.name}/test")
 
     paths, labels, trains = [], [], []
     for side, chosen in (("train", good), ("test", (*good_tests, *bad))):
@@ -137,13 +163,18 @@ def _plan_folders(root: Path, normal: object, abnormal: object, seed: int, calib
     return _Plan(root, paths, ids, np.array(labels, dtype=np.str_), ids, parts, rows_of(is_bad, ids, seed), bad)
 
 
+def _abnormal_of(abnormal: object, others: list[str], name: str) -> tuple[str, ...]:
+    """Return the abnormal classes among those that are not normal: none if there are no others and none was chosen."""
+    return () if abnormal is None and not others else choose_classes(abnormal, others, name)
+
+
 def _plan_table(
     file: Path, normal: object, abnormal: object, seed: int, calibration: float, test_share: float
 ) -> _Plan:
     paths, ids, labels, groups = read_table(file)
     known = sorted(set(labels.tolist()))
     good = choose_classes(normal, known, file.name)
-    bad = choose_classes(abnormal, [label for label in known if label not in good], file.name)
+    bad = _abnormal_of(abnormal, [label for label in known if label not in good], file.name)
     is_good, is_bad = np.isin(labels, good), np.isin(labels, bad)
     others = Counter(labels[~is_good & ~is_bad].tolist())
     if others:

@@ -166,11 +166,15 @@ def _look_folder(root: str | Path | None) -> Found:
         _, _, labels, groups = read_table(place)
         return Found(place, dict(Counter(labels.tolist())), notes=(f"{len(set(groups))} groups.",))
     counts, absent = {}, []
-    for part in ("train/normal", "test/normal", "test/abnormal"):
+    notes = ["Files were counted, not decoded; loading names broken ones."]
+    tested = (place / "test").is_dir() or not (place / "train").is_dir()
+    if not tested:
+        notes.append("There is no folder test: a detector can be trained and calibrated, not tested.")
+    for part in ("train/normal", "test/normal", "test/abnormal")[: 3 if tested else 1]:
         counts[part] = len(images_below(place / part)) if (place / part).is_dir() else 0
         if not counts[part]:
             absent.append(f"images in {place / part}")
-    return Found(place, counts, tuple(absent), ("Files were counted, not decoded; loading names broken ones.",))
+    return Found(place, counts, tuple(absent), tuple(notes))
 
 
 def _look_chest_ct(root: str | Path | None) -> Found:

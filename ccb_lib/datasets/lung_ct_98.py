@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
 from ccb_lib.datasets.base import Images
@@ -18,7 +17,7 @@ from ccb_lib.datasets.cache import cached, fingerprint
 from ccb_lib.datasets.patches import cut, find_patches
 from ccb_lib.datasets.paths import set_folder
 from ccb_lib.datasets.splits import NormalParts, by_seed, rows_of
-from ccb_lib.io.image_files import listing
+from ccb_lib.io.image_files import listing, open_image
 
 COLOURS = {"ground_glass": (128, 0, 0), "consolidation": (0, 128, 0)}  # of the masks
 LABELS = ("healthy", *COLOURS)
@@ -88,9 +87,9 @@ def read_slice(folder: Path, name: str) -> tuple[NDArray[np.uint8], dict[str, ND
         OSError: The slice or its mask is missing or broken.
         ValueError: The two differ in size.
     """
-    with Image.open(folder / "images" / f"{name}.jpg", formats=["JPEG"]) as image:
+    with open_image(folder / "images" / f"{name}.jpg") as image:
         grey = np.asarray(image.convert("L"))
-    with Image.open(folder / "masks" / f"{name}.png", formats=["PNG"]) as mask:
+    with open_image(folder / "masks" / f"{name}.png") as mask:
         colours = np.asarray(mask.convert("RGB"))
     if grey.shape != colours.shape[:2]:
         raise ValueError(f"its size {grey.shape} is not {colours.shape[:2]}, that of its mask")

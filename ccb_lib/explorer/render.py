@@ -47,8 +47,9 @@ def render(sets: Mapping[Key, Steps], axes: Sequence[str], choice: Key, *, preva
     at, tp, fp = steps.start, int(steps.tp[steps.start]), int(steps.fp[steps.start])
     metrics = Metrics.from_counts(steps.thresholds[at], tp, fp, steps.normal - fp, steps.abnormal - tp, prevalence)
     figures = figures_at(steps, metrics)
+    title = checked_title(title)
     choosers = [_chooser(axis, name, values[axis], choice[axis]) for axis, name in enumerate(axes)]
-    return _template("page.html").substitute(
+    page = _template("page.html").substitute(
         title=escape(title),
         css=style(),
         script=_text("script.js"),
@@ -58,6 +59,19 @@ def render(sets: Mapping[Key, Steps], axes: Sequence[str], choice: Key, *, preva
         # JSON inside a script element ends at "</script", whatever quotes surround it; no "<" is left to begin one.
         data=json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     )
+    return as_text(page)
+
+
+def as_text(value: Any) -> str:
+    """Write anything as text that UTF-8 can hold: half characters, as broken file names give, become �."""
+    return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def checked_title(title: Any) -> str:
+    """Return a title, or raise ValueError where it is no text."""
+    if not isinstance(title, str):
+        raise ValueError(f"title={title!r} given; text is needed, such as 'Move the threshold'.")
+    return as_text(title)
 
 
 def figures_at(steps: Steps, metrics: Metrics) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,7 @@ from ccb_lib.metrics import (
 )
 
 BARS = 44
+_LARGEST, _SMALLEST = 1e300, 1e-300  # beyond these, sums and quotients of scores are no longer numbers
 ROC_SIZE = 200  # the ROC curve is drawn on a grid of this many steps a side
 
 
@@ -83,10 +85,10 @@ class Steps:
         """
         scores, labels = (part.numpy(force=True) for part in checked_pair(scores, labels))
         thresholds = checked_thresholds(thresholds)
-        if stops < 10:
+        if not isinstance(stops, Integral) or stops < 10:
             raise ValueError(f"stops={stops} given; at least 10 are needed, and some hundreds move smoothly.")
-        if math.isinf(float(scores.max()) - float(scores.min())):
-            raise ValueError(f"scores: from {scores.min():g} to {scores.max():g} is too wide for floats. Scale them.")
+        if np.abs(scores).max() > _LARGEST:
+            raise ValueError(f"scores: from {scores.min():g} to {scores.max():g} is too wide to draw. Scale them.")
         cuts = ThresholdCounts(*(part.numpy() for part in count_at_thresholds(scores, labels)))
         axis = _axis(scores, labels)
         margin = _room(cuts.scores[0], cuts.scores[-1])
@@ -131,11 +133,13 @@ class Steps:
 
 def checked_thresholds(thresholds: Mapping[str, float] | None) -> dict[str, float]:
     """Return named thresholds as text and floats, or raise ValueError where one is no number."""
+    if not isinstance(thresholds, Mapping | None):
+        raise ValueError(f"thresholds={thresholds!r} given; numbers by name are needed, such as {{'mine': 0.5}}.")
     checked = {}
     for name, phi in (thresholds or {}).items():
         try:
             checked[str(name)] = float(phi)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"thresholds: {name!r} is {phi!r}; a number is needed.") from error
         if math.isnan(checked[str(name)]):
             raise ValueError(f"thresholds: {name!r} is NaN; a number is needed.")
@@ -178,7 +182,8 @@ def _axis(scores: NDArray, labels: NDArray[np.bool_]) -> tuple[float, float]:
 def _room(low: float, high: float) -> float:
     """Return what to leave free beside a range: a share of it, or where it is hardly one, of its numbers."""
     largest = max(abs(low), abs(high))
-    return 0.02 * (high - low) if high - low > 1e-9 * largest else 0.02 * largest or 0.02
+    room = 0.02 * (high - low) if high - low > 1e-9 * largest else 0.02 * largest
+    return max(room, _SMALLEST) if largest else 0.02
 
 
 def _choose(

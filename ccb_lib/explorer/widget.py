@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike
 from ccb_lib.explorer.pages import TITLE, choose, parts_of_table, steps_of_table
 from ccb_lib.explorer.render import (
     PREVALENCES,
+    as_text,
     axis_values,
+    checked_title,
     figures_at,
     figures_of_nothing,
     is_slider,
@@ -124,7 +126,7 @@ class ThresholdExplorer(ipywidgets.VBox):
         stops: int,
     ) -> None:
         checked_prevalence(prevalence)
-        self._axes, self._title, self._stops = axes, title, stops
+        self._axes, self._title, self._stops = axes, checked_title(title), stops
         self._parts, self._steps = parts_of_table(table, axes), steps_of_table(table, axes, stops)
         self._rising = {}  # for each key the abnormal and the normal scores in order, so that a count is a search
         for key, (scores, labels, _) in self._parts.items():
@@ -192,7 +194,7 @@ class ThresholdExplorer(ipywidgets.VBox):
     def _refresh(self) -> None:
         """Count at the threshold and write every figure."""
         steps, metrics = self._steps.get(self.choice), None
-        figures = figures_of_nothing(self.choice)
+        figures = figures_of_nothing(tuple(map(as_text, self.choice)))
         self._writing = True
         if steps:
             tp, fp = (int(alarms(kind, self.threshold)) for kind in self._rising[self.choice])
@@ -232,15 +234,15 @@ class ThresholdExplorer(ipywidgets.VBox):
 
     def _make_chooser(self, axis: int, name: str, wide: dict[str, Any]) -> ipywidgets.Widget:
         values = self._values[axis]
-        options = [(str(value), value) for value in values]
+        options = [(as_text(value), value) for value in values]
         kind = ipywidgets.SelectionSlider if is_slider(values) else ipywidgets.Dropdown
         layout = wide if is_slider(values) else {"style": wide["style"]}
-        chooser = kind(options=options, description=str(name), **layout)
+        chooser = kind(options=options, description=as_text(name), **layout)
         self._bind(chooser, "choice", lambda value: (*self.choice[:axis], value, *self.choice[axis + 1 :]))
         return chooser
 
     def _make_button(self, name: str, phi: float) -> ipywidgets.Button:
-        button = ipywidgets.Button(description=name, layout={"width": "auto"}, tooltip=f"φ = {phi:.4g}")
+        button = ipywidgets.Button(description=as_text(name), layout={"width": "auto"}, tooltip=f"φ = {phi:.4g}")
         button.on_click(lambda _: self.set_trait("threshold", phi))
         return button
 

@@ -1,24 +1,24 @@
 """Unpacking archives from others: nothing is written outside the folder, no link, no flood of bytes."""
 
-import gzip
-import lzma
+import errno
 import re
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from ccb_lib.io.writing import cannot_write, temporary_folder
+
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
-# What the standard library raises on damaged archives; RuntimeError asks for a password.
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError, RuntimeError)
+# Failures of the disk that is written to; all others are the archive's.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 _LARGEST = 64 * 2**30  # bytes unpacked: several times the largest set in use here
-_MOST = 1_000_000  # members
+_MOST = 100_000  # members; CIFAR-10 as image files has 60,000
+_LONGEST = 2**16  # bytes of a member's name and other facts in an archive's own lists
 _DENSEST = 2000  # unpacked bytes for each packed one; honest masks of one colour reach about 1000
 
 
@@ -43,10 +43,8 @@ def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
     def extract(file: Path, part: Path) -> None:
         if zipfile.is_zipfile(file):
             _unzip(file, part)
-        elif tarfile.is_tarfile(file):
-            _untar(file, part)
         else:
-            raise ValueError("it is neither zip nor tar")
+            _untar(file, part)
 
     return _into_new_folder(archive, folder, extract)
 
@@ -70,7 +68,7 @@ def unpack_members(archive: str | Path, folder: str | Path, wanted: re.Pattern[s
     """
 
     def extract(file: Path, part: Path) -> None:
-        with zipfile.ZipFile(file) as opened:
+        with _open_zip(file) as opened:
             found = [(m, match) for m in opened.infolist() if (match := wanted.fullmatch(m.filename))]
             if not found:
                 raise ValueError(f"no member matches {wanted.pattern!r}")
@@ -93,23 +91,33 @@ def _into_new_folder(archive: str | Path, folder: str | Path, extract: Callable[
     if folder.exists():
         raise FileExistsError(f"{folder.absolute()} is there already. Move it away, or unpack to another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
-    try:
+    with temporary_folder(folder.parent, folder.name) as part:
+        new = part / "new"
+        new.mkdir()
         try:
-            extract(archive, part)
-        except (*_DAMAGED, ValueError) as error:
+            extract(archive, new)
+        except Exception as error:  # damaged archives raise many kinds
+            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+                raise cannot_write(folder, error) from error
             raise ValueError(
-                f"{archive} was not unpacked: {error}. Download it again from its home, and do not unpack it by hand."
+                f"{archive} was not unpacked: {str(error) or type(error).__name__}. Download it again from its home, "
+                "and do not unpack it by hand."
             ) from error
-        part.chmod(0o755)  # mkdtemp makes it private
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        new.rename(folder)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+def _open_zip(archive: Path) -> zipfile.ZipFile:
+    """Open a zip archive whose list of members, all of which ZipFile reads into memory, is not too long."""
+    with archive.open("rb") as file:
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # what ZipFile itself goes by
+    if end and (end[zipfile._ECD_ENTRIES_TOTAL] > _MOST or end[zipfile._ECD_SIZE] > _MOST * _LONGEST):  # type: ignore[attr-defined]
+        raise ValueError(f"it has more than {_MOST:,} members")
+    return zipfile.ZipFile(archive)
+
+
 def _unzip(archive: Path, folder: Path) -> None:
-    with zipfile.ZipFile(archive) as file:
+    with _open_zip(archive) as file:
         members = file.infolist()
         for member in members:
             mode = member.external_attr >> 16
@@ -120,17 +128,35 @@ def _unzip(archive: Path, folder: Path) -> None:
         file.extractall(folder)
 
 
+class _BoundedTarInfo(tarfile.TarInfo):
+    """Refuses long names and other facts of members that would fill the memory: tarfile reads them whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+        """Read one header of 512 bytes."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type not in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE) and member.size > _LONGEST:
+            raise ValueError(f"a header says that it is {member.size:,} bytes long")
+        return member
+
+
 def _untar(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive) as file:
+    try:
+        opened = tarfile.open(archive, tarinfo=_BoundedTarInfo)  # noqa: SIM115  (closed below)
+    except tarfile.ReadError as error:
+        raise ValueError(f"it is neither zip nor tar ({error})") from error
+    with opened as file:
 
         def members() -> Iterator[tuple[str, int]]:
             for member in file:
                 if not (member.isfile() or member.isdir()):
                     raise ValueError(f"{member.name[:100]!r} is a link or a device")
                 yield member.name, member.size
+                # In one pass, as reading on decompresses all that was skipped. Nothing stays of what
+                # is written here where a later member is refused.
+                file.extract(member, folder, filter="data")  # the standard library's own guard, as a second one
 
         _check(members(), archive, folder)
-        file.extractall(folder, filter="data")  # the standard library's own guard, as a second one
 
 
 def _check(members: Iterator[tuple[str, int]], archive: Path, folder: Path) -> None:

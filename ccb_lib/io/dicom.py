@@ -1,18 +1,23 @@
 """DICOM slices: the only module that needs pydicom."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ccb_lib.io.tensors import replacing
+from ccb_lib.io.limits import check_pixels, check_regular, memory_for, unreadable
 from ccb_lib.io.windows import LUNG_WINDOW, Window, to_window
+from ccb_lib.io.writing import replacing
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
+
+_P, _R = ParamSpec("_P"), TypeVar("_R")
 
 PADDING = -2000  # raw value outside the scanner's round field of view
 
@@ -36,6 +41,20 @@ class Header:
     size: tuple[int, int]
 
 
+def _checked(read: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Let a reader raise a ValueError where pydicom, which reads tags when asked for, raises any other kind."""
+
+    @wraps(read)
+    def checked(*args: _P.args, **options: _P.kwargs) -> _R:
+        try:
+            return read(*args, **options)
+        except Exception as error:
+            raise unreadable(error) from error
+
+    return checked
+
+
+@_checked
 def read_header(path: Path) -> Header:
     """Read what places a slice, without its pixels.
 
@@ -52,10 +71,11 @@ def read_header(path: Path) -> Header:
         series=str(data.get("SeriesInstanceUID") or ""),
         number=None if number is None else int(number),
         location=location,
-        size=(int(data.Rows), int(data.Columns)),
+        size=(_whole(data, "Rows"), _whole(data, "Columns")),
     )
 
 
+@_checked
 def read_hounsfield(path: Path, padding: int | None = PADDING) -> NDArray[np.float32]:
     """Read a CT slice in Hounsfield units: HU = slope × raw + intercept.
 
@@ -81,6 +101,7 @@ def read_hounsfield(path: Path, padding: int | None = PADDING) -> NDArray[np.flo
     return values * np.float32(slope) + np.float32(intercept)
 
 
+@_checked
 def read_mask(path: Path) -> NDArray[np.int64]:
     """Read a mask: raw pixel values, which are label numbers, as (H, W) int64.
 
@@ -94,6 +115,7 @@ def read_mask(path: Path) -> NDArray[np.int64]:
     return mask.astype(np.int64)
 
 
+@_checked
 def read_image(path: Path, window: Window | None = None) -> Image.Image:
     """Read any single DICOM image as 8 bits.
 
@@ -111,8 +133,13 @@ def read_image(path: Path, window: Window | None = None) -> Image.Image:
         ValueError: No DICOM image, several frames, or a CT slice without slope and intercept.
     """
     data = _read(path)
+    with memory_for(_whole(data, "Rows") * _whole(data, "Columns")):
+        return _as_image(data, window)
+
+
+def _as_image(data: "FileDataset", window: Window | None) -> Image.Image:
     pixels = _pixels(data)
-    if pixels.ndim == 3 and pixels.dtype == np.uint8 and int(data.get("SamplesPerPixel", 1)) == 3:
+    if pixels.ndim == 3 and pixels.dtype == np.uint8 and _whole(data, "SamplesPerPixel") == 3:
         return Image.fromarray(pixels)
     if pixels.ndim != 2:
         raise ValueError(f"pixels of shape {pixels.shape}; one image of grey values or 8-bit colours is needed")
@@ -120,17 +147,21 @@ def read_image(path: Path, window: Window | None = None) -> Image.Image:
     slope, intercept = _rescale(data, needed=ct)
     if window is None:
         window = LUNG_WINDOW if ct else _own_window(data, slope, intercept)
-    grey = to_window(pixels * slope + intercept, window)
+    values = pixels * slope
+    values += intercept
+    grey = to_window(values, window)
     return Image.fromarray(255 - grey if data.get("PhotometricInterpretation") == "MONOCHROME1" else grey)
 
 
+@_checked
 def is_grey(path: Path) -> bool:
     """Whether a DICOM file holds one value a pixel, by its header."""
-    return int(_read(path, pixels=False).get("SamplesPerPixel", 1)) == 1
+    return _whole(_read(path, pixels=False), "SamplesPerPixel") == 1
 
 
 def _read(path: Path, pixels: bool = True) -> "FileDataset":
     pydicom = _pydicom()
+    check_regular(path)
     try:
         # force: old files lack the mark after 128 bytes; whether it is an image at all is asked below.
         data = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
@@ -140,7 +171,16 @@ def _read(path: Path, pixels: bool = True) -> "FileDataset":
         raise ValueError(f"no DICOM file, or a damaged one ({error})") from error
     if not data.get("Rows") or not data.get("Columns") or (pixels and "PixelData" not in data):
         raise ValueError("no DICOM image: it has no rows, columns or pixels")
+    check_pixels(_whole(data, "Columns"), _whole(data, "Rows") * _whole(data, "NumberOfFrames"))
     return data
+
+
+def _whole(data: "FileDataset", tag: str, usual: int = 1) -> int:
+    """Return the one whole number of a tag; ``usual`` where the file has none."""
+    numbers = _numbers(data, tag) or [float(usual)]
+    if len(numbers) > 1 or not numbers[0].is_integer() or numbers[0] < 0:
+        raise ValueError(f"its {tag} is {data.get(tag)}; one whole number is needed")
+    return int(numbers[0])
 
 
 def _pixels(data: "FileDataset") -> NDArray[Any]:
@@ -171,7 +211,7 @@ def _own_window(data: "FileDataset", slope: float, intercept: float) -> Window:
     centre, width = _numbers(data, "WindowCenter"), _numbers(data, "WindowWidth")
     if centre and width and width[0] > 0:
         return centre[0] - width[0] / 2, centre[0] + width[0] / 2
-    bits, signed = int(data.BitsStored), int(data.get("PixelRepresentation", 0))
+    bits, signed = _whole(data, "BitsStored", 16), _whole(data, "PixelRepresentation", 0)
     ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     low, high = sorted(slope * end + intercept for end in ends)
     return low, high

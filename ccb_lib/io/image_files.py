@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -12,15 +13,18 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
+from ccb_lib.io.limits import check_pixels, check_regular, memory_for, unreadable
 from ccb_lib.io.windows import Window, to_window
 
-# Named one by one: Pillow also reads formats that start other programs (EPS runs Ghostscript) or are no images.
+# Named one by one: Pillow also reads formats that start other programs (EPS runs Ghostscript) or
+# are no images.
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000", "AVIF")
 _USUAL = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp")
 _RARE = (".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".j2k", ".avif")
 ENDINGS = frozenset({*_USUAL, *_RARE})
 DICOM_ENDINGS = frozenset({".dcm", ".dicom", ".ima"})
 
+_ORIENTATION = 0x0112  # EXIF's tag
 _DEEP = 65535  # the white of 16-bit images
 
 
@@ -91,9 +95,45 @@ def read_each(
     return images, {path: why for path, why in zip(paths, reasons, strict=True) if why is not None}
 
 
+def open_image(path: Path | BinaryIO) -> Image.Image:
+    """Open an image file, whatever its ending; the only place where the library lets Pillow open one.
+
+    Args:
+        path: A file of one of the formats of `read_images` but DICOM; or one that is open already.
+
+    Returns:
+        A PIL image whose pixels are not decoded yet; close it, or use it in a ``with`` block.
+
+    Raises:
+        OSError: There is no such file, or it cannot be read.
+        ValueError: The content is of no format that is read here or damaged, it has more than
+            `ccb_lib.io.limits.MOST_PIXELS`, or is a TIFF of several images.
+
+    Example:
+        >>> with open_image(Path("1.png")) as image:
+        ...     image.size
+    """
+    if isinstance(path, Path):
+        check_regular(path)
+    Image.init()
+    try:
+        image = Image.open(path, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
+        check_pixels(*image.size)
+        frames = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    except Image.UnidentifiedImageError as error:
+        raise ValueError("no image in a format that is read here") from error
+    except Exception as error:  # damaged files raise many kinds
+        raise unreadable(error) from error
+    if frames > 1:
+        image.close()
+        raise ValueError(f"a TIFF stack of {frames} images; save each as a file of its own")
+    return image
+
+
 def listing(problems: dict[Path, str], what: str, advice: str) -> str:
     """Write problems into one message: ``what``, at most 20 files each with its reason, and ``advice``."""
-    lines = [f"{path}: {why}" for path, why in list(problems.items())[:20]]
+    # A line break in a name would pass for another line.
+    lines = [str(path).replace("\n", "\\n") + f": {why}" for path, why in list(problems.items())[:20]]
     if len(problems) > 20:
         lines.append(f"… and {len(problems) - 20} more")
     return f"{what}:\n  " + "\n  ".join(lines) + f"\n{advice}"
@@ -126,12 +166,15 @@ def eight_bits(image: Image.Image, window: Window | None = None) -> Image.Image:
     Raises:
         ValueError: As for `square`.
     """
-    image = ImageOps.exif_transpose(image)
+    image.load()  # PNG may hold EXIF after its pixels
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)  # makes a copy even where there is nothing to turn
     grey = _has_grey(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = Image.fromarray(_shallow(np.asarray(image), window))
     if "A" in image.getbands() or "transparency" in image.info:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
+        clear = image if image.mode == "RGBA" else image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), clear)
     return image.convert("L" if grey else "RGB")
 
 
@@ -141,7 +184,7 @@ def is_grey(path: Path) -> bool:
         from ccb_lib.io.dicom import is_grey as dicom_is_grey
 
         return dicom_is_grey(path)
-    with _open(path) as image:
+    with open_image(path) as image:
         return _has_grey(image)
 
 
@@ -151,32 +194,19 @@ def is_dicom(path: Path) -> bool:
         return True
     if path.suffix.lower() in ENDINGS:
         return False
+    check_regular(path)
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 
 
 def _read(path: Path, image_size: int, channels: int, window: Window | None) -> NDArray[np.uint8]:
-    if not path.is_file():
-        raise FileNotFoundError("there is no such file")
+    check_regular(path)
     if is_dicom(path):
         from ccb_lib.io.dicom import read_image
 
         return square(read_image(path, window), image_size, channels)
-    with _open(path) as image:
+    with open_image(path) as image, memory_for(image.width * image.height):
         return square(image, image_size, channels, window)
-
-
-def _open(path: Path) -> Image.Image:
-    Image.init()
-    try:
-        image = Image.open(path, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
-    except Image.UnidentifiedImageError as error:
-        raise ValueError("no image in a format that is read here") from error
-    if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
-        frames = getattr(image, "n_frames", 1)
-        image.close()
-        raise ValueError(f"a TIFF stack of {frames} images; save each as a file of its own")
-    return image
 
 
 def _has_grey(image: Image.Image) -> bool:

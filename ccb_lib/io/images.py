@@ -102,15 +102,32 @@ def _as_tensor(images: Any, name: str) -> Tensor:
     if tensor.numel() == 0:
         raise ValueError(f"{name}: an empty set of shape {tuple(tensor.shape)} was given. Give at least one image.")
     if tensor.dtype != torch.uint8:
-        if tensor.is_floating_point() and bool(tensor.isnan().any()):
-            what = f"{tensor.dtype} with NaN"
-        else:
-            what = f"{tensor.dtype} from {tensor.min().item():g} to {tensor.max().item():g}"
-        raise ValueError(
-            f"{name}: dtype {what} was given; uint8 from 0 to 255 is needed. For floats in [0, 1]: "
-            "(images * 255).round().astype('uint8'), after dealing with any NaN."
-        )
+        raise ValueError(f"{name}: dtype {_described(tensor)}")
     return tensor
+
+
+def _described(tensor: Tensor) -> str:
+    """Say what pixels of a wrong dtype are, and how to scale them."""
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        return f"{tensor.dtype} was given; uint8 from 0 to 255 is needed."
+    values = tensor.detach().to(torch.float64)
+    unknown = "" if bool(values.isfinite().all()) else " with NaN or infinity"
+    low, high = (float(end) for end in values.nan_to_num(0.0, 0.0, 0.0).aminmax())
+    given = f"{tensor.dtype} from {low:g} to {high:g}{unknown} was given; uint8 from 0 to 255 is needed."
+    if unknown:
+        return f"{given} Deal with these first."
+    if tensor.is_floating_point() and low >= -1 and high <= 1:
+        scaled = "images * 255" if low >= 0 else "(images + 1) * 127.5"
+        return f"{given} For floats in [{0 if low >= 0 else -1}, 1]: ({scaled}).round().astype('uint8')."
+    if low >= 0 and high <= 255:
+        return f"{given} The values fit: images.round().astype('uint8')."
+    if low >= 0 and high <= 65535:
+        bits, white = ("12", 4095) if high <= 4095 else ("16", 65535)
+        return f"{given} For {bits} bits: (images / {white / 255:g}).round().astype('uint8')."
+    return (
+        f"{given} Say what is black and what is white: ccb_lib.io.windows.to_window(images, (-1000, 400)) for "
+        "Hounsfield units of lungs."
+    )
 
 
 def _channels_first(tensor: Tensor, name: str) -> Tensor:

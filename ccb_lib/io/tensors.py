@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +11,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ccb_lib.io.writing import replacing
+
 _HEADER = "ccb_lib"  # the key of our JSON in a safetensors header
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; rename it to ``path`` when the block ends without error.
-
-    Whatever stops the block (an exception, Ctrl-C), ``path`` keeps what it held and nothing half-written stays.
-
-    Args:
-        path: The file to write; its folder is created if missing.
-
-    Raises:
-        OSError: The folder cannot be written to; the message names it and says what to do.
-    """
-    path = Path(path).expanduser()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-    except OSError as error:
-        raise OSError(
-            f"Cannot write {path}: {error.strerror or error}. Choose a folder that you may write to."
-        ) from error
-    part = Path(name)
-    try:
-        yield part
-        # mkstemp makes the file private; give it the permissions that a plain open() would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+_DIGEST = "sha256"  # the last entry of that JSON: a digest of all that stands before it
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -59,11 +26,15 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappin
         header: Anything JSON can hold.
 
     Raises:
-        OSError: The folder cannot be written to.
+        OSError: The folder cannot be written to, or the disk is full; see `replacing`.
     """
     ready = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    text = json.dumps({**header, _DIGEST: _digest_of(json.dumps(header))})
     with replacing(path) as part:
-        save_file(ready, part, metadata={_HEADER: json.dumps(header)})
+        try:
+            save_file(ready, part, metadata={_HEADER: text})
+        except SafetensorError as error:
+            raise OSError(f"Cannot write {path}: {error}. Free some space, or choose another folder.") from error
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -74,7 +45,8 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is truncated, is no safetensors file, or was not written by ccb_lib.
+        ValueError: The file is truncated, is no safetensors file, was not written by ccb_lib, or its
+            header does not match the digest stored with it.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -94,20 +66,38 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"(it has {sorted(metadata) or 'none'}). Give a file that ccb_lib wrote."
         )
     try:
-        header = json.loads(metadata[_HEADER])
-    except json.JSONDecodeError as error:
-        raise ValueError(f"The header of {path} is not JSON ({error}). Save it anew.") from error
+        return tensors, _header_of(metadata[_HEADER])
+    except ValueError as error:
+        raise ValueError(f"The header of {path} {error}. Copy the file again or save it anew.") from error
+
+
+def _digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _header_of(text: str) -> dict[str, Any]:
+    """Parse a header and compare it with its digest, which older files do not have."""
+    try:
+        header = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+    except ValueError as error:  # of JSON, or a number of more digits than Python reads
+        raise ValueError(f"is not JSON ({error})") from error
     if not isinstance(header, dict):
-        raise ValueError(f"The header of {path} is {type(header).__name__}, not a JSON object. Save it anew.")
-    return tensors, header
+        raise ValueError(f"is {type(header).__name__}, not a JSON object")
+    body, mark, stated = text.rpartition(f', "{_DIGEST}": "')
+    if mark and stated[:-2] != _digest_of(body + "}"):
+        raise ValueError("does not match the digest stored with it: the file was damaged or changed")
+    header.pop(_DIGEST, None)
+    return header
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
     """Read the header alone of what `save_tensors` wrote; empty where there is no such file, or it is broken."""
     try:
         with safe_open(Path(path).expanduser(), framework="pt") as file:
-            return json.loads((file.metadata() or {})[_HEADER])
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError):
+            return _header_of((file.metadata() or {})[_HEADER])
+    except (SafetensorError, OSError, KeyError, ValueError):
         return {}
 
 

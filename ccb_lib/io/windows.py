@@ -18,8 +18,11 @@ def to_window(values: NDArray, window: Window) -> NDArray[np.uint8]:
         ValueError: The window is not two finite numbers, the lower first.
     """
     low, high = check_window(window)
-    scaled = (np.asarray(values, dtype=np.float64) - low) * (255.0 / (high - low))
-    return np.clip(np.nan_to_num(scaled, nan=0.0), 0, 255).round().astype(np.uint8)
+    scaled = np.array(values, dtype=np.float64)  # the one copy; images may be large
+    scaled -= low
+    scaled *= 255.0 / (high - low)
+    np.nan_to_num(scaled, copy=False, nan=0.0)
+    return np.clip(scaled, 0, 255, out=scaled).round(out=scaled).astype(np.uint8)
 
 
 def check_window(window: Window) -> Window:
@@ -27,7 +30,7 @@ def check_window(window: Window) -> Window:
     try:
         low, high = (float(value) for value in window)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"window={window!r} given; two numbers are needed, such as (-1000, 400).") from error
+        raise ValueError(f"window={window!r} given; two numbers are needed, such as window=(-1000, 400).") from error
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise ValueError(f"window=({low:g}, {high:g}) given; the lower value comes first: (-1000, 400), say.")
+        raise ValueError(f"window=({low:g}, {high:g}) given; the lower value comes first: window=(-1000, 400), say.")
     return low, high

@@ -15,6 +15,7 @@ from ccb_lib.metrics.paired import Difference, Pair, holm, paired_differences, v
 from ccb_lib.metrics.ranking import auc, average_precision, sensitivity_at_specificity
 from ccb_lib.metrics.replicates import BOOTSTRAP_METRICS
 from ccb_lib.metrics.scores import ScoreTerms, all_equal, anomaly_score, distance, error_map
+from ccb_lib.metrics.shift import Shift, ShiftWarning, compare_with_calibration, warn_of_shift
 from ccb_lib.metrics.threshold_rules import (
     RULES,
     Rule,
@@ -42,6 +43,8 @@ __all__ = [
     "Pair",
     "Rule",
     "ScoreTerms",
+    "Shift",
+    "ShiftWarning",
     "ThresholdCounts",
     "alarms",
     "all_equal",
@@ -53,6 +56,7 @@ __all__ = [
     "checked_pair",
     "checked_prevalence",
     "checked_threshold",
+    "compare_with_calibration",
     "conformal_p_values",
     "conformal_threshold",
     "confusion",
@@ -76,4 +80,5 @@ __all__ = [
     "sensitivity_at_specificity",
     "shown",
     "verdict",
+    "warn_of_shift",
 ]

@@ -1,6 +1,7 @@
 """Checks of what metrics and thresholds are given: tensors on any device, or array-likes."""
 
 import math
+from numbers import Real
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ def checked_scores(scores: Scores, name: str = "scores") -> Tensor:
     """
     try:
         tensor = _as_double(scores)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: {error}. One axis of finite numbers is needed.") from error
     if tensor.ndim != 1 or not len(tensor):
         raise ValueError(f"{name}: shape {tuple(tensor.shape)} given; one axis of at least one number is needed.")
@@ -87,7 +88,7 @@ def both_kinds(scores: Scores, labels: Scores, name: str) -> tuple[Tensor, Tenso
 
 def checked_prevalence(prevalence: float | None) -> float | None:
     """Return the prevalence, or raise ValueError where it is no share strictly between 0 and 1."""
-    if prevalence is not None and not 0 < prevalence < 1:
+    if prevalence is not None and not (isinstance(prevalence, Real) and 0 < prevalence < 1):
         raise ValueError(f"prevalence={prevalence} given; a share between 0 and 1, such as 0.05, or None is needed.")
     return prevalence
 
@@ -101,9 +102,13 @@ def checked_specificity(specificity: float) -> float:
 
 def checked_threshold(threshold: float) -> float:
     """Return the threshold, or raise ValueError where it is NaN; ±inf is allowed."""
-    if math.isnan(threshold):
+    try:
+        checked = float(threshold)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"threshold={threshold!r} given; a number is needed.") from error
+    if math.isnan(checked):
         raise ValueError("threshold=nan given; a number is needed.")
-    return float(threshold)
+    return checked
 
 
 def _as_double(values: Scores) -> Tensor:

@@ -78,7 +78,7 @@ def paired_differences(
 
     The test is a paired t-test of the n per-seed differences, with the images as a crossed effect:
     SE² is their variance / n plus the bootstrap variance over images, seeds fixed, and
-    p = 2 P(T > |estimate| / SE) with n − 1 degrees of freedom, which is conservative where images
+    p = 2 P(T > abs(estimate) / SE) with n − 1 degrees of freedom, which is conservative where images
     matter more than seeds. The macro is one test; those of classes are corrected together.
 
     For the interval each replicate draws seeds with replacement, and groups of images with

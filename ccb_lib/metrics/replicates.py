@@ -15,6 +15,7 @@ from ccb_lib.metrics.checks import (
     checked_threshold,
 )
 from ccb_lib.metrics.confusion import CONFUSION_METRICS, confusion_metrics, ratio
+from ccb_lib.metrics.counts import rank_in
 
 BOOTSTRAP_METRICS = ("auc", "average_precision", "sensitivity_at_specificity", *CONFUSION_METRICS)
 
@@ -152,10 +153,10 @@ class _Ranks:
         normal, order_of_normals = scores[~labels].sort()
         self.abnormal, self.normal = members[labels][order], members[~labels][order_of_normals]
         # How many normals score lower than each abnormal image, and how many at most as high.
-        self.below = torch.searchsorted(normal, abnormal)
-        self.up_to = torch.searchsorted(normal, abnormal, right=True)
+        self.below = rank_in(normal, abnormal)
+        self.up_to = rank_in(normal, abnormal, ties=True)
         self.ties = not torch.equal(self.below, self.up_to)
-        self.first = torch.searchsorted(abnormal, abnormal)  # how many abnormal images score lower
+        self.first = rank_in(abnormal, abnormal)  # how many abnormal images score lower
 
     def auc(self, counts: Tensor) -> Tensor:
         drawn, normals = counts.index_select(1, self.abnormal), _cumulated(counts, self.normal)

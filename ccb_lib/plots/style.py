@@ -25,7 +25,7 @@ METHOD_COLOURS = {
     "CCB": _BLUE,
 }
 PALETTE = (_BLUE, _ORANGE, _TEAL, _RED, _PINK, _BROWN, _SKY, _YELLOW, _LIGHT_GREY)
-SOURCE_COLOURS = {"printed": _LIGHT_GREY, "released": _ORANGE, "clean": _BLUE}
+SOURCE_COLOURS = {"reported": _LIGHT_GREY, "released": _ORANGE, "clean": _BLUE}
 CLASS_COLOURS = {"normal": _BLUE, "abnormal": _RED}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 NOT_RUN = "not run"  # what stands where a cell is missing

@@ -1,4 +1,4 @@
-"""The printed Tables 1–7, and what one printed pair of accuracy and F1 says about the test set behind it.
+"""The reported Tables 1–7, and what one reported pair of accuracy and F1 says about the test set behind it.
 
 The arithmetic takes a pair as rounded values of **one** confusion matrix, abnormal being the positive class,
 and counts in shares of all test images:
@@ -31,7 +31,7 @@ _TABLES = {
 }
 
 
-class Interval(NamedTuple):
+class PrevalenceInterval(NamedTuple):
     """A closed interval.
 
     Attributes:
@@ -46,7 +46,7 @@ class Interval(NamedTuple):
         return f"[{self.low:.3f}, {self.high:.3f}]"
 
 
-class Rates(NamedTuple):
+class OperatingPoint(NamedTuple):
     """An operating point: where a pair lies in the ROC plane.
 
     Attributes:
@@ -58,7 +58,7 @@ class Rates(NamedTuple):
     false_alarms: float
 
 
-def printed(table: int, *, long: bool = False) -> pd.DataFrame:
+def reported(table: int, *, long: bool = False) -> pd.DataFrame:
     """Read a results table as the paper prints it.
 
     Args:
@@ -70,7 +70,7 @@ def printed(table: int, *, long: bool = False) -> pd.DataFrame:
         Rows and columns in the paper's order. As a table: float64, one column an abnormal class, one row a
         method or, in Tables 6 and 7, a chain from shallow to deep such as ``4-3-2-1`` (the paper prints deep
         to shallow). Long: columns ``dataset``, ``metric``, ``method``, ``abnormal``, ``value`` and
-        ``source="printed"``; Tables 6 and 7 add ``chain`` and ``printed_chain``.
+        ``source="reported"``; Tables 6 and 7 add ``chain`` and ``printed_chain``.
 
     Raises:
         ValueError: There is no results table of that number.
@@ -87,12 +87,12 @@ def printed(table: int, *, long: bool = False) -> pd.DataFrame:
     rows = wide.assign(method="CCB") if "chain" in wide else wide
     keys = [column for column in ("method", "chain", "printed_chain") if column in rows]
     tall = rows.melt(keys, classes, "abnormal", ignore_index=False).sort_index(kind="stable")
-    tall = tall.assign(dataset=tall["abnormal"].map(home), metric=metric, source="printed")
+    tall = tall.assign(dataset=tall["abnormal"].map(home), metric=metric, source="reported")
     return tall[["dataset", "metric", *keys, "abnormal", "value", "source"]].reset_index(drop=True)
 
 
-def printed_pairs(*, ablation: bool = False) -> pd.DataFrame:
-    """Join printed accuracies and F1 scores, cell by cell.
+def reported_pairs(*, ablation: bool = False) -> pd.DataFrame:
+    """Join reported accuracies and F1 scores, cell by cell.
 
     Args:
         ablation: ``False`` for the 40 pairs of Tables 2–5; ``True`` for the 32 pairs of Tables 6–7 that are
@@ -106,7 +106,7 @@ def printed_pairs(*, ablation: bool = False) -> pd.DataFrame:
     joined = []
     for couple in couples:
         # Tables 2 to 5 have no chain; an empty one leaves their own columns as they are
-        accuracy, f1 = ({"chain": ""} | printed(table, long=True).to_dict("series") for table in couple)
+        accuracy, f1 = ({"chain": ""} | reported(table, long=True).to_dict("series") for table in couple)
         both = pd.DataFrame(accuracy).merge(pd.DataFrame(f1), on=cell, validate="one_to_one")
         joined.append(both.rename(columns={"value_x": "accuracy", "value_y": "f1"})[[*cell, "accuracy", "f1"]])
     pairs = pd.concat(joined, ignore_index=True)
@@ -137,16 +137,16 @@ def true_positive_share(accuracy: float, f1: float) -> float:
     return f1 * (1 - accuracy) / (2 * (1 - f1))
 
 
-def possible_prevalence(accuracy: float, f1: float, decimals: int = 3) -> Interval | None:
-    """Bound the share of abnormal images in a test set on which a printed pair can arise.
+def possible_prevalence(accuracy: float, f1: float, decimals: int = 3) -> PrevalenceInterval | None:
+    """Bound the share of abnormal images in a test set on which a reported pair can arise.
 
     t is known (`true_positive_share`). Missed images cannot be fewer than none, p ≥ t; nor can false alarms,
     p ≤ t + e. Both ends rise with e and with F1, so the two corners of the rounding box bound them, as far as
     t + e ≤ 1 (normals let pass are not fewer than none either).
 
     Args:
-        accuracy: As printed, 0…1.
-        f1: As printed, 0…1.
+        accuracy: As reported, 0…1.
+        f1: As reported, 0…1.
         decimals: Digits after the point to which both were rounded.
 
     Returns:
@@ -157,21 +157,21 @@ def possible_prevalence(accuracy: float, f1: float, decimals: int = 3) -> Interv
     """
     half, scale = 0.5 / 10**decimals, 10**decimals
     errors = 1 - _digits(accuracy, "accuracy", decimals) / scale
-    printed_f1 = _digits(f1, "f1", decimals) / scale
+    reported_f1 = _digits(f1, "f1", decimals) / scale
     e_low, e_high = max(errors - half, 0.0), min(errors + half, 1.0)
-    f_low, f_high = max(printed_f1 - half, 0.0), printed_f1 + half
+    f_low, f_high = max(reported_f1 - half, 0.0), reported_f1 + half
     low = true_positive_share(1 - e_low, f_low)
     if low + e_low > 1:
         return None
     high = true_positive_share(1 - e_high, f_high) + e_high if f_high < 1 else 1.0
-    return Interval(low, min(high, 1.0))
+    return PrevalenceInterval(low, min(high, 1.0))
 
 
-def common_prevalence(pairs: Iterable[tuple[float, float]], decimals: int = 3) -> Interval | None:
+def common_prevalence(pairs: Iterable[tuple[float, float]], decimals: int = 3) -> PrevalenceInterval | None:
     """Bound the prevalence under which **all** pairs can arise: the overlap of their `possible_prevalence`.
 
     Args:
-        pairs: (accuracy, F1) as printed, 0…1.
+        pairs: (accuracy, F1) as reported, 0…1.
         decimals: Digits after the point to which they were rounded.
 
     Returns:
@@ -186,17 +186,17 @@ def common_prevalence(pairs: Iterable[tuple[float, float]], decimals: int = 3) -
     if None in intervals:
         return None
     low, high = max(i.low for i in intervals), min(i.high for i in intervals)
-    return Interval(low, high) if low <= high else None
+    return PrevalenceInterval(low, high) if low <= high else None
 
 
-def rates(accuracy: float, f1: float, prevalence: float = 0.5, decimals: int = 3) -> Rates:
+def operating_point(accuracy: float, f1: float, prevalence: float = 0.5, decimals: int = 3) -> OperatingPoint:
     """Find the operating point of a pair, given the prevalence.
 
     Recall is t / p, the false-alarm rate (e − p + t) / (1 − p).
 
     Args:
-        accuracy: As printed, 0…1.
-        f1: As printed, 0…1. Taken at the middle of their rounding; what that pushes over 0 or 1 is put back.
+        accuracy: As reported, 0…1.
+        f1: As reported, 0…1. Taken at the middle of their rounding; what that pushes over 0 or 1 is put back.
         prevalence: Share of abnormal images in the test set, inside the interval of `possible_prevalence`.
         decimals: Digits after the point to which both were rounded.
 
@@ -215,20 +215,20 @@ def rates(accuracy: float, f1: float, prevalence: float = 0.5, decimals: int = 3
         )
     errors, share = 1 - accuracy, true_positive_share(accuracy, f1)
     recall, false_alarms = share / prevalence, (errors - prevalence + share) / (1 - prevalence)
-    return Rates(min(max(recall, 0.0), 1.0), min(max(false_alarms, 0.0), 1.0))
+    return OperatingPoint(min(max(recall, 0.0), 1.0), min(max(false_alarms, 0.0), 1.0))
 
 
 def attainable(accuracy: float, f1: float, positives: int, negatives: int, decimals: int = 3) -> list[tuple[int, int]]:
-    """List the confusion matrices on a test set of known size that round to a printed pair.
+    """List the confusion matrices on a test set of known size that round to a reported pair.
 
     With P + N images the accuracy is k / (P + N) for a whole number k of images judged rightly; each k leaves
     one false-alarm count, fp = N − k + tp, for each number of images found, and
     F1 = 2 tp / (2 tp + P + N − k). Whole numbers throughout, so nothing is lost to floating point. A value
-    half-way between two printed ones may round either way.
+    half-way between two reported ones may round either way.
 
     Args:
-        accuracy: As printed, 0…1.
-        f1: As printed, 0…1.
+        accuracy: As reported, 0…1.
+        f1: As reported, 0…1.
         positives: P, the abnormal images in the test set, at least 1.
         negatives: N, the normal images, at least 1.
         decimals: Digits after the point to which both were rounded.
@@ -255,7 +255,7 @@ def attainable(accuracy: float, f1: float, positives: int, negatives: int, decim
 
 
 def _digits(value: float, name: str, decimals: int) -> int:
-    """Return the printed digits as a whole number: 0.952 at three decimals is 952."""
+    """Return the reported digits as a whole number: 0.952 at three decimals is 952."""
     _check_share(value, name)
     digits = Decimal(str(value)).scaleb(decimals)
     if digits != digits.to_integral_value():

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.metrics import Difference, Pair, anomaly_score, paired_differences, verdict
-from ccb_lib.reproduction.names import spoken
+from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.results import at_settings, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import default_of
 from ccb_lib.reproduction.studies import EPOCHS, MARGIN, SEEDS, arm_of, arms
@@ -35,7 +35,7 @@ class Setting(NamedTuple):
 
     def __str__(self) -> str:
         own = "each method's own width" if self.dataset == _SLICES else f"width {default_of('ccb', 'width')}"
-        words = [spoken(self.dataset), f"{self.epochs} epochs", f"width {self.width}" if self.width else own]
+        words = [display_name(self.dataset), f"{self.epochs} epochs", f"width {self.width}" if self.width else own]
         return ", ".join([*words, *([f"at most {self.limit} images of each part"] if self.limit else [])])
 
 

@@ -13,8 +13,8 @@ from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.base import CollapsedWarning
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.protocols import Protocol
-from ccb_lib.reproduction.execute import splits_of
 from ccb_lib.reproduction.runs import Run, as_json, feeding, kind
+from ccb_lib.reproduction.splits import splits_of
 
 _STEPS = {"cpu": 2, "cuda": 20}  # of the epoch that is timed; one of as many warms up
 _SCORED = 64  # images whose scoring is timed
@@ -44,7 +44,7 @@ class Sizes:
         shape: (C, H, W).
         train: Training images.
         tests: By class and kind of test set: the images to score, without those that an earlier set has
-            scored; see `ccb_lib.evaluation.feeding.feed`.
+            scored; see `ccb_lib.evaluation.feeding.score_split`.
     """
 
     shape: tuple[int, int, int]

@@ -5,28 +5,25 @@ import subprocess
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
-import numpy as np
 from tqdm.auto import tqdm
 
-from ccb_lib.datasets import AnomalySplit, load_dataset
-from ccb_lib.datasets.splits import balanced_draw
+from ccb_lib.datasets import AnomalySplit
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.epochs import EpochBest, EpochScores
-from ccb_lib.evaluation.feeding import Shared, feed
-from ccb_lib.evaluation.protocols import RELEASED
+from ccb_lib.evaluation.feeding import Shared, score_split
 from ccb_lib.reproduction.runs import Run, feeding, kind
+from ccb_lib.reproduction.splits import splits_of
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.reproduction.watch import TimeUp, Watch
-from ccb_lib.training.concurrent import side_by_side
+from ccb_lib.training.concurrent import run_concurrently
 from ccb_lib.training.types import Turns, finish
 
 
@@ -62,7 +59,7 @@ def executing(
     progress: bool = False,
     watch: Watch | None = None,
 ) -> Turns[Result]:
-    """Do as `execute`, handing over after each training step; for `ccb_lib.training.concurrent.side_by_side`.
+    """Do as `execute`, handing over after each training step; for `ccb_lib.training.concurrent.run_concurrently`.
 
     ``watch`` is told of each step and each epoch, and may stop the run by raising `TimeUp`.
     """
@@ -106,7 +103,7 @@ def executing(
             if name in scored:
                 continue
             if protocol.epoch == "last" or not detector.scores_each_epoch:
-                found = EpochBest(len(detector.history_), *feed(detector, split, protocol, shared))
+                found = EpochBest(len(detector.history_), *score_split(detector, split, protocol, shared))
             else:
                 found = recorders[abnormal, which].best(protocol)
                 aucs[name] = recorders[abnormal, which].aucs[protocol.name]
@@ -170,36 +167,6 @@ def _recorders(
             path = checkpoint and checkpoint.with_name(f"{run.key}-{abnormal}, {which}.safetensors")
             recorders[abnormal, which] = EpochScores(split, choosing, path)
     return recorders
-
-
-def splits_of(run: Run, root: str | None) -> dict[tuple[str, str], AnomalySplit]:
-    """Load what the run is tested on, by class and kind of test set, in the order of the protocols."""
-    options = dict(run.options)
-    test_limit = options.pop("test_limit", None)
-    draws = {kind(protocol): protocol.draw for protocol in run.protocols}
-    splits = {}
-    for abnormal in run.abnormal:
-        loaded: dict[str, AnomalySplit] = {}  # draws share the pixels of the split that they are drawn from
-        for which, draw in draws.items():
-            test = "balanced" if which == kind(RELEASED) else "natural"
-            if test not in loaded:
-                own = {"test": test} if run.dataset in ("ham10000", "ild") else {}
-                loaded[test] = load_dataset(run.dataset, abnormal=abnormal, root=root, **{**options, **own})
-            split = balanced_draw(loaded[test], draw) if draw else loaded[test]
-            if test_limit is not None:
-                split = limited(split, test_limit, parts=("calibration",))
-            splits[abnormal, which] = split if run.limit is None else limited(split, run.limit)
-    return splits
-
-
-def limited(split: AnomalySplit, limit: int, *, parts: Sequence[str] = ("train", "calibration")) -> AnomalySplit:
-    """Keep at most ``limit`` images of test normals, of abnormal images, and of each of ``parts``."""
-    normal, abnormal = (np.flatnonzero(split.test_labels == kept)[:limit] for kept in (False, True))
-    test = np.concatenate([normal, abnormal])
-    columns = {name: getattr(split, name)[test] for name in ("test_labels", "test_ids", "test_groups", "test_classes")}
-    for part in parts:
-        columns |= {name: getattr(split, name)[:limit] for name in (part, f"{part}_ids", f"{part}_groups")}
-    return replace(split, test=split.test[test], **columns)
 
 
 def _commit() -> str:
@@ -266,15 +233,20 @@ def run_missing(
         if executor is None and parallel == 1:
             # On a GPU several run side by side, as many as fit.
             starts = [partial(begin, run) for run in missing]
-            for number, result in side_by_side(starts, choose_device(device)):
+            for number, result in run_concurrently(starts, choose_device(device)):
                 take(missing[number], partial(_given, result))
             return failed
         own = executor is None
+        others = set(active_children())
         chosen = executor or ProcessPoolExecutor(parallel, mp_context=get_context("spawn"))
         try:
             futures = {chosen.submit(execute, run, **how): run for run in missing}
             for future in as_completed(futures):
                 take(futures[future], future.result)
+        except KeyboardInterrupt:
+            for worker in set(active_children()) - others if own else ():
+                worker.terminate()  # its run goes on from its last whole epoch next time
+            raise
         finally:
             if own:
                 chosen.shutdown(cancel_futures=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ccb_lib.reproduction.contribution import check_contribution
 from ccb_lib.reproduction.execute import run_missing
 from ccb_lib.reproduction.plan import Entry
 from ccb_lib.reproduction.runs import RESULT_FILES, results_folder, store_path, work_folder
@@ -94,6 +95,8 @@ def merge(other: str | Path, folder: str | Path | None = None, say: Callable[[st
         if path.stem not in RESULT_FILES.values():
             raise ValueError(f"{path.name} given; the file's name says what it holds: {known}. Name it so.")
         store = Store.read(Path(folder or results_folder()) / f"{path.stem}.safetensors")
+        table = next(name for name, stem in RESULT_FILES.items() if stem == path.stem)
+        check_contribution(Store.read(path).results.values(), table)
         count = store.merge(path)
         say(f"{count} runs taken in from {path}")
         new += count

@@ -1,7 +1,7 @@
 """Names of data sets and classes as readers see them."""
 
 
-def spoken(name: str) -> str:
+def display_name(name: str) -> str:
     """Write a name of the code as a reader would: ``ground_glass`` as "ground glass", ``ild`` as "ILD"."""
     names = {
         "cifar10": "CIFAR-10",

@@ -16,10 +16,10 @@ from ccb_lib.reproduction.runs import (
     CLASSES,
     DATASETS,
     Run,
-    grid,
     missing_protocols,
     results_folder,
     store_path,
+    table_runs,
     work_folder,
 )
 from ccb_lib.reproduction.store import Store
@@ -65,7 +65,7 @@ class Entry:
             runs = runs_of(self.source, chosen=self.rows or None, **some, **self.settings)
         else:
             chosen = {"methods": self.rows or None, "abnormal": self.classes or None}
-            runs = grid(self.source, **chosen, **some, **self.settings)
+            runs = table_runs(self.source, **chosen, **some, **self.settings)
         order = [name for names in CLASSES.values() for name in names]
         return sorted(runs, key=lambda run: (self.seeds.index(run.seed), order.index(run.abnormal[0])))
 

@@ -10,34 +10,11 @@ import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
 from ccb_lib.metrics import anomaly_score, auc, average_precision, metrics_at, normal_quantile, oracle_f1
-from ccb_lib.reproduction.arithmetic import printed
-from ccb_lib.reproduction.runs import (
-    CLASSES,
-    DATASETS,
-    NETWORK_METHODS,
-    TRIVIAL_METHODS,
-    default_of,
-    feeding,
-    kind,
-    store_path,
-    unsaid,
-)
+from ccb_lib.reproduction.runs import CLASSES, DATASETS, feeding, is_imposed, kind, non_default, store_path
+from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 
-METRICS = {1: "auc", 2: "accuracy", 3: "f1", 4: "accuracy", 5: "f1", 6: "accuracy", 7: "f1"}
-PRINTED_NAMES = {
-    "anogan": "AnoGAN",
-    "egbad": "EGBAD",
-    "ganomaly": "GANomaly",
-    "skip-ganomaly": "SkipGANomaly",
-    "ccb": "CCB",
-}
-SHOWN_NAMES = PRINTED_NAMES | {"ccb-fork": "CCB fork"}  # nothing is printed of the last
 FALSE_ALARMS = 0.05
-_OF_NETWORKS = ("epochs", "width", "similarity", "chain_init", "other")
-CHOICES = ("epochs", "limit", "width", "similarity", "chain_init", "image_size", "normal", "other")
-PAPER = {"epochs": 50} | dict.fromkeys(CHOICES[1:])
-"""What a run must have had to stand in a table's main cells: the paper's epochs, and every other choice its default."""
 
 
 def load_results(
@@ -138,7 +115,7 @@ def _row(
     scores = anomaly_score(scored.test, alpha)
     threshold = threshold_of(scored, tests, protocol, alpha)
     at_half = metrics_at(scores, tests.labels, threshold, prevalence=0.5)
-    settings = unsaid(facts["method"], {**facts["settings"], **facts["options"], "limit": facts["limit"]})
+    settings = non_default(facts["method"], {**facts["settings"], **facts["options"], "limit": facts["limit"]})
     own_split = 0 if facts["dataset"] == "cifar10" else facts["seed"]
     if (split_seed := facts["options"].get("seed", own_split)) != own_split:
         settings["split_seed"] = split_seed
@@ -149,7 +126,7 @@ def _row(
         "abnormal": abnormal,
         "seed": facts["seed"],
         "protocol": protocol.name,
-        "imposed": facts["imposed"] and protocol.batch_norm == "batch",
+        "imposed": protocol.batch_norm == "batch" and is_imposed(facts["method"], facts["dataset"]),
         "alpha": alpha,
         "auc": auc(scores, tests.labels),
         "average_precision": average_precision(scores, tests.labels),
@@ -168,89 +145,6 @@ def _row(
 
 def _in_words(settings: Mapping[str, Any]) -> str | None:
     return ", ".join(f"{name} {value}" for name, value in sorted(settings.items())) or None
-
-
-def at_settings(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Keep the rows whose runs had these settings; trivial scores need not have those of networks.
-
-    Args:
-        frame: Of `load_results`.
-        settings: Such as ``{"epochs": 50, "limit": None}``.
-    """
-    trivial = frame["method"].isin(TRIVIAL_METHODS)
-    keep = pd.Series(True, index=frame.index)
-    for name, value in settings.items():
-        goes_unsaid = np.array([value is None or default_of(m, name) == value for m in frame["method"]], dtype=bool)
-        same = (frame[name] == value) | (frame[name].isna() & goes_unsaid)
-        keep &= same | (trivial if name in _OF_NETWORKS else False)
-    return frame[keep]
-
-
-def table(
-    number: int,
-    *,
-    protocol: Protocol = CLEAN,
-    settings: Mapping[str, Any] = PAPER,
-    alpha: float | None = None,
-    folder: str | Path | None = None,
-) -> pd.DataFrame:
-    """Lay stored runs out as the paper's table.
-
-    Args:
-        number: 1 to 7.
-        protocol: Under which.
-        settings: What runs must have had; the paper's by default.
-        alpha: Of Eq. 2; the method's own by default.
-        folder: Of the stored results.
-
-    Returns:
-        Rows as printed (methods, or CCB's chains from shallow to deep), then ``ccb-fork`` (in Tables 6–7 with its
-        chain, where it was run) and the trivial scores; columns (class, ``mean`` | ``spread`` | ``seeds``): mean over
-        seeds, their standard deviation (NaN for one), how many. What was not run is NaN.
-    """
-    frame = load_results(number, protocols=(protocol,), alphas=(alpha,), folder=folder)
-    row = "chain" if number >= 6 else "method"
-    frame = at_settings(frame, settings).copy()
-    rows = [*NETWORK_METHODS, *TRIVIAL_METHODS]
-    if number >= 6:
-        frame["chain"] = frame["chain"].where(frame["method"] == "ccb", frame["method"] + " " + frame["chain"])
-        rows = list(dict.fromkeys([*printed(number).index, *sorted(frame["chain"])]))
-    # One training serves several classes, so a class run by itself and with others is the same run twice.
-    frame = frame.drop_duplicates([row, "abnormal", "seed"])
-    columns = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
-    seen = (
-        frame.groupby([row, "abnormal"])[METRICS[number]]
-        .agg(mean="mean", spread="std", seeds="count")
-        .unstack("abnormal")
-    )
-    seen = seen.swaplevel(axis=1) if len(frame) else seen
-    wanted = pd.MultiIndex.from_product([columns, ["mean", "spread", "seeds"]], names=["abnormal", ""])
-    return seen.reindex(index=rows, columns=wanted).rename_axis(index=row)
-
-
-def compare(number: int, *, settings: Mapping[str, Any] = PAPER, folder: str | Path | None = None) -> pd.DataFrame:
-    """Lay printed, released and clean side by side, with the gaps.
-
-    Returns:
-        One row a method (or chain) and class: ``printed``, ``released``, ``clean`` (means over seeds), ``imposed``,
-        ``released − printed``, ``clean − printed``; NaN where nothing was printed or run.
-    """
-    paper = printed(number).rename(index={v: k for k, v in PRINTED_NAMES.items()})
-    row = "chain" if number >= 6 else "method"
-    numeric = paper.select_dtypes("number")
-    columns = {"printed": numeric.rename_axis(index=row, columns="abnormal").stack()}
-    for name, protocol in (("released", RELEASED), ("clean", CLEAN)):
-        means = table(number, protocol=protocol, settings=settings, folder=folder).xs("mean", axis=1, level=1)
-        columns[name] = means.stack(future_stack=True)
-    frame = pd.DataFrame(columns)
-    order = pd.MultiIndex.from_product(
-        [list(means.index), [c for d in DATASETS[number] for c in CLASSES[d]]], names=[row, "abnormal"]
-    )
-    frame = frame.reindex(order)
-    frame["imposed"] = frame.index.get_level_values(0).isin(["egbad", "anogan"])
-    frame["released − printed"] = frame["released"] - frame["printed"]
-    frame["clean − printed"] = frame["clean"] - frame["printed"]
-    return frame
 
 
 def placebo(

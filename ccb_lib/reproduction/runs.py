@@ -1,7 +1,5 @@
 """Tables 1–7 as grids of runs: what there is to train, and under which protocols it is tested."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,20 +8,20 @@ from typing import Any
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.unet import UNetDetector
 from ccb_lib.evaluation.protocols import (
-    ASIDES,
     CLEAN,
     CLEAN_BEST_EPOCH,
     LAST_EPOCH,
     RELEASED,
     RELEASED_DRAWS,
-    WALK,
+    SINGLE_CHANGES,
+    STEPS_TO_CLEAN,
     Protocol,
 )
 from ccb_lib.io.project_data import project_data
-from ccb_lib.reproduction.store import Result, scored_name
+from ccb_lib.reproduction.store import Result, key_of, scored_name
 
 PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
-NETWORK_METHODS = (*PAPER_METHODS, "ccb-fork")  # and the likeliest original, of which nothing is printed
+NETWORK_METHODS = (*PAPER_METHODS, "ccb-fork")  # and the likeliest original, of which nothing is reported
 TRIVIAL_METHODS = ("pca", "mean-intensity", "png-bytes", "nearest-neighbours")
 CHAINS = ((4, 3, 2, 1), (8, 6, 4, 2), (16, 12, 8, 4), (24, 18, 12, 6), (32, 24, 16, 8))
 CLASSES = {
@@ -39,7 +37,7 @@ DATASETS = {
     **dict.fromkeys(("skips", "ablation"), ("cifar10", "ham10000")),
     "lung-ct-98": ("ild",),
 }
-AUDIT = (CLEAN, RELEASED, *WALK[1:-1], *ASIDES)  # every step from one to the other
+AUDIT = (CLEAN, RELEASED, *STEPS_TO_CLEAN[1:-1], *SINGLE_CHANGES)  # every step from one to the other
 RESULT_FILES = {
     1: "table1",
     **dict.fromkeys((2, 3), "tables2-3"),
@@ -91,7 +89,7 @@ class Run:
     @property
     def key(self) -> str:
         """16 hexadecimal digits from `identity`."""
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+        return key_of(self.identity)
 
     def __str__(self) -> str:
         chain = f" {self.settings['chain']}" if "chain" in self.settings else ""
@@ -133,7 +131,7 @@ def protocols_of(table: int, dataset: str, method: str, seed: int) -> tuple[Prot
         return AUDIT
     if dataset == "cifar10":
         return (CLEAN, RELEASED, LAST_EPOCH)
-    return (CLEAN, RELEASED, *WALK[1:-1], CLEAN_BEST_EPOCH, *RELEASED_DRAWS)
+    return (CLEAN, RELEASED, *STEPS_TO_CLEAN[1:-1], CLEAN_BEST_EPOCH, *RELEASED_DRAWS)
 
 
 def store_path(table: int | str, folder: str | Path | None = None) -> Path:
@@ -154,7 +152,7 @@ def results_folder() -> Path:
     return project_data("results")
 
 
-def grid(
+def table_runs(
     table: int,
     *,
     methods: Sequence[str] | None = None,
@@ -211,7 +209,7 @@ def grid(
         for seed in seed_list(seeds):
             for method in methods:
                 fields = METHODS[method].__dataclass_fields__
-                own = {k: v for k, v in {"epochs": epochs, **unsaid(method, settings)}.items() if k in fields}
+                own = {k: v for k, v in {"epochs": epochs, **non_default(method, settings)}.items() if k in fields}
                 if "epochs" not in fields and seed > 0 and dataset == "cifar10":
                     continue  # nothing that a seed could change: no weights, and a split that is given
                 for chain in chains:
@@ -262,7 +260,7 @@ def default_of(method: str, choice: str) -> Any:
     return of_images.get(choice, field and field.default)
 
 
-def unsaid(method: str, choices: Mapping[str, Any]) -> dict[str, Any]:
+def non_default(method: str, choices: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what is ``None`` and what goes without saying: said aloud or not, it makes the same run."""
     said = {name: value for name, value in choices.items() if value is not None}
     return {name: value for name, value in said.items() if name == "epochs" or value != default_of(method, name)}
@@ -280,4 +278,17 @@ def options_of(dataset: str, method: str, seed: int, split_seed: int | None = No
     of_split = {"seed": seed if split_seed is None else split_seed}
     if dataset == "cifar10" and not split_seed:
         of_split = {}
-    return of_split | unsaid(method, chosen)
+    return of_split | non_default(method, chosen)
+
+
+def is_imposed(method: str, dataset: str) -> bool:
+    """Tell whether RELEASED is a test that a method's own public code does not make on such images.
+
+    EGBAD and AnoGAN test in inference mode. GANomaly's own repository leaves CIFAR-10 in order, but shuffles images
+    that come in folders; only the copy of GANomaly that is bundled with Skip-GANomaly shuffles neither.
+
+    Example:
+        >>> is_imposed("ganomaly", "ham10000"), is_imposed("ganomaly", "cifar10")
+        (True, False)
+    """
+    return not METHODS[method].released_in_train_mode or (method == "ganomaly" and dataset != "cifar10")

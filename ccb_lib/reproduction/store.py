@@ -1,5 +1,7 @@
 """What runs measured: score terms of every image under each protocol, one file a table, mergeable and verified."""
 
+import hashlib
+import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +19,9 @@ from ccb_lib.metrics import ScoreTerms
 
 _VERSION = 1
 _TOP = 2.0**15  # terms are scaled so that the largest is this; float16 then has 11 bits down to 6e-5
+_LONGEST = 2**26  # bytes of one column of text: a million names of 64 letters
 _COLUMNS = ("labels", "ids", "groups", "classes")
+IDENTITY = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +104,9 @@ class Store:
     def read(cls, path: str | Path) -> Self:
         """Read a file and verify it; a file that is not there is an empty store.
 
+        Verified are the digest of every stored array, the key of every run, and in files that have it
+        the digest of the header.
+
         Raises:
             ValueError: The file is broken, or its parts do not belong together; the message names the run.
         """
@@ -163,10 +170,16 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
             f"{path} holds {header.get('kind')!r}, version {header.get('version')!r}; results of version {_VERSION} "
             "are needed. Use the ccb_lib that wrote it, or run the table again."
         )
+    runs = header.get("runs")
+    if not isinstance(runs, dict):
+        raise ValueError(f"{path} has no runs by their keys in its header. Delete it and run again.")
     sets: dict[str, TestSet] = {}
+    terms_of: dict[str, Tensor] = {}
     results = {}
-    for key, run in header["runs"].items():
+    for key, run in runs.items():
         try:
+            if not key == run["manifest"]["key"] == key_of(run["manifest"]):
+                raise ValueError("its key is not that of its settings")
             for set_key in run["sets"].values():
                 if set_key not in sets:
                     sets[set_key] = TestSet(*(_unpack(tensors[f"set/{set_key}/{c}"], c == "labels") for c in _COLUMNS))
@@ -177,7 +190,9 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
                 parts: dict[str, dict[str, NDArray[np.float32]]] = {}
                 for which, (name_of, scale) in facts["terms"].items():
                     part, term = which.split("/")
-                    values = tensors[f"terms/{name_of}"].numpy().astype(np.float32) * np.float32(scale)
+                    if name_of not in terms_of:
+                        terms_of[name_of] = _verified(tensors[f"terms/{name_of}"], name_of)
+                    values = terms_of[name_of].numpy().astype(np.float32) * np.float32(scale)
                     if not np.isfinite(values).all():
                         raise ValueError(f"{name} has scores that are not finite")
                     parts.setdefault(part, {})[term] = values
@@ -185,12 +200,30 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
                 rows = len(sets[run["sets"][set_name(name)]])
                 if any(len(column) != rows for column in terms["test"]):
                     raise ValueError(f"{name} has {len(terms['test'].image)} scores for {rows} images")
-                scored[name] = Scored(terms["test"], terms.get("calibration"), facts["epoch"])
+                scored[name] = Scored(terms["test"], terms.get("calibration"), int(facts["epoch"]))
             named = {name: sets[set_key] for name, set_key in run["sets"].items()}
-            results[key] = Result(run["manifest"], named, scored, run["aucs"])
-        except (KeyError, TypeError, ValueError, zlib.error) as error:
+            aucs = {name: [float(auc) for auc in values] for name, values in run["aucs"].items()}
+            results[key] = Result(run["manifest"], named, scored, aucs)
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, zlib.error) as error:
             raise ValueError(f"{path}: run {key} does not fit together ({error}). Delete it and run again.") from error
     return results
+
+
+def _verified(terms: Tensor, name: str) -> Tensor:
+    """Return stored terms whose digest is their name."""
+    if digest(terms) != name:
+        raise ValueError("stored scores do not match the digest that names them")
+    return terms
+
+
+def key_of(facts: Mapping[str, Any]) -> str:
+    """Hash the entries of `Run.identity` in a mapping, such as a stored manifest; others are ignored.
+
+    Raises:
+        KeyError: An entry is missing.
+    """
+    identity = {name: facts[name] for name in IDENTITY}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def scored_name(abnormal: str, kind: str, feeding: str) -> str:
@@ -213,5 +246,8 @@ def _bytes(column: NDArray) -> bytes:
 
 
 def _unpack(packed: Tensor, labels: bool) -> NDArray:
-    raw = zlib.decompress(packed.numpy().tobytes())
+    unpacking = zlib.decompressobj()
+    raw = unpacking.decompress(packed.numpy().tobytes(), _LONGEST)
+    if not unpacking.eof:
+        raise ValueError(f"a column is cut off, or has more than {_LONGEST:,} bytes")
     return np.frombuffer(raw, np.uint8).astype(bool) if labels else np.array(raw.decode().split("\0"), dtype=np.str_)

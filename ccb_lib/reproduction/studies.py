@@ -18,9 +18,9 @@ from ccb_lib.reproduction.runs import (
     Run,
     as_json,
     default_of,
+    non_default,
     options_of,
     seed_list,
-    unsaid,
 )
 
 STUDIES = ("skips", "ablation", "lung-ct-98")
@@ -141,7 +141,7 @@ def _runs(
     method = arm if study == "lung-ct-98" else "ccb"
     settings = dict(own)
     if method not in TRIVIAL_METHODS:
-        settings |= {"epochs": epochs or EPOCHS[dataset], **unsaid(method, {"width": width})}
+        settings |= {"epochs": epochs or EPOCHS[dataset], **non_default(method, {"width": width})}
     classes = _CLASSES[study][dataset]
     tests = [(name,) for name in classes] if dataset == "cifar10" else [classes]
     return [

@@ -5,11 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Adam
 
 from ccb_lib.io.tensors import load_tensors, save_tensors
 from ccb_lib.training.types import Trainable
 
 _VERSION = 1
+_ADAM = frozenset({"step", "exp_avg", "exp_avg_sq"})  # what Adam keeps of each parameter
 
 
 def save_checkpoint(
@@ -61,9 +63,10 @@ def load_checkpoint(
             f"{path} is no checkpoint of this version of ccb_lib (kind {header.get('kind')!r}, version "
             f"{header.get('version')!r}). Give another path to resume=, or delete the file to start anew."
         )
-    was = header.get("settings", {})
+    was, history = header.get("settings"), header.get("history")
+    if not isinstance(was, dict) or not _is_history(history):
+        raise ValueError(f"The checkpoint {path} has no settings or no history. Delete it to start anew.")
     changed = [f"{k}: {was.get(k)!r} → {v!r}" for k, v in settings.items() if was.get(k) != v]
-    history = header.get("history", [])
     if len(history) > epochs:
         changed.append(f"epochs: {len(history)} already trained → {epochs}")
     if changed:
@@ -82,12 +85,22 @@ def load_checkpoint(
                 if value.ndim:  # a fused optimiser walks parameter and state side by side in memory
                     value = torch.empty_like(parameters[int(index)], device="cpu").copy_(value)
                 state.setdefault(int(index), {})[what] = value
+            kinds = {frozenset(parts) for parts in state.values()}
+            if len(kinds) > 1 or (isinstance(optimizer, Adam) and kinds - {_ADAM}):
+                raise ValueError(f"the state of the optimiser {name!r} is not whole")
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    except (RuntimeError, ValueError, LookupError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(
             f"The checkpoint {path} does not fit these networks ({error}). Delete it to start anew."
         ) from error
     return history
+
+
+def _is_history(history: object) -> bool:
+    """Tell whether a header's history is a list of lines, each numbers by name."""
+    return isinstance(history, list) and all(
+        isinstance(line, dict) and all(isinstance(value, int | float) for value in line.values()) for line in history
+    )
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

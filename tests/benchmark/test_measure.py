@@ -9,8 +9,17 @@ import torch
 from click.testing import CliRunner
 
 from ccb_lib.benchmark import measure, parts, targets
-from ccb_lib.benchmark.files import about, read, stored, write
-from ccb_lib.benchmark.measure import Cell, Clock, Trainer, grid, in_turns, measure_scores, measure_steps, spread
+from ccb_lib.benchmark.files import about, read, stored_benchmarks, write
+from ccb_lib.benchmark.measure import (
+    Cell,
+    Clock,
+    Trainer,
+    benchmark_cells,
+    in_turns,
+    measure_scores,
+    measure_steps,
+    spread,
+)
 from ccb_lib.benchmark.targets import Target, measure_targets, promised
 from ccb_lib.cli.group import main
 from ccb_lib.models import small_maps
@@ -109,14 +118,14 @@ def test_anogan_searches_anew_in_every_turn(monkeypatch):
 
 
 def test_the_grid_moves_along_one_axis_at_a_time():
-    groups = grid(width=8)
+    groups = benchmark_cells(width=8)
     own = Cell(width=8)
     assert {(cell.method, cell.detectors) for cell in groups["method"]} == {(m, n) for m in FIVE for n in (1, 10)}
     for name in ("image_size", "batch", "chain", "detectors"):
         values = [getattr(cell, name) for cell in groups[name]]
         assert len(set(values)) == len(values) >= 3
         assert all(Cell(**{**cell.__dict__, name: getattr(own, name)}) == own for cell in groups[name])
-    assert grid(methods=["egbad"], detectors=[1]) == {"method": [Cell(method="egbad")]}
+    assert benchmark_cells(methods=["egbad"], detectors=[1]) == {"method": [Cell(method="egbad")]}
 
 
 def test_settings_of_a_group_take_turns_too(fake_clock):
@@ -255,7 +264,7 @@ def test_a_file_names_its_machine(tmp_path):
     for name in ("processor", "machine", "Python", "ccb-lib", "load before (1, 5, 15 minutes)"):
         assert facts[name]
     write(tmp_path / "bench-a.json", [{"what": "step", "median": 1.0}], facts, quick=True)
-    ((name, content),) = stored(tmp_path)
+    ((name, content),) = stored_benchmarks(tmp_path)
     assert name == "bench-a"
     assert content["rows"] == [{"what": "step", "median": 1.0}]
     assert content["machine"] == facts

@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
-WITHOUT_NOTEBOOK = ("book/index", "book/status")  # they report on the build, and teach nothing to run
+WITHOUT_NOTEBOOK = ("book/index", "book/status", "book/library")  # they teach nothing to run
 CHAPTERS = [page for page in PAGES if "jupytext" in (ROOT / f"{page}.md").read_text()]
 
 
@@ -27,6 +27,15 @@ def html():
 
 def test_every_text_is_in_the_table_of_contents():
     assert {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")} == set(PAGES)
+
+
+def test_every_module_is_on_a_page_of_the_library():
+    pages = "".join((ROOT / "book" / f"library{part}.md").read_text() for part in ("", "-reproduce", "-internals"))
+    files = [path for path in (ROOT / "ccb_lib").rglob("*.py") if not path.name.startswith("__")]
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files}
+    shown = set(re.findall(r"automodule:: (\S+)", pages))
+    assert shown <= modules
+    assert {name for name in modules - shown if not name.startswith("ccb_lib.cli.")} == set()
 
 
 @pytest.mark.parametrize("page", CHAPTERS)

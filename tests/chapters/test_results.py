@@ -4,58 +4,49 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from ccb_lib import CLEAN
 from ccb_lib.chapters.explorers import explorer_cells, results_explorer
 from ccb_lib.chapters.results import (
-    described,
-    in_short,
     long_form,
     note,
-    overview,
+    other_choices,
+    other_settings,
     reading,
+    reported_released_clean,
+    runs_caption,
     settings_run,
-    side_by_side,
     with_intervals,
 )
 from ccb_lib.metrics import anomaly_score
-from ccb_lib.reproduction.arithmetic import printed
-from ccb_lib.reproduction.results import (
-    PAPER,
-    PRINTED_NAMES,
-    SHOWN_NAMES,
-    at_settings,
-    compare,
-    load_results,
-    read_results,
-    scores_of,
-)
-from ccb_lib.reproduction.runs import CLASSES, TRIVIAL_METHODS
+from ccb_lib.reproduction.arithmetic import reported
+from ccb_lib.reproduction.results import load_results, read_results, scores_of
+from ccb_lib.reproduction.runs import CLASSES, TRIVIAL_METHODS, key_of
+from ccb_lib.reproduction.settings import PAPER, at_settings, described
 from ccb_lib.reproduction.store import Store
+from ccb_lib.reproduction.tables import REPORTED_NAMES, SHOWN_NAMES, reported_and_measured, runs_in_words
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
 
-def test_missing_cells_are_named_and_printed_ones_are_the_papers():
-    style = side_by_side(4, folder="/nowhere")
-    assert style.data.index.tolist() == [(name, "printed") for name in PRINTED_NAMES.values()]
-    assert style.data.loc[("CCB", "printed"), "bcc"] == "0.973"
+def test_missing_cells_are_named_and_reported_ones_are_the_papers():
+    style = reported_released_clean(4, folder="/nowhere")
+    assert style.data.index.tolist() == [(name, "reported") for name in REPORTED_NAMES.values()]
+    assert style.data.loc[("CCB", "reported"), "bcc"] == "0.973"
     assert style.caption == f"Not run: {', '.join([*SHOWN_NAMES.values(), *TRIVIAL_METHODS])}."
-    assert side_by_side(6, folder="/nowhere").caption.startswith("Not run: 4-3-2-1 blocks, ")
+    assert reported_released_clean(6, folder="/nowhere").caption.startswith("Not run: 4-3-2-1 blocks, ")
 
 
 @pytest.mark.parametrize("number", range(1, 8))
-def test_every_table_is_laid_out_as_printed(number):
-    shown, paper = side_by_side(number, folder="/nowhere").data, printed(number)
-    assert shown.index.tolist() == [(name, "printed") for name in paper.index]
+def test_every_table_is_laid_out_as_in_the_paper(number):
+    shown, paper = reported_released_clean(number, folder="/nowhere").data, reported(number)
+    assert shown.index.tolist() == [(name, "reported") for name in paper.index]
     wanted = [[f"{value:.3f}" for value in row] for row in paper.select_dtypes("number").to_numpy()]
     assert shown.to_numpy().tolist() == wanted
     assert shown.columns.tolist() == [name.replace("_", " ") for name in paper.select_dtypes("number")]
-    assert side_by_side(number, folder="/nowhere", missing=False).data.empty
+    assert reported_released_clean(number, folder="/nowhere", missing=False).data.empty
 
 
 def the_papers(method):
@@ -69,23 +60,26 @@ def test_a_hole_in_a_method_that_was_run_is_named(tmp_path):
     kept = the_papers("pca")
     scored = {name: value for name, value in kept.scored.items() if name.startswith("df|")}
     Store(tmp_path / "tables4-5.safetensors").add(replace(kept, scored=scored))
-    style = side_by_side(4, folder=tmp_path)
+    style = reported_released_clean(4, folder=tmp_path)
     assert (style.data.loc[("pca", "clean")] == "not run").tolist() == [True, True, False, True]
     assert "pca" not in style.caption
 
 
-def test_trivial_rows_have_no_print_and_real_numbers():
-    shown, frame = side_by_side(4, folder=RESULTS).data, compare(4, folder=RESULTS)
+def test_trivial_rows_have_measured_numbers_alone():
+    shown, frame = reported_released_clean(4, folder=RESULTS).data, reported_and_measured(4, folder=RESULTS)
     assert shown.loc["pca"].index.tolist() == ["released", "clean"]
     assert shown.loc[("pca", "clean"), "akiec"] == f"{frame.loc[('pca', 'akiec'), 'clean']:.3f}"
-    whole = side_by_side(4, folder=RESULTS, missing=False)
+    whole = reported_released_clean(4, folder=RESULTS, missing=False)
     assert len(whole.data) < len(shown)
-    assert whole.caption is None
+    assert "Not run" not in whole.caption
 
 
 def test_at_other_settings_trivial_rows_stand_only_where_they_change():
     small = {**PAPER, "width": 8}
-    shown, frame = side_by_side(4, settings=small, missing=False, folder=RESULTS).data, compare(4, settings=small)
+    shown, frame = (
+        reported_released_clean(4, settings=small, missing=False, folder=RESULTS).data,
+        reported_and_measured(4, settings=small),
+    )
     assert not set(shown.index.unique(0)) & set(TRIVIAL_METHODS)
     assert "trivial" in reading(4, folder=RESULTS).data
     assert "trivial" not in reading(4, settings=small, folder=RESULTS).data
@@ -115,16 +109,18 @@ def test_lesions_are_what_intervals_resample():
 
 def test_figures_get_gaps_where_nothing_was_run():
     frame = long_form(4, folder="/nowhere")
-    assert set(frame["source"]) == {"printed", "released", "clean"}
-    assert frame.groupby("source")["value"].count().to_dict() == {"clean": 0, "printed": 20, "released": 0}
+    assert set(frame["source"]) == {"reported", "released", "clean"}
+    assert frame.groupby("source")["value"].count().to_dict() == {"clean": 0, "reported": 20, "released": 0}
 
 
 def test_sentences_count_what_there_is():
     text = reading(4, folder="/nowhere").data
-    assert "20 cells are printed" in text
-    assert text.count("None of them was run") == 2
-    best = compare(4, folder=RESULTS)
-    best = best[best["printed"].isna()]["clean"].groupby("abnormal").max().mean()
+    assert text == "20 cells are reported; 0 of them were measured here, 0 at the paper's settings."
+    frame = reported_and_measured(4, folder=RESULTS)
+    gap = (frame["released"] - frame["reported"]).abs()
+    assert f"mean |Δ| {gap.mean():.3f}, worst {gap.max():.3f}" in reading(4, folder=RESULTS).data
+    best = reported_and_measured(4, folder=RESULTS)
+    best = best[best["reported"].isna()]["clean"].groupby("abnormal").max().mean()
     assert f"{best:.3f}" in reading(4, folder=RESULTS).data
 
 
@@ -139,7 +135,7 @@ def test_an_explorer_where_there_are_scores_and_a_way_to_get_them_where_not():
 def test_an_explorer_of_all_settings_opens_on_a_network_and_keeps_the_papers_order():
     cells = explorer_cells(4, settings=settings_run(4, folder=RESULTS), folder=RESULTS)
     names = list(dict.fromkeys(name for name, _ in cells))
-    networks = [name for name in names if "epochs" in name]
+    networks = [name for name in names if name in REPORTED_NAMES.values() or "epochs" in name]
     assert names[: len(networks)] == networks
     assert {"SkipGANomaly, 50 epochs, width 8", "CCB, 50 epochs, width 8"} <= set(networks)
     assert names[len(networks) :][: len(TRIVIAL_METHODS)] == list(TRIVIAL_METHODS)
@@ -163,33 +159,54 @@ def test_settings_are_said_in_words_and_the_papers_come_first():
     assert settings_run(4, folder=RESULTS)[0] == PAPER
 
 
-def test_the_overview_counts_every_printed_cell():
-    frame = overview(folder="/nowhere")
-    assert frame["printed cells"].to_dict() == {
-        "Table 1": 50, "Table 2": 20, "Table 3": 20, "Table 4": 20, "Table 5": 20, "Table 6": 40, "Table 7": 40,
-    }  # fmt: skip
-    assert (frame[["released", "clean", "trivial"]] == 0).all(axis=None)
-    assert isinstance(overview(folder=RESULTS), pd.DataFrame)
-    assert np.int64(overview(folder=RESULTS).loc["Table 4", "trivial"]) == 16
+def test_captions_name_every_network_that_is_shown():
+    style = reported_released_clean(4, folder=RESULTS)
+    words = runs_in_words(4, folder=RESULTS)
+    assert words["ganomaly"].startswith("50 epochs, width 64, ")
+    assert words["ganomaly"].endswith("; the paper's settings")
+    for method, said in words.items():
+        assert f"{REPORTED_NAMES.get(method, method)}: {said}." in style.caption
+    assert "copy of 200×150 pixels" in style.caption
+    assert "Bold: measured at the paper's settings." in style.caption
+    html = style.to_html()
+    assert html.count("font-weight: bold") >= 1
+    assert "GANomaly: 50 epochs" in runs_caption(4, folder=RESULTS).data
+    assert runs_caption(4, folder="/nowhere").data == "*No network was run.*"
 
 
-def test_in_short_says_what_lies_there():
-    text, frame = in_short(RESULTS).data, at_settings(load_results(4, folder=RESULTS), PAPER)
-    clean = frame[(frame["protocol"] == "clean") & (frame["method"] == "mean-intensity")]["auc"].mean()
-    line = next(line for line in text.splitlines() if line.startswith("- **HAM10000, 4 scores that need no network"))
-    assert f"{clean:.3f} (mean-intensity)" in line
-    assert re.search(r"HAM10000, SkipGANomaly, 50 epochs, width 8.* 0\.\d{3} under \*released\*", text)
-    assert in_short("/nowhere").data == "*Nothing was run.*"
+def test_settings_that_a_table_does_not_show_are_listed(tmp_path):
+    # One run at the paper's settings and one of fewer epochs: the second is not in the main table.
+    store = Store(tmp_path / "tables4-5.safetensors")
+    for run in read_results(4, RESULTS).values():
+        if run.manifest["method"] == "ganomaly" and not run.manifest["options"].get("normal"):
+            fewer = {**run.manifest, "settings": {"epochs": 3}, "key": "0" * 16}
+            store.add(run, replace(run, manifest=fewer))
+    assert [described(settings) for settings in other_settings(4, folder=tmp_path)] == ["3 epochs"]
+    listed = [described(settings) for settings in other_settings(4, folder=RESULTS)]
+    assert "normal: nv" in listed  # scores without a network have no epochs
+    assert other_settings(4, folder="/nowhere") == []
+
+
+def test_other_choices_are_laid_out_beside_each_other():
+    shown = other_choices(4, folder=RESULTS)
+    assert shown.columns.tolist() == ["mean", *CLASSES["ham10000"]]
+    rows = shown.xs(("SkipGANomaly", "clean"), level=(0, 1))
+    assert rows.index.tolist() == ["α 0", "α 0.5", "α 1", "min-max 0.2"]
+    values = rows.loc["α 1"].astype(float)
+    assert values["mean"] == pytest.approx(values.drop("mean").mean(), abs=1e-3)
+    assert other_choices(4, folder="/nowhere").empty
 
 
 def test_trivial_scores_on_other_images_have_settings_of_their_own(tmp_path):
     store = Store(tmp_path / "tables4-5.safetensors")
     for result in read_results(4, RESULTS).values():
         if result.manifest["method"] == "pca" and "normal" not in result.manifest["options"]:
-            other = {**result.manifest, "options": {"seed": 0, "normal": "nv"}, "key": "0" * 16}
-            store.add(replace(result, manifest=other))
-    assert settings_run(4, folder=tmp_path) == [PAPER, {**PAPER, "normal": "nv"}]
-    shown = side_by_side(4, settings={**PAPER, "normal": "nv"}, missing=False, folder=tmp_path).data
+            other = {**result.manifest, "options": {"seed": 0, "normal": "nv"}}
+            store.add(replace(result, manifest={**other, "key": key_of(other)}))
+    alone = {**PAPER, "epochs": None, "normal": "nv"}
+    assert settings_run(4, folder=tmp_path) == [PAPER, alone]
+    assert described(alone) == "normal: nv"
+    shown = reported_released_clean(4, settings=alone, missing=False, folder=tmp_path).data
     assert shown.index.unique(0).tolist() == ["pca"]
     names = {name for name, _ in explorer_cells(4, settings=settings_run(4, folder=tmp_path), folder=tmp_path)}
     assert names == {"pca, normal: nv"}

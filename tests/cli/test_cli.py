@@ -115,6 +115,7 @@ def test_check_digits_and_own_folder(own):
 
 def test_check_of_an_own_folder_says_where_images_belong(tmp_path):
     make_images(tmp_path / "train/normal", 1, seed=0)
+    (tmp_path / "test").mkdir()
     result = ccb("data", "check", "folder", "--root", tmp_path)
     assert result.exit_code == 1
     assert f"missing: images in {tmp_path / 'test/normal'}\n" in result.output

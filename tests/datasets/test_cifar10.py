@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from ccb_lib import load_dataset
 from ccb_lib.datasets.cifar10 import BATCHES, CLASSES, read
@@ -95,6 +95,21 @@ def test_the_cache_is_used_and_follows_the_files(folders):
     (folders / "cifar10" / "train" / "cat" / "cat_00.png").unlink()
     with pytest.raises(ValueError, match="239 images cannot be read"):
         read(folders)
+
+
+def test_an_image_of_a_class_folder_starts_no_program(folders, monkeypatch, tmp_path):
+    """Pillow opens EPS with the ``gs`` on the path, whatever the ending of the file."""
+    started, tools = tmp_path / "started", tmp_path / "bin"
+    tools.mkdir()
+    (tools / "gs").write_text(f"#!/bin/sh\ntouch {started}\nexit 1\n")
+    (tools / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # looked for anew
+    path = folders / "cifar10" / "train" / "cat" / "cat_00.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n")
+    with pytest.raises(ValueError, match=r"cat_00.png: no image in a format that is read here"):
+        read(folders)
+    assert not started.exists()
 
 
 def test_a_broken_cache_is_read_anew(folders):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ccb_lib import load_dataset
 from ccb_lib.datasets import folder
 from ccb_lib.io import dicom
 
@@ -206,3 +207,23 @@ def test_too_few_groups_are_explained(tmp_path):
     (tmp_path / "t.csv").write_text("path,label,group\n0.png,normal,a\n1.png,normal,b\n2.png,lesion,b\n3.png,normal,a")
     with pytest.raises(ValueError, match="At least three groups are needed"):
         load_table(tmp_path / "t.csv")
+
+
+def test_normal_images_alone_make_a_split_without_abnormal_ones(tmp_path):
+    rng = np.random.default_rng(0)
+    for k in range(20):
+        path = tmp_path / "train/normal" / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save(path)
+    split = load_dataset("folder", root=tmp_path)
+    assert (len(split.train), len(split.calibration), len(split.test)) == (18, 2, 0)
+    assert split.test.shape == (0, 1, 32, 32)
+    assert split.abnormal == ""
+    lines = ["path,label"] + [f"train/normal/{k}.png,normal" for k in range(20)]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    split = load_dataset("folder", root=tmp_path / "table.csv")
+    assert len(split.train) + len(split.calibration) + len(split.test) == 20
+    assert not split.test_labels.any()
+    (tmp_path / "table.csv").write_text("\n".join([*lines[:-1], "train/normal/19.png,odd"]))
+    with pytest.raises(ValueError, match="Which class"):  # there is another label
+        load_dataset("folder", root=tmp_path / "table.csv")

@@ -1,5 +1,6 @@
 """The trained detectors that come with the repository."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from ccb_lib import load_dataset, load_detector
+from ccb_lib.metrics.shift import ShiftWarning
 
 MODELS = Path(__file__).parents[2] / "data" / "models"
 FILES = sorted(MODELS.glob("*.safetensors"))
@@ -39,3 +41,14 @@ def test_skin_is_scored_as_the_calibration_promises(raw_data):
     scores = detector.decision_function(split.test)
     assert len(np.unique(scores)) > 0.99 * len(scores)
     assert (scores[~split.test_labels] > detector.threshold_).mean() == pytest.approx(0.05, abs=0.04)
+
+
+def test_skin_warns_of_photographs_of_other_things_and_not_of_skin(raw_data):
+    detector = load_detector(MODELS / "ham10000-vasc-ccb.safetensors", device="cpu")
+    others = load_dataset("cifar10", abnormal="cat", root=raw_data).test[:200]
+    with pytest.warns(ShiftWarning, match="Recalibrate"):
+        detector.predict(others)
+    skin = load_dataset("ham10000", abnormal="vasc", root=raw_data, test="natural").test
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ShiftWarning)
+        detector.predict(skin)

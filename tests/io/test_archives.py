@@ -1,15 +1,17 @@
 """Archives from others: all or nothing, and nothing outside the folder."""
 
+import gzip
 import io
 import random
 import re
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
 
-from ccb_lib.io import archives
+from ccb_lib.io import archives, writing
 from ccb_lib.io.archives import unpack, unpack_members
 
 
@@ -152,3 +154,70 @@ def test_no_zip_is_refused_as_a_source_of_members(tmp_path):
     (tmp_path / "a.whl").write_bytes(b"no archive")
     with pytest.raises(ValueError, match="was not unpacked"):
         unpack_members(tmp_path / "a.whl", tmp_path / "new", re.compile("(.*)"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_header_that_claims_gigabytes_costs_no_memory(tmp_path, kind):
+    """tarfile reads names and other facts of a member whole, however long the archive says that they are."""
+    member = tarfile.TarInfo("name")
+    member.type, member.size = kind, 3 * 10**9
+    with gzip.open(tmp_path / "bad.tar.gz", "wb") as file:
+        file.write(member.tobuf(tarfile.GNU_FORMAT) + bytes(2**20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="a header says that it is 3,000,000,000 bytes long"):
+            unpack(tmp_path / "bad.tar.gz", tmp_path / "new")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+    assert inside(tmp_path) == ["bad.tar.gz"]
+
+
+def test_too_many_members_are_refused_before_their_list_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "_MOST", 100)
+    archive = make_zip(tmp_path / "many.zip", dict.fromkeys(map(str, range(101)), b""))
+    monkeypatch.setattr(archives.zipfile, "ZipFile", None)
+    with pytest.raises(ValueError, match="more than 100 members"):
+        unpack(archive, tmp_path / "new")
+    archive = make_tar(tmp_path / "many.tar.gz", *((str(k), b"") for k in range(101)))
+    with pytest.raises(ValueError, match="more than 100"):
+        unpack(archive, tmp_path / "new")
+    assert inside(tmp_path) == ["many.tar.gz", "many.zip"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_damaged_archives_are_named_whatever_their_damage(tmp_path, kind):
+    """Reading damaged archives raises IndexError, struct.error, unnamed OSErrors and more."""
+    archive, members = tmp_path / f"a.{kind}", {"x/1.txt": b"one" * 50, "2.txt": b"two" * 50}
+    if kind == "zip":
+        make_zip(archive, members)
+    else:
+        make_tar(archive, *members.items(), mode="w:" + kind.partition(".")[2])
+    whole, rng = archive.read_bytes(), random.Random(0)
+    for number in range(150):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice([1, 1, 2, 8])):
+            damaged[rng.randrange(len(whole))] = rng.randrange(256)
+        archive.write_bytes(damaged if number % 3 else damaged[: rng.randrange(len(whole))])
+        folder = tmp_path / "box" / str(number)
+        try:
+            unpack(archive, folder)
+        except ValueError as error:
+            assert str(archive) in str(error)  # noqa: PT017
+            assert not folder.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {archive.name, "box"}
+
+
+def test_a_full_disk_is_named_and_not_taken_for_a_damaged_archive(tmp_path, no_file_above):
+    archive = make_zip(tmp_path / "a.zip", {"1.txt": bytes(5000)})
+    with no_file_above(1000), pytest.raises(OSError, match=r"Cannot write .*new: File too large"):
+        unpack(archive, tmp_path / "new")
+    assert inside(tmp_path) == ["a.zip"]
+
+
+def test_the_folder_of_a_killed_process_is_deleted_by_the_next(tmp_path):
+    left = tmp_path / f".new.abcdefgh.{writing._HOST}.ccb.part"
+    (left / "new").mkdir(parents=True)
+    (left / "lock").write_text("")
+    unpack(make_zip(tmp_path / "a.zip", {"1.txt": b"one"}), tmp_path / "new")
+    assert inside(tmp_path) == ["a.zip", "new", "new/1.txt"]

@@ -115,3 +115,52 @@ def test_without_pydicom_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ImportError, match=r'pip install "ccb-lib\[dicom\]"'):
         dicom.read_header(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"Rows": 60_000, "Columns": 60_000}, "60,000 × 60,000 pixels"),
+        ({"NumberOfFrames": 10**6}, "pixels; at most"),
+        ({"SamplesPerPixel": ""}, None),
+        ({"BitsStored": None}, "decoded"),
+        ({"InstanceNumber": ""}, None),
+    ],
+)
+def test_odd_headers_are_read_or_refused_in_words(tmp_path, tags, said):
+    dicom.write_image(tmp_path / "a.dcm", RAW)
+    path = change(tmp_path / "a.dcm", **tags)
+    if said is None:
+        assert is_grey(path)
+        return
+    with pytest.raises(ValueError, match=said):
+        dicom.read_image(path)
+
+
+@pytest.mark.parametrize("tag", ["Rows", "SamplesPerPixel", "NumberOfFrames"])
+def test_two_numbers_where_one_is_needed(tmp_path, tag):
+    dicom.write_image(tmp_path / "a.dcm", RAW)
+    path = change(tmp_path / "a.dcm", **{tag: [1, 2]})
+    with pytest.raises(ValueError, match=rf"its {tag} is \[1, 2\]; one whole number is needed"):
+        dicom.is_grey(path)
+    with pytest.raises(ValueError, match=r"whole number|decoded"):
+        dicom.read_image(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damaged_files_are_refused_with_one_kind_of_error(tmp_path):
+    """pydicom reads tags when they are asked for, and raises many kinds where they are damaged."""
+    dicom.write_image(tmp_path / "a.dcm", RAW[:4], number=1, location=2.0, series="1.2.3")
+    whole, rng = (tmp_path / "a.dcm").read_bytes(), np.random.default_rng(0)
+    refused = 0
+    functions = (dicom.is_grey, dicom.read_header, dicom.read_hounsfield, dicom.read_mask, dicom.read_image)
+    for number in range(150):
+        damaged = bytearray(whole)
+        for at in rng.integers(128, len(whole), size=rng.choice([1, 4])):
+            damaged[at] = rng.integers(256)
+        (tmp_path / "a.dcm").write_bytes(damaged)
+        try:
+            functions[number % 5](tmp_path / "a.dcm")
+        except ValueError:
+            refused += 1
+    assert refused > 20

@@ -1,10 +1,20 @@
 """Files in the forms that users have: each decodes to pixels worked out by hand."""
 
+import os
+import re
+import struct
+import time
+import zlib
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from ccb_lib.io.image_files import is_grey, read_each, read_images, square
+import ccb_lib
+from ccb_lib.io import image_files, limits
+from ccb_lib.io.image_files import is_grey, open_image, read_each, read_images, square
 from ccb_lib.io.windows import to_window
 
 
@@ -129,3 +139,75 @@ def test_grey_is_told_from_colour_by_the_header(tmp_path):
     assert is_grey(save(tmp_path / "a.png", np.zeros((8, 8), dtype=np.uint16)))
     assert is_grey(save(tmp_path / "b.png", np.zeros((8, 8), dtype=np.uint8)))
     assert not is_grey(save(tmp_path / "c.png", np.zeros((8, 8, 3), dtype=np.uint8)))
+
+
+def test_no_format_that_starts_a_program_is_opened(tmp_path):
+    path = tmp_path / "1.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n")
+    with Image.open(path) as image:
+        assert image.format == "EPS"  # so Pillow by itself takes it for an image
+    with pytest.raises(ValueError, match="no image in a format that is read here"):
+        open_image(path)
+
+
+def test_pillow_opens_files_in_one_place_alone():
+    package = Path(ccb_lib.__file__).parent
+    texts = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
+    openers = [name for name, text in texts.items() if re.search(r"Image\.open\b|import open\b", text)]
+    assert openers == ["io/image_files.py"]
+    assert texts["io/image_files.py"].count("Image.open(") == 1
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.png", "pipe.dcm"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    for function in (is_grey, open_image, read):
+        with pytest.raises(ValueError, match="not a file"):
+            function(tmp_path / name)
+
+
+def huge_png(path, side):
+    """A PNG of few bytes whose header says that it has side × side pixels of four channels."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    coded = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(coded))
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [8193, 13_000, 40_000])
+def test_an_image_too_large_for_memory_is_refused_by_its_header(tmp_path, side):
+    path = huge_png(tmp_path / "a.png", side)
+    for function in (read, is_grey, open_image):
+        with pytest.raises(ValueError, match="pixels"):
+            function(path)
+
+
+def test_the_largest_image_that_is_read(tmp_path):
+    with open_image(huge_png(tmp_path / "a.png", 8192)) as image:
+        assert image.size == (8192, 8192)
+
+
+def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
+    """Or a pool of threads takes the memory of one many times over."""
+    paths = [save(tmp_path / f"{k}.png", np.zeros((64, 64), dtype=np.uint8)) for k in range(12)]
+    at_work, most = [], []
+
+    def slow(*_):
+        at_work.append(1)
+        time.sleep(0.01)
+        most.append(len(at_work))
+        at_work.pop()
+        return np.zeros((1, 32, 32), dtype=np.uint8)
+
+    monkeypatch.setattr(image_files, "square", slow)
+    monkeypatch.setattr(image_files, "ThreadPoolExecutor", partial(image_files.ThreadPoolExecutor, 4))
+    read_images(paths, image_size=32, channels=1)
+    assert max(most) > 1
+    most.clear()
+    monkeypatch.setattr(limits, "_LARGE", 64 * 64 - 1)
+    read_images(paths, image_size=32, channels=1)
+    assert max(most) == 1

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -80,3 +82,38 @@ def test_range_and_back():
     scaled = to_unit(every)
     assert (scaled.min(), scaled.max()) == (-1, 1)
     assert torch.equal(to_uint8(scaled), every)
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        (np.array([0, 65535], np.uint16), "(images / 257).round().astype('uint8')"),
+        (np.array([0, 65535], np.int32), "(images / 257).round().astype('uint8')"),
+        (np.array([0, 4095], np.uint16), "(images / 16.0588).round().astype('uint8')"),
+        (np.array([0, 1], np.float32), "(images * 255).round().astype('uint8')"),
+        (np.array([-1, 1], np.float64), "((images + 1) * 127.5).round().astype('uint8')"),
+        (np.array([0, 255], np.float32), "images.round().astype('uint8')"),
+    ],
+)
+def test_other_dtypes_are_refused_with_a_scaling_that_works(values, scale):
+    images = np.resize(values, (2, 1, 32, 32))
+    with pytest.raises(ValueError, match=re.escape(scale)) as refused:
+        as_images(images)
+    assert f"from {values[0]:g} to {values[1]:g}" in str(refused.value)
+    scaled = as_images(eval(scale))  # the words of the error, run as they stand
+    assert (scaled.min(), scaled.max()) == (0, 255)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (np.full((2, 32, 32), -1000, np.int16), r"to_window\(images, \(-1000, 400\)\)"),
+        (np.full((2, 32, 32), np.inf, np.float32), "with NaN or infinity"),
+        (np.zeros((2, 32, 32), bool), r"torch\.bool was given"),
+        (np.zeros((2, 32, 32), np.complex64), r"torch\.complex64 was given"),
+        (torch.zeros((2, 32, 32), dtype=torch.bfloat16), r"torch\.bfloat16 from 0 to 0"),
+    ],
+)
+def test_pixels_that_no_rule_scales_are_refused_in_words(images, said):
+    with pytest.raises(ValueError, match=said):
+        as_images(images)

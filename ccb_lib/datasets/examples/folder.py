@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ccb_lib.io.tensors import replacing
+from ccb_lib.io.writing import replacing
 
 _CENTRE, _RADII = (308, 222), (35, 105)  # of the flower in the photograph: its middle, and where petals lie
 _SIDE = 48  # pixels of a patch

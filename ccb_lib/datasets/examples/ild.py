@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from ccb_lib.datasets.ild_files import FOLDERS
 from ccb_lib.datasets.ild_rois import LABELS, draw
 from ccb_lib.io.dicom import PADDING, write_image
-from ccb_lib.io.tensors import replacing
+from ccb_lib.io.writing import replacing
 
 Points = NDArray[np.float64]  # (P, 2): x and y in pixels
 

@@ -1,0 +1,67 @@
+"""The page on claims: stability laid out as text, and the scores' definitions."""
+
+import pandas as pd
+
+from ccb_lib.detectors import METHODS
+from ccb_lib.reproduction.names import display_name
+from ccb_lib.reproduction.settings import CHOICES, described
+from ccb_lib.reproduction.tables import SHOWN_NAMES
+
+_MEASURES = ("AUC", "over seeds", "over epochs, released", "over epochs, clean")
+
+
+def shown_stability(frame: pd.DataFrame) -> pd.DataFrame:
+    """Lay `stability` out as text, one row a method or chain within its setting.
+
+    Args:
+        frame: Of `ccb_lib.reproduction.claims.stability`; several tables' may be joined.
+
+    Returns:
+        Rows (setting, method); what is not known is ``–``.
+
+    Example:
+        >>> from ccb_lib.reproduction.claims import stability
+        >>> "over seeds" in shown_stability(stability(4))
+        True
+    """
+    rows = {}
+    for line in frame.to_dict("records"):
+        settings = {name: None if pd.isna(line[name]) else line[name] for name in CHOICES}
+        setting = f"{display_name(line['dataset'])}, {described({**settings, 'chain_init': None, 'other': None})}"
+        parts = [SHOWN_NAMES.get(line["method"], line["method"]), _chain(line["chain"])]
+        parts += [f"from {settings['chain_init']}" if settings["chain_init"] else "", settings["other"] or ""]
+        texts = {name: "–" if pd.isna(line[name]) else f"{line[name]:.3f}" for name in _MEASURES}
+        counts = {name: line[name] for name in ("seeds", "runs", "collapsed")}
+        rows[setting, ", ".join(part for part in parts if part)] = texts | counts
+    shown = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", *_MEASURES, "runs", "collapsed"])
+    return shown.sort_index(level=0, sort_remaining=False, kind="stable")
+
+
+def _chain(chain: str | None) -> str:
+    if chain is None or pd.isna(chain):
+        return ""
+    names = {"0-0-0-0": "plain skips", "none-none-none-none": "no skips"}
+    return names.get(chain, f"{chain} blocks")
+
+
+def definitions() -> pd.DataFrame:
+    """Return what the scores of AnoGAN and EGBAD are made of, with the weight that this library gives the image term.
+
+    Example:
+        >>> definitions().loc["AnoGAN", "weight of the image term"]
+        0.9
+    """
+    rows = {
+        "anogan": ("image less the nearest generated image", "features of the discriminator, image less generated"),
+        "egbad": ("image less its reconstruction", "features of the discriminator of (image, latent vector)"),
+    }
+    return pd.DataFrame(
+        {
+            SHOWN_NAMES[method]: {
+                "first term": first,
+                "second term": second,
+                "weight of the image term": METHODS[method].__dataclass_fields__["alpha"].default,
+            }
+            for method, (first, second) in rows.items()
+        }
+    ).T

@@ -1,0 +1,207 @@
+"""The waterfall in words and tables: what was run, what the released loop is worth, what is missing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ccb_lib.chapters.results import NOT_RUN, SPOKEN
+from ccb_lib.evaluation.protocols import CLEAN
+from ccb_lib.metrics import anomaly_score
+from ccb_lib.reproduction.names import display_name
+from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
+from ccb_lib.reproduction.runs import CLASSES, DATASETS, TRIVIAL_METHODS, is_imposed
+from ccb_lib.reproduction.settings import PAPER
+from ccb_lib.reproduction.tables import SHOWN_NAMES, TABLE_METRICS, coverage, reported_and_measured, select
+from ccb_lib.reproduction.waterfall import STEPS, effects, macro, waterfall
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+
+_WITH_METHODS = (1, 2, 4)  # one table of each data set
+
+
+def waterfalls(
+    numbers: Sequence[int] = (1, 4), *, metric: str = "auc", folder: str | Path | None = None
+) -> pd.DataFrame:
+    """Join the waterfalls of several tables, at the fullest setting of each method.
+
+    Example:
+        >>> sorted(waterfalls((4,))["dataset"].unique())
+        ['ham10000']
+    """
+    parts = [waterfall(number, metric=metric, folder=folder) for number in numbers]
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else waterfall(numbers[0], metric=metric, folder=folder)
+
+
+def waterfall_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Lay a waterfall out as text: rows are networks, columns its steps.
+
+    Args:
+        frame: Of `ccb_lib.reproduction.waterfall.waterfall`, one measure.
+
+    Returns:
+        Means over classes, ± their standard deviation over seeds where there are two or more.
+
+    Example:
+        >>> waterfall_table(waterfall(4)).loc[("HAM10000", "GANomaly"), "reported"]
+        'not reported'
+    """
+    steps = STEPS[frame["metric"].iloc[0]] if len(frame) else STEPS["auc"]
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for line in macro(frame).itertuples():
+        missing = "not reported" if line.step == "reported" else "not stored"
+        spread = "" if np.isnan(line.spread) or line.step == "reported" else f" ± {line.spread:.3f}"
+        said = missing if np.isnan(line.mean) else f"{line.mean:.3f}{spread}"
+        name = SHOWN_NAMES.get(line.method, line.method)
+        rows.setdefault((display_name(line.dataset), name), {})[line.step] = said
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(steps))
+
+
+def effects_in_words(frame: pd.DataFrame) -> "Markdown":
+    """Say what batch statistics and the choice of the epoch are worth, a line a network.
+
+    Args:
+        frame: Of `ccb_lib.reproduction.waterfall.waterfall`, one measure.
+
+    Example:
+        >>> "batch statistics" in effects_in_words(waterfall(4)).data
+        True
+    """
+    from IPython.display import Markdown
+
+    if frame.empty:
+        return Markdown(f"*Networks: {NOT_RUN}.*")
+    measure = SPOKEN[frame["metric"].iloc[0]]
+    found = effects(frame)
+    lines = []
+    for (dataset, method), part in found.groupby(["dataset", "method"], sort=False):
+        worth = {line["effect"]: _signed(line["mean"], line["spread"]) for _, line in part.iterrows()}
+        rows = frame[(frame["dataset"] == dataset) & (frame["method"] == method)]
+        name = f"{display_name(dataset)}, {SHOWN_NAMES.get(method, method)}"
+        said = (
+            f"- **{name}, {_runs(rows)}.** On the same images, RELEASED is worth {worth['both']} of "
+            f"{measure}: choosing the epoch by test labels {worth['choice of the epoch']}, batch "
+            f"statistics {worth['batch statistics']}."
+        )
+        if "threshold" in worth:
+            said += f" The oracle's φ instead of the calibrated one: {worth['threshold']}."
+        if dataset != "cifar10":  # there both tests have the same images
+            said += f" Its normals instead of all held-out normals: {worth['other normals']}."
+        if is_imposed(method, dataset):
+            said += " RELEASED is imposed on it here."
+        lines.append(said)
+    return Markdown("\n".join(lines))
+
+
+def _runs(rows: pd.DataFrame) -> str:
+    first, seeds = rows.iloc[0], rows["seed"].nunique()
+    classes, wanted = rows["abnormal"].nunique(), len(CLASSES[first["dataset"]])
+    part = f", {classes} of {wanted} classes" if classes < wanted else ""
+    counted = f"{seeds} seed{'s' * (seeds > 1)}{part}"
+    return f"{first['epochs']:g} epochs, width {first['width']:g}, {counted}, {first['device']}"
+
+
+def _signed(mean: float, spread: float) -> str:
+    if np.isnan(mean):
+        return "(not stored)"
+    return f"{mean:+.3f}" + ("" if np.isnan(spread) else f" ± {spread:.3f}")
+
+
+def what_was_run(folder: str | Path | None = None) -> pd.DataFrame:
+    """List the fullest runs of each network, on each data set.
+
+    Returns:
+        Rows (data, method): ``epochs``, ``width``, ``seeds``, ``classes`` (of how many), ``device``, and ``setting``:
+        ``"the paper's"`` or ``"other"``.
+
+    Example:
+        >>> what_was_run().loc[("HAM10000", "GANomaly"), "setting"]
+        "the paper's"
+    """
+    parts = {}
+    for number in _WITH_METHODS:
+        dataset = DATASETS[number][0]
+        for run in coverage(number, folder=folder).itertuples():
+            parts[display_name(dataset), SHOWN_NAMES.get(run.Index, run.Index)] = {
+                "epochs": run.epochs,
+                "width": run.width,
+                "seeds": run.seeds,
+                "classes": f"{run.classes} of {len(CLASSES[dataset])}",
+                "device": run.device,
+                "setting": "the paper's" if run.exact else "other",
+            }
+    return pd.DataFrame.from_dict(parts, orient="index")
+
+
+def what_is_missing(folder: str | Path | None = None) -> "Markdown":
+    """Say in one line how many of the reported cells were measured at the paper's settings.
+
+    Example:
+        >>> "of 210 reported cells" in what_is_missing().data
+        True
+    """
+    from IPython.display import Markdown
+
+    counts = {}
+    for number in TABLE_METRICS:
+        frame = reported_and_measured(number, settings=PAPER, folder=folder)
+        reported = frame[frame["reported"].notna()]
+        counts[number] = (int(reported[["released", "clean"]].notna().any(axis=1).sum()), len(reported))
+    done, wanted = (sum(column) for column in zip(*counts.values(), strict=True))
+    listed = ", ".join(f"Table {number}: {run} of {cells}" for number, (run, cells) in counts.items())
+    return Markdown(f"At the paper's own settings, {done} of {wanted} reported cells were measured ({listed}).")
+
+
+def false_alarms_observed(number: int | str, *, folder: str | Path | None = None) -> pd.DataFrame:
+    """Count the normal test images above φ under CLEAN.
+
+    φ promises the share `FALSE_ALARMS` of normals that are like the calibration images.
+
+    Args:
+        number: Table 1 to 7, or a study.
+        folder: Of the stored results.
+
+    Returns:
+        One row a run and class: ``method``, ``abnormal``, ``seed``, ``promised``, ``observed``, ``normals``.
+
+    Example:
+        >>> false_alarms_observed(4)["observed"].between(0, 1).all()
+        np.True_
+    """
+    results = read_results(number, folder)
+    frame = select(number, load_results(number, protocols=(CLEAN,), folder=folder), None, folder)
+    rows = []
+    for line in frame.itertuples():
+        found = scores_of(results[line.key], line.abnormal, CLEAN)
+        if found is None or np.isnan(line.threshold):
+            continue
+        scored, tests = found
+        scores = anomaly_score(scored.test, line.alpha)[~tests.labels]
+        observed = float((scores > line.threshold).mean())
+        rows.append((line.method, line.abnormal, line.seed, FALSE_ALARMS, observed, len(scores)))
+    return pd.DataFrame(rows, columns=["method", "abnormal", "seed", "promised", "observed", "normals"])
+
+
+def with_enough_seeds(table: pd.DataFrame, least: int = 5) -> tuple[pd.DataFrame, str]:
+    """Drop the rows of networks that were run with few seeds, and name them.
+
+    Args:
+        table: Of `ccb_lib.reproduction.comparisons.arm_table`, rows named by method.
+        least: Seeds that a network's row needs.
+
+    Returns:
+        The other rows, and a sentence on those dropped ("" if none).
+
+    Example:
+        >>> with_enough_seeds(pd.DataFrame({"seeds": [1, 5]}, index=["ganomaly", "ccb"]))[0].index.tolist()
+        ['ccb']
+    """
+    few = (table["seeds"] < least) & ~table.index.isin(TRIVIAL_METHODS)
+    if not few.any():
+        return table, ""
+    counts = ", ".join(f"{SHOWN_NAMES.get(name, name)} ({n})" for name, n in table.loc[few, "seeds"].items())
+    return table[~few], f"Not shown, fewer than {least} seeds were run: {counts}."

@@ -1,0 +1,181 @@
+"""The one writer of files: whole or not at all, errors that name the file, nothing left behind."""
+
+import errno
+import hashlib
+import os
+import platform
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be deleted anyway
+    fcntl = None  # type: ignore[assignment]
+
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+_ENDING = ".ccb.part"  # of temporary folders; preceded by the machine that made it
+_LOCK = "lock"
+_DAY = 24 * 3600.0
+_swept: set[Path] = set()  # folders in which this process has deleted what was left behind
+
+_ADVICE = {
+    errno.ENOSPC: "Free some space, or choose another folder.",
+    errno.EDQUOT: "Free some space, or choose another folder.",
+    errno.EFBIG: "The system allows no larger files here; choose another folder.",
+}
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; rename it to ``path`` when the block ends without error.
+
+    Whatever stops the block (an exception, Ctrl-C), ``path`` keeps what it held and nothing half-written
+    stays. What a killed process leaves is deleted by the next one that writes into the folder. A file
+    that is there keeps its permissions; of a link the file that it names is written.
+
+    Args:
+        path: The file to write; its folder is created if missing.
+
+    Raises:
+        IsADirectoryError: ``path`` is a folder.
+        OSError: ``path`` is a device, a pipe or a socket, its folder cannot be written to, the disk is
+            full, or any other failure of the system; the message names the file and the cause.
+
+    Example:
+        >>> with replacing("notes.txt") as part:
+        ...     part.write_text("whole or not at all")
+    """
+    path = Path(path).expanduser()
+    target = Path(os.path.realpath(path))
+    mode = _mode_of(path)
+    own = {None, str(target), str(target.parent)}
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(target.parent, target.name) as folder:
+            part = folder / f"new{target.suffix}"
+            own |= {str(folder), str(part)}
+            part.touch()
+            usual = stat.S_IMODE(part.stat().st_mode)
+            yield part
+            part.chmod(usual if mode is None else mode)
+            part.replace(target)
+    except OSError as error:
+        # Errors about other files, and those that have a message of their own, are not of this writer.
+        if error.errno is None or error.filename not in own:
+            raise
+        raise cannot_write(path, error) from error
+
+
+@contextmanager
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Make a hidden folder in ``parent`` that is deleted when the block ends, or at the next start.
+
+    A process that is killed cannot delete its folders. Each process, before it makes its first folder in
+    a place, deletes those of others there. It never takes one from a process that still runs: each holds
+    a lock on a file in its folder, which the system gives free when the process ends, however it ends. A
+    folder made on another machine, whose locks may not be seen here, must be a day old as well.
+
+    Args:
+        parent: An existing folder.
+        name: What the folder is for; begins its name.
+
+    Raises:
+        OSError: ``parent`` cannot be written to.
+
+    Example:
+        >>> with temporary_folder(Path("."), "download") as folder:
+        ...     (folder / "file").write_bytes(b"")
+    """
+    _sweep(parent)
+    folder, lock = _locked_folder(parent, name)
+    try:
+        yield folder
+    finally:
+        if fcntl is None:
+            os.close(lock)  # Windows deletes no open file
+        _delete(folder)
+        if fcntl is not None:
+            os.close(lock)
+
+
+def cannot_write(path: Path, error: OSError) -> OSError:
+    """Return an error that names the file, the cause and what to do."""
+    advice = _ADVICE.get(error.errno or 0, "Choose a folder that you may write to.")
+    return OSError(f"Cannot write {path}: {error.strerror or error}. {advice}")
+
+
+def _mode_of(path: Path) -> int | None:
+    """Return the permissions of a regular file, ``None`` where there is none; refuse everything else."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"{path} is a folder. Give the name of a file, such as {path / 'name'}.")
+    if not stat.S_ISREG(mode):
+        raise OSError(f"{path} is a device, a pipe or a socket, not a file. Give the name of a file.")
+    return stat.S_IMODE(mode)
+
+
+def _locked_folder(parent: Path, name: str) -> tuple[Path, int]:
+    while True:
+        # 60 characters: the name may be as long as the system allows, and this one is longer.
+        made = tempfile.mkdtemp(dir=parent, prefix=f".{name[:60]}.", suffix=f".{_HOST}{_ENDING}")
+        lock_file = Path(made, _LOCK)
+        try:
+            lock = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:
+            continue  # another process swept the folder before it had a lock
+        if fcntl is not None:
+            with suppress(OSError):  # some network file systems have no locks, and are not swept
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        if lock_file.exists():
+            return Path(made), lock
+        os.close(lock)
+
+
+def _sweep(parent: Path) -> None:
+    """Delete the temporary folders of processes that are gone; once for each process and folder."""
+    place = parent.absolute()
+    if place in _swept:
+        return
+    _swept.add(place)
+    with suppress(OSError):
+        for folder in place.glob(f".*{_ENDING}"):
+            _delete_if_stale(folder)
+
+
+def _delete_if_stale(folder: Path) -> None:
+    with suppress(OSError):
+        old = time.time() - folder.lstat().st_mtime > _DAY
+        here = folder.name.removesuffix(_ENDING).endswith(f".{_HOST}")
+        if folder.is_symlink() or not (old or (here and fcntl is not None)):
+            return
+        if fcntl is None or not (folder / _LOCK).exists():
+            _delete(folder)
+            return
+        lock = os.open(folder / _LOCK, os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: in use, or no locks here
+            _delete(folder)
+        finally:
+            os.close(lock)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder, its lock last: one without a lock is empty, whenever the process is killed."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != _LOCK:
+                path.unlink(missing_ok=True)
+        (folder / _LOCK).unlink(missing_ok=True)
+        folder.rmdir()

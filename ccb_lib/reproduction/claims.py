@@ -1,0 +1,230 @@
+"""What the paper claims and no table of it tests, computed from stored scores."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from ccb_lib.evaluation.protocols import CLEAN, RELEASED, SINGLE_CHANGES
+from ccb_lib.metrics import anomaly_score, auc
+from ccb_lib.reproduction.results import load_results, read_results, scores_of
+from ccb_lib.reproduction.runs import TRIVIAL_METHODS, feeding, kind, results_folder
+from ccb_lib.reproduction.settings import CHOICES
+from ccb_lib.reproduction.store import scored_name
+from ccb_lib.reproduction.tables import select
+
+SIMILAR = {"bird": "airplane", "airplane": "bird", "dog": "cat", "cat": "dog"}
+"""The abnormal classes and the similar normal ones that the paper names: bird and plane, dog and cat."""
+
+AREAS = "ham10000_lesion_areas.csv"
+_CLEAN_EPOCHS = next(protocol for protocol in SINGLE_CHANGES if protocol.name == "clean, best epoch (oracle)")
+
+
+def stability(number: int | str, *, folder: str | Path | None = None) -> pd.DataFrame:
+    """Measure what "more stable training" may mean: over seeds, over epochs, and collapses.
+
+    Args:
+        number: Table 1 to 7, or a study.
+        folder: Of the stored results.
+
+    Returns:
+        One row a data set, method, chain and setting of networks: ``seeds``; ``AUC`` under CLEAN, the mean over
+        classes and seeds; ``over seeds``, the standard deviation of the mean over classes (NaN for one seed); ``over
+        epochs, released`` and ``over epochs, clean``, the mean absolute change of the test AUC from one epoch to the
+        next (NaN where it was not recorded); ``runs`` and ``collapsed``, how many of them warned of a collapse.
+
+    Example:
+        >>> found = stability(4)
+        >>> found[found["method"] == "ganomaly"]["collapsed"].item()
+        0
+    """
+    frame = load_results(number, protocols=(CLEAN,), folder=folder)
+    frame = frame[~frame["method"].isin(TRIVIAL_METHODS)]
+    results = read_results(number, folder)
+    by = ["dataset", "method", "chain", *CHOICES]
+    rows = []
+    for names, part in frame.groupby(by, dropna=False, sort=False):
+        wide = part.pivot_table(index="seed", columns="abnormal", values="auc")
+        means = wide.mean(axis=1, skipna=False).dropna()
+        runs = [results[key] for key in part["key"].unique()]
+        rows.append(
+            {
+                **dict(zip(by, names, strict=True)),
+                "seeds": len(means),
+                "AUC": means.mean(),
+                "over seeds": means.std(),
+                "over epochs, released": _jitter(runs, RELEASED),
+                "over epochs, clean": _jitter(runs, _CLEAN_EPOCHS),
+                "runs": len(runs),
+                "collapsed": sum(bool(run.manifest["warnings"]) for run in runs),
+            }
+        )
+    columns = ["seeds", "AUC", "over seeds", "over epochs, released", "over epochs, clean", "runs", "collapsed"]
+    return pd.DataFrame(rows, columns=[*by, *columns])
+
+
+def _jitter(runs: list[Any], protocol: Any) -> float:
+    """Mean absolute change of the test AUC between epochs, over all runs and classes that recorded it."""
+    changes = [
+        abs(after - before)
+        for run in runs
+        for name in run.manifest["abnormal"]
+        for before, after in pairwise(run.aucs.get(scored_name(name, kind(protocol), feeding(protocol)), []))
+    ]
+    return float(np.mean(changes)) if changes else float("nan")
+
+
+def by_normal_class(
+    number: int = 1, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
+) -> pd.DataFrame:
+    """Hold each abnormal class against the images of one normal class at a time, under CLEAN.
+
+    If a similar normal class hides an abnormal one, the AUC against that class is nearer one half
+    than against the others: their scores are alike.
+
+    Args:
+        number: A table whose normals have classes: 1, 4 or 5.
+        settings: Of the runs; by default the fullest setting of each method.
+        folder: Of the stored results.
+
+    Returns:
+        One row a ``method``, ``seed``, ``abnormal`` and ``normal`` class, with ``auc``, ``similar`` (whether the paper
+        names this pair), and ``key``.
+
+    Example:
+        >>> found = by_normal_class(1)
+        >>> sorted(found.query("abnormal == 'bird' and similar")["normal"].unique())
+        ['airplane']
+    """
+    frame = select(number, load_results(number, protocols=(CLEAN,), folder=folder), settings, folder)
+    results = read_results(number, folder)
+    rows = []
+    for line in frame.drop_duplicates(["method", "chain", "abnormal", "seed"]).itertuples():
+        found = scores_of(results[line.key], line.abnormal, CLEAN)
+        if found is None:
+            continue
+        scored, tests = found
+        scores = anomaly_score(scored.test, line.alpha)
+        for normal in sorted(set(tests.classes[~tests.labels].tolist())):
+            chosen = tests.labels | (tests.classes == normal)
+            similar = SIMILAR.get(line.abnormal) == normal
+            value = auc(scores[chosen], tests.labels[chosen])
+            rows.append((line.method, line.seed, line.abnormal, normal, value, similar, line.key))
+    return pd.DataFrame(rows, columns=["method", "seed", "abnormal", "normal", "auc", "similar", "key"])
+
+
+def similar_against_others(frame: pd.DataFrame) -> pd.DataFrame:
+    """Lay the AUC against the similar normal class beside those against the others.
+
+    Args:
+        frame: Of `by_normal_class`.
+
+    Returns:
+        One row a method and abnormal class that the paper names: ``similar`` (the class), ``against it``, ``against
+        the others`` (the mean of eight), ``rank`` (1 where no normal class has a lower AUC; mean over seeds) and
+        ``seeds``.
+
+    Example:
+        >>> bool((similar_against_others(by_normal_class(1))["rank"] >= 1).all())
+        True
+    """
+    frame = frame.assign(rank=frame.groupby(["method", "seed", "abnormal"])["auc"].rank(method="min"))
+    rows = {}
+    for (method, abnormal), part in frame[frame["abnormal"].isin(SIMILAR)].groupby(["method", "abnormal"], sort=False):
+        pair, others = part[part["similar"]], part[~part["similar"]]
+        rows[method, abnormal] = {
+            "similar": SIMILAR[abnormal],
+            "against it": pair["auc"].mean(),
+            "against the others": others["auc"].mean(),
+            "rank": pair["rank"].mean(),
+            "seeds": part["seed"].nunique(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["similar", "against it", "against the others", "rank",
+                                                                 "seeds"])  # fmt: skip
+
+
+def lesion_areas(folder: str | Path | None = None) -> pd.Series:
+    """Read the share of each HAM10000 image that its lesion covers, as `ccb_lib.datasets.ham10000_masks` measured it.
+
+    Args:
+        folder: Of the stored results.
+
+    Returns:
+        float64 by image id, 0…1 of the centred square that detectors see; empty where the file is missing.
+
+    Example:
+        >>> bool(0 < lesion_areas()["ISIC_0024306"] < 1)
+        True
+    """
+    path = Path(folder or results_folder()) / AREAS
+    if not path.is_file():
+        return pd.Series(dtype=float, name="area")
+    return pd.read_csv(path, index_col="image")["area"]
+
+
+def score_by_area(
+    number: int = 4, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
+) -> pd.DataFrame:
+    """Compare scores of abnormal images with the size of their lesions, under CLEAN.
+
+    If lesions are missed because they are small, scores rise with the area: Spearman's correlation is
+    above 0, and the AUC of the largest third is above that of the smallest.
+
+    Args:
+        number: 4 or 5.
+        settings: Of the runs; by default the fullest setting of each method.
+        folder: Of the stored results.
+
+    Returns:
+        One row a ``method``, ``seed`` and ``abnormal`` class: ``images`` with a known area, ``median area``,
+        ``spearman`` of score and area among abnormal images, ``smallest third`` and ``largest third``, their AUC
+        against all held-out normals.
+
+    Raises:
+        ValueError: Areas are not stored.
+
+    Example:
+        >>> score_by_area(4)["spearman"].between(-1, 1).all()
+        np.True_
+    """
+    areas = lesion_areas(folder)
+    if areas.empty:
+        raise ValueError(f"No {AREAS} beside the results. Write it with `ccb_lib.datasets.ham10000_masks.write_areas`.")
+    frame = select(number, load_results(number, protocols=(CLEAN,), folder=folder), settings, folder)
+    results = read_results(number, folder)
+    rows = []
+    for line in frame.drop_duplicates(["method", "abnormal", "seed"]).itertuples():
+        found = scores_of(results[line.key], line.abnormal, CLEAN)
+        if found is None:
+            continue
+        scored, tests = found
+        scores = anomaly_score(scored.test, line.alpha)
+        area = areas.reindex(tests.ids).to_numpy()
+        known = tests.labels & ~np.isnan(area)
+        if not known.any():
+            continue
+        low, high = np.quantile(area[known], [1 / 3, 2 / 3])
+        small, large = known & (area <= low), known & (area >= high)
+        rows.append(
+            {
+                "method": line.method,
+                "seed": line.seed,
+                "abnormal": line.abnormal,
+                "images": int(known.sum()),
+                "median area": float(np.median(area[known])),
+                "spearman": float(spearmanr(scores[known], area[known]).statistic),
+                "smallest third": _against_normals(scores, tests.labels, small),
+                "largest third": _against_normals(scores, tests.labels, large),
+            }
+        )
+    columns = ["method", "seed", "abnormal", "images", "median area", "spearman", "smallest third", "largest third"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _against_normals(scores: np.ndarray, labels: np.ndarray, abnormal: np.ndarray) -> float:
+    chosen = ~labels | abnormal
+    return auc(scores[chosen], labels[chosen])
