@@ -26,20 +26,32 @@ def about(device: str = "auto") -> dict[str, str]:
         Facts by name; ``device`` is ``"CPU"``, or the GPU's name where it is what was measured.
     """
     cuda = choose_device(device).type == "cuda"
-    facts = {"device": torch.cuda.get_device_name() if cuda else "CPU", "processor": _processor(), **machine()}
+    facts = {
+        "device": torch.cuda.get_device_name() if cuda else "CPU",
+        "processor": _processor(),
+        **machine(),
+    }
     if cuda:
         major, minor = torch.cuda.get_device_capability()
         facts |= {"CUDA": str(torch.version.cuda), "cuDNN": str(torch.backends.cudnn.version())}
         facts |= {"compute capability": f"{major}.{minor}"}
     facts["waiting threads"] = os.environ.get("OMP_WAIT_POLICY", "spin, then sleep (the default)")
-    busy = ", ".join(f"{load:.1f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
+    busy = (
+        ", ".join(f"{load:.1f}" for load in os.getloadavg())
+        if hasattr(os, "getloadavg")
+        else "unknown"
+    )
     return {**facts, LOAD: busy}
 
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        names = [
+            line.partition(":")[2].strip()
+            for line in info.read_text().splitlines()
+            if "model name" in line
+        ]
         if names:
             return names[0]
     return platform.processor() or platform.machine()

@@ -56,13 +56,19 @@ class Cell:
 
     def detector(self, device: str, fast: bool | str, **settings: Any) -> AdversarialDetector:
         """Make a detector of this setting, with fresh networks and optimisers, as ``fit`` would."""
-        given = {"width": self.width, "chain": self.chain if self.method == "ccb" else None, **settings}
+        given = {
+            "width": self.width,
+            "chain": self.chain if self.method == "ccb" else None,
+            **settings,
+        }
         given = {name: value for name, value in given.items() if value is not None}
         detector = METHODS[self.method](batch_size=self.batch, device=device, fast=fast, **given)
         assert isinstance(detector, AdversarialDetector)
         with seeded(detector.seed, detector.device_):
             built = detector.build(self.image_size, self.channels)
-            detector.networks_ = {name: detector._placed(network) for name, network in built.items()}
+            detector.networks_ = {
+                name: detector._placed(network) for name, network in built.items()
+            }
         detector.optimizers_ = detector.build_optimizers()
         detector.image_size_, detector.channels_ = self.image_size, self.channels
         return detector
@@ -70,7 +76,9 @@ class Cell:
     def images(self, count: int) -> Tensor:
         """Random images, (count, C, H, W) uint8."""
         shape = (count, self.channels, self.image_size, self.image_size)
-        return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+        return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(
+            torch.uint8
+        )
 
 
 class Clock:
@@ -78,7 +86,11 @@ class Clock:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.name = "processor time" if device.type == "cpu" and torch.get_num_threads() == 1 else "wall time"
+        self.name = (
+            "processor time"
+            if device.type == "cpu" and torch.get_num_threads() == 1
+            else "wall time"
+        )
 
     def __call__(self, work: Callable[[], Any]) -> float:
         """Do the work and return the seconds it took, to its last kernel."""
@@ -97,10 +109,15 @@ class Clock:
 def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
     """Median and quartiles, rounded to so many significant digits."""
     low, middle, high = np.quantile(np.asarray(values), [0.25, 0.5, 0.75])
-    return {name: float(f"{value:.{digits}g}") for name, value in (("median", middle), ("low", low), ("high", high))}
+    return {
+        name: float(f"{value:.{digits}g}")
+        for name, value in (("median", middle), ("low", low), ("high", high))
+    }
 
 
-def in_turns(variants: dict[Name, Callable[[], Any]], clock: Clock, repeats: int) -> dict[Name, list[float]]:
+def in_turns(
+    variants: dict[Name, Callable[[], Any]], clock: Clock, repeats: int
+) -> dict[Name, list[float]]:
     """Time variants one after the other, again and again; the first round warms up and is not counted."""
     seconds: dict[Name, list[float]] = {name: [] for name in variants}
     for number in range(repeats + 1):
@@ -128,7 +145,8 @@ class Trainer:
         self.images = cell.images(_IMAGES).to(self.device)
         self.batch = cell.batch
         self.ways = [
-            FastSteps(layout=d._layout, compiled=path == "compiled") if fast else eager_steps for d in self.detectors
+            FastSteps(layout=d._layout, compiled=path == "compiled") if fast else eager_steps
+            for d in self.detectors
         ]
         for network in (net for detector in self.detectors for net in detector.networks_.values()):
             network.train()
@@ -183,7 +201,9 @@ def measure_steps(
         start = round(time.perf_counter() - begun, 2)
         clock(partial(trainers[variant], 3))
         facts[variant] = {"start": start, "memory": used.most()}
-    seconds = in_turns({variant: partial(trainer, steps) for variant, trainer in trainers.items()}, clock, repeats)
+    seconds = in_turns(
+        {variant: partial(trainer, steps) for variant, trainer in trainers.items()}, clock, repeats
+    )
     return [
         {
             "what": "step", "unit": "ms", **asdict(cell), "path": path, "group": group,
@@ -216,7 +236,12 @@ class _Memory:
 
 
 def measure_scores(
-    cell: Cell, *, device: str = "auto", count: int = 4096, repeats: int = 5, search_steps: int = 500
+    cell: Cell,
+    *,
+    device: str = "auto",
+    count: int = 4096,
+    repeats: int = 5,
+    search_steps: int = 500,
 ) -> list[Row]:
     """Measure images scored in a second through `score_terms`, images on the CPU to begin with.
 
@@ -262,7 +287,13 @@ def benchmark_cells(
     methods: Sequence[str] = PAPER_METHODS,
     image_sizes: Sequence[int] = (32, 64, 128),
     batches: Sequence[int] = (16, 64, 256),
-    chains: Sequence[tuple[int, ...]] = ((0, 0, 0, 0), (4, 3, 2, 1), (8, 6, 4, 2), (16, 12, 8, 4), (32, 24, 16, 8)),
+    chains: Sequence[tuple[int, ...]] = (
+        (0, 0, 0, 0),
+        (4, 3, 2, 1),
+        (8, 6, 4, 2),
+        (16, 12, 8, 4),
+        (32, 24, 16, 8),
+    ),
     detectors: Sequence[int] = (1, 2, 5, 10),
     width: int | None = None,
 ) -> dict[str, list[Cell]]:
@@ -273,8 +304,22 @@ def benchmark_cells(
         ``"batch"``, ``"chain"`` and ``"detectors"``, the paper's setting changed along that axis alone.
     """
     own = Cell(width=width)
-    groups = {"method": [replace(own, method=m, detectors=n) for m in methods for n in sorted({1, max(detectors)})]}
+    groups = {
+        "method": [
+            replace(own, method=m, detectors=n)
+            for m in methods
+            for n in sorted({1, max(detectors)})
+        ]
+    }
     if "ccb" in methods:
-        axes = {"image_size": image_sizes, "batch": batches, "chain": chains, "detectors": detectors}
-        groups |= {name: [replace(own, **{name: value}) for value in values] for name, values in axes.items()}
+        axes = {
+            "image_size": image_sizes,
+            "batch": batches,
+            "chain": chains,
+            "detectors": detectors,
+        }
+        groups |= {
+            name: [replace(own, **{name: value}) for value in values]
+            for name, values in axes.items()
+        }
     return groups

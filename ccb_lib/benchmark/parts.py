@@ -18,7 +18,9 @@ from ccb_lib.benchmark.measure import Cell, Row, Trainer, spread
 from ccb_lib.training.bfloat16 import BFloat16Weights
 
 
-def measure_threads(cell: Cell, *, counts: Sequence[int] = (1, 2), steps: int = 2, repeats: int = 5) -> list[Row]:
+def measure_threads(
+    cell: Cell, *, counts: Sequence[int] = (1, 2), steps: int = 2, repeats: int = 5
+) -> list[Row]:
     """Measure a fast step on a CPU with several numbers of threads, in wall time.
 
     Args:
@@ -65,20 +67,28 @@ def measure_load(root: Path) -> list[Row]:
 
     begun, rows = time.perf_counter, []
     with tempfile.TemporaryDirectory() as folder:
-        source = next(path for path in (root / "cifar10", root / "cifar-10-batches-py") if path.is_dir())
+        source = next(
+            path for path in (root / "cifar10", root / "cifar-10-batches-py") if path.is_dir()
+        )
         target = Path(folder) / source.name
         target.mkdir()
         for entry in source.iterdir():
             if not entry.name.startswith("."):
-                (target / entry.name).symlink_to(entry.resolve(), target_is_directory=entry.is_dir())
+                (target / entry.name).symlink_to(
+                    entry.resolve(), target_is_directory=entry.is_dir()
+                )
         for which in ("cold", "warm"):
             start = begun()
             cifar10.load(abnormal="airplane", root=folder)
-            rows.append({"what": "load", "unit": "s", "path": which, "median": round(begun() - start, 3)})
+            rows.append(
+                {"what": "load", "unit": "s", "path": which, "median": round(begun() - start, 3)}
+            )
     return rows
 
 
-def lower_bound(cell: Cell, *, bandwidth: float = 3.35e12, arithmetic: float = 989e12) -> dict[str, float]:
+def lower_bound(
+    cell: Cell, *, bandwidth: float = 3.35e12, arithmetic: float = 989e12
+) -> dict[str, float]:
     """Work out what a training step cannot do without: its products, and what Adam reads and writes.
 
     Args:
@@ -98,7 +108,9 @@ def lower_bound(cell: Cell, *, bandwidth: float = 3.35e12, arithmetic: float = 9
     with FlopCounterMode(display=False) as counter:
         detector.training_step(x)
     operations = counter.get_total_flops() * cell.batch / 2
-    count = sum(p.numel() for name in detector.optimizers_ for p in detector.networks_[name].parameters())
+    count = sum(
+        p.numel() for name in detector.optimizers_ for p in detector.networks_[name].parameters()
+    )
     return {
         "parameters": count,
         "operations": operations,
@@ -108,7 +120,9 @@ def lower_bound(cell: Cell, *, bandwidth: float = 3.35e12, arithmetic: float = 9
     }
 
 
-def profile(cell: Cell, *, device: str = "auto", path: str = "fast", steps: int = 10, top: int = 20) -> list[Row]:
+def profile(
+    cell: Cell, *, device: str = "auto", path: str = "fast", steps: int = 10, top: int = 20
+) -> list[Row]:
     """Name what takes the time of a step: kernels on CUDA, operators on a CPU.
 
     Args:
@@ -125,19 +139,36 @@ def profile(cell: Cell, *, device: str = "auto", path: str = "fast", steps: int 
     trainer(5)
     cuda = trainer.device.type == "cuda"
     activity = torch.profiler.ProfilerActivity
-    with torch.profiler.profile(activities=[activity.CPU, activity.CUDA] if cuda else [activity.CPU]) as watched:
+    with torch.profiler.profile(
+        activities=[activity.CPU, activity.CUDA] if cuda else [activity.CPU]
+    ) as watched:
         trainer(steps)
         if cuda:
             torch.cuda.synchronize()
-    events = [event for event in watched.key_averages() if (str(event.device_type).endswith("CUDA")) == cuda]
-    found = [(e.key, e.count, (e.self_device_time_total if cuda else e.self_cpu_time_total) / 1e3) for e in events]
+    events = [
+        event
+        for event in watched.key_averages()
+        if (str(event.device_type).endswith("CUDA")) == cuda
+    ]
+    found = [
+        (e.key, e.count, (e.self_device_time_total if cuda else e.self_cpu_time_total) / 1e3)
+        for e in events
+    ]
     found = sorted((event for event in found if event[2] > 0), key=lambda event: -event[2])
     total = sum(ms for _, _, ms in found)
     rest = found[top:]
-    named = [*found[:top], *([("all others", sum(n for _, n, _ in rest), sum(ms for *_, ms in rest))] if rest else [])]
+    named = [
+        *found[:top],
+        *([("all others", sum(n for _, n, _ in rest), sum(ms for *_, ms in rest))] if rest else []),
+    ]
     taken = steps * cell.detectors
     return [
-        {"name": name, "calls": count / taken, "ms": float(f"{ms / taken:.3g}"), "share": round(ms / total, 4)}
+        {
+            "name": name,
+            "calls": count / taken,
+            "ms": float(f"{ms / taken:.3g}"),
+            "share": round(ms / total, 4),
+        }
         for name, count, ms in named
     ]
 
@@ -154,7 +185,9 @@ class _Operations(TorchDispatchMode):
         super().__init__()
         self.found: Counter[str] = Counter()
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         if not self._NO_WORK.match(str(function)):
             self.found[str(function).removeprefix("aten.")] += 1
         return function(*args, **(kwargs or {}))
@@ -175,7 +208,9 @@ def count_operations(method: str) -> list[Row]:
         for network in detector.networks_.values():
             network.train()
         for optimizer in detector.optimizers_.values() if way == "eager" else ():
-            optimizer.param_groups[0]["foreach"] = True  # what PyTorch does on a GPU, if not on a CPU
+            optimizer.param_groups[0]["foreach"] = (
+                True  # what PyTorch does on a GPU, if not on a CPU
+            )
         learning = detector.networks_
         if way == "fast":
             halved = {name: BFloat16Weights(learning[name]) for name in detector.optimizers_}
@@ -213,4 +248,12 @@ def measure_chapter(chapter: Path, models: Path) -> list[Row]:
         os.environ.pop("CCB_MODELS")
         if kept is not None:
             os.environ["CCB_MODELS"] = kept
-    return [{"what": "chapter", "unit": "s", "path": chapter.stem, "median": round(seconds, 1), "clock": "wall time"}]
+    return [
+        {
+            "what": "chapter",
+            "unit": "s",
+            "path": chapter.stem,
+            "median": round(seconds, 1),
+            "clock": "wall time",
+        }
+    ]

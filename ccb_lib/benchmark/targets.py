@@ -63,10 +63,35 @@ def promised() -> list[tuple[str, Target]]:
     return [
         ("cuda", Target("CCB, 32 px, batch 64: a step with ten detectors in flight", 0.5, "ms")),
         ("cuda", Target("CCB, 32 px, batch 64: a step with one detector", 1.5, "ms")),
-        ("cuda", Target("Table 1: five methods, ten classes, 50 epochs, AnoGAN's search, scored once", 25.0, "min")),
-        ("cuda", Target("CCB, 32 px: images scored in a second", 200_000.0, "images/s", at_most=False)),
-        ("cuda", Target("bfloat16: its mean AUC from float32's, in what another seed changes", 1.0, "spreads")),
-        ("cpu", Target("The plain path's time over the fast one's, at the worst", 1.0, "times", at_most=False)),
+        (
+            "cuda",
+            Target(
+                "Table 1: five methods, ten classes, 50 epochs, AnoGAN's search, scored once",
+                25.0,
+                "min",
+            ),
+        ),
+        (
+            "cuda",
+            Target("CCB, 32 px: images scored in a second", 200_000.0, "images/s", at_most=False),
+        ),
+        (
+            "cuda",
+            Target(
+                "bfloat16: its mean AUC from float32's, in what another seed changes",
+                1.0,
+                "spreads",
+            ),
+        ),
+        (
+            "cpu",
+            Target(
+                "The plain path's time over the fast one's, at the worst",
+                1.0,
+                "times",
+                at_most=False,
+            ),
+        ),
     ]
 
 
@@ -101,9 +126,16 @@ def measure_targets(
 
 
 def _step(device: str, detectors: int, steps: int, repeats: int) -> Measured:
-    plain, fast = measure_steps([Cell(detectors=detectors)], device=device, steps=steps, repeats=repeats)
+    plain, fast = measure_steps(
+        [Cell(detectors=detectors)], device=device, steps=steps, repeats=repeats
+    )
     times = {"times the public code's speed": round(PUBLIC_CODE_MS / fast["median"], 1)}
-    return fast["median"], {"plain": plain["median"], "low": fast["low"], "high": fast["high"], **times}
+    return fast["median"], {
+        "plain": plain["median"],
+        "low": fast["low"],
+        "high": fast["high"],
+        **times,
+    }
 
 
 def _table_1(device: str, steps: int, repeats: int, searched: int) -> Measured:
@@ -111,10 +143,18 @@ def _table_1(device: str, steps: int, repeats: int, searched: int) -> Measured:
     minutes = {}
     for method in PAPER_METHODS:
         cell = Cell(method=method, detectors=10, batch=METHODS[method].batch_size)
-        (trained,) = measure_steps([cell], device=device, steps=steps, repeats=repeats, paths=("fast",))
+        (trained,) = measure_steps(
+            [cell], device=device, steps=steps, repeats=repeats, paths=("fast",)
+        )
         count = searched if method == "anogan" else 16 * searched
         _, scored = measure_scores(cell, device=device, count=count, repeats=min(repeats, 2))
-        taken = TABLE_1["classes"] * TABLE_1["epochs"] * (TABLE_1["train"] // cell.batch) * trained["median"] / 1e3
+        taken = (
+            TABLE_1["classes"]
+            * TABLE_1["epochs"]
+            * (TABLE_1["train"] // cell.batch)
+            * trained["median"]
+            / 1e3
+        )
         taken += TABLE_1["classes"] * (TABLE_1["test"] + TABLE_1["calibration"]) / scored["median"]
         minutes[method] = round(taken / 60, 2)
     return round(sum(minutes.values()), 2), minutes
@@ -137,18 +177,35 @@ def _bfloat16(device: str, epochs: int) -> Measured:
     for precision in (torch.float32, torch.bfloat16):
         adversarial.FastSteps = partial(FastSteps, precision)  # type: ignore[misc]
         try:
-            fitted = [METHODS["ccb"](epochs=epochs, width=16, seed=seed, device=device, fast=True) for seed in range(3)]  # type: ignore[call-arg]
-            scores = [d.fit(split.train, progress=False).decision_function(split.test) for d in fitted]
+            fitted = [
+                METHODS["ccb"](epochs=epochs, width=16, seed=seed, device=device, fast=True)
+                for seed in range(3)
+            ]  # type: ignore[call-arg]
+            scores = [
+                d.fit(split.train, progress=False).decision_function(split.test) for d in fitted
+            ]
         finally:
             adversarial.FastSteps = kept  # type: ignore[misc]
-        aucs[str(precision)] = [round(float(roc_auc_score(split.test_labels, found)), 4) for found in scores]
+        aucs[str(precision)] = [
+            round(float(roc_auc_score(split.test_labels, found)), 4) for found in scores
+        ]
     whole, half = (np.array(column) for column in aucs.values())
-    between_seeds = max(np.ptp(whole), 0.01)  # float32's alone: bfloat16's own unrest must not excuse it
+    between_seeds = max(
+        np.ptp(whole), 0.01
+    )  # float32's alone: bfloat16's own unrest must not excuse it
     return round(float(abs(whole.mean() - half.mean()) / between_seeds), 3), aucs
 
 
 def _on_cpu(steps: int, repeats: int) -> Measured:
-    cells = [Cell(method=m, width=w, batch=METHODS[m].batch_size) for m in PAPER_METHODS for w in (4, 8, 16)]
+    cells = [
+        Cell(method=m, width=w, batch=METHODS[m].batch_size)
+        for m in PAPER_METHODS
+        for w in (4, 8, 16)
+    ]
     rows = measure_steps(cells, device="cpu", steps=steps, repeats=repeats)
-    ratios = {f"{row['method']}, width {row['width']}": row["ratio"] for row in rows if row["path"] == "fast"}
+    ratios = {
+        f"{row['method']}, width {row['width']}": row["ratio"]
+        for row in rows
+        if row["path"] == "fast"
+    }
     return min(ratios.values()), ratios

@@ -15,25 +15,56 @@ _UNLESS_ASKED = ("threads", "padding", "chapter")
 
 @click.command()
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
-@click.option("--method", "methods", multiple=True, help="May be repeated; the paper's five by default.")
-@click.option("--image-size", "image_sizes", type=COUNT, multiple=True, help="For CCB; 32, 64 and 128 by default.")
-@click.option("--chain", "chains", multiple=True, help="For CCB, such as 4,3,2,1; those of Tables 6-7 by default.")
-@click.option("--batch", "batches", type=COUNT, multiple=True, help="For CCB; 16, 64 and 256 by default.")
 @click.option(
-    "--at-once", "detectors", type=COUNT, multiple=True, help="Detectors at a time; 1, 2, 5 and 10 by default."
+    "--method", "methods", multiple=True, help="May be repeated; the paper's five by default."
 )
-@click.option("--width", type=COUNT, help="Channels of the first convolution; the method's own, and 8 on a CPU.")
+@click.option(
+    "--image-size",
+    "image_sizes",
+    type=COUNT,
+    multiple=True,
+    help="For CCB; 32, 64 and 128 by default.",
+)
+@click.option(
+    "--chain",
+    "chains",
+    multiple=True,
+    help="For CCB, such as 4,3,2,1; those of Tables 6-7 by default.",
+)
+@click.option(
+    "--batch", "batches", type=COUNT, multiple=True, help="For CCB; 16, 64 and 256 by default."
+)
+@click.option(
+    "--at-once",
+    "detectors",
+    type=COUNT,
+    multiple=True,
+    help="Detectors at a time; 1, 2, 5 and 10 by default.",
+)
+@click.option(
+    "--width",
+    type=COUNT,
+    help="Channels of the first convolution; the method's own, and 8 on a CPU.",
+)
 @click.option(
     "--what",
     type=click.Choice(WHAT),
     multiple=True,
     help="May be repeated; threads, padding (CPU) and chapter only when asked.",
 )
-@click.option("--compiled", is_flag=True, help="Measure torch.compile as well; it takes minutes to start.")
+@click.option(
+    "--compiled", is_flag=True, help="Measure torch.compile as well; it takes minutes to start."
+)
 @click.option("--quick", is_flag=True, help="Few steps: to see that it works, not to compare.")
 @click.option("--profile", is_flag=True, help="Name the dearest kernels of CCB's step instead.")
-@click.option("--targets", is_flag=True, help="Measure what the fast path is meant to reach instead.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write what was measured here, as JSON.")
+@click.option(
+    "--targets", is_flag=True, help="Measure what the fast path is meant to reach instead."
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what was measured here, as JSON.",
+)
 @ROOT
 def bench(device: str, out: Path | None, profile: bool, targets: bool, **given: Any) -> None:
     """Measure milliseconds a training step, images scored in a second, and loading.
@@ -74,13 +105,19 @@ def _measure(device: str, given: dict[str, Any]) -> Any:
     steps, repeats = (1, 2) if quick else (2, 9) if cpu else (50, 7)
     count = 256 if quick or cpu else 65_536
     what = given["what"] or [name for name in WHAT if name not in _UNLESS_ASKED]
-    chosen = {key: given[key] for key in ("methods", "image_sizes", "batches", "detectors") if given[key]}
+    chosen = {
+        key: given[key] for key in ("methods", "image_sizes", "batches", "detectors") if given[key]
+    }
     if given["chains"]:
         chosen["chains"] = [_chain(text) for text in given["chains"]]
     groups = measure.grid(**chosen, width=given["width"] or (8 if cpu else None))
     paths = measure.PATHS if given["compiled"] else measure.PATHS[:2]
     for name, cells in groups.items() if "step" in what else ():
-        yield _shown(measure.measure_steps(cells, device=device, steps=steps, repeats=repeats, paths=paths, group=name))
+        yield _shown(
+            measure.measure_steps(
+                cells, device=device, steps=steps, repeats=repeats, paths=paths, group=name
+            )
+        )
     alone = [cell for cell in groups["method"] if cell.detectors == 1]
     for cell in alone if "score" in what else ():
         searching = cell.method == "anogan"
@@ -101,7 +138,11 @@ def _measure(device: str, given: dict[str, Any]) -> Any:
     if "padding" in what:
         full = [replace(cell, width=given["width"]) for cell in alone]
         paths = ("padded", "fast")
-        yield _shown(measure.measure_steps(full, device="cpu", steps=1, repeats=repeats, paths=paths, group="padding"))
+        yield _shown(
+            measure.measure_steps(
+                full, device="cpu", steps=1, repeats=repeats, paths=paths, group="padding"
+            )
+        )
     if "load" in what:
         try:
             yield _shown(parts.measure_load(Path(given["root"] or data_root())))
@@ -126,7 +167,9 @@ def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             words += [row.get("method", "")]
         else:
             chain = "" if row["chain"] is None else f" chain {','.join(map(str, row['chain']))}"
-            words += [f"{row['method']} {row['image_size']} px batch {row['batch']}{chain} × {row['detectors']}"]
+            words += [
+                f"{row['method']} {row['image_size']} px batch {row['batch']}{chain} × {row['detectors']}"
+            ]
         words += [row["path"], f"{row['median']:g} {row['unit']}"]
         if "low" in row:
             words += [f"[{row['low']:g} … {row['high']:g}]"]
@@ -151,7 +194,9 @@ def _profile(device: str, given: dict[str, Any]) -> dict[str, Any]:
             calls, ms = (sum(row[key] for row in rows) for key in ("calls", "ms"))
             click.echo(f"\n{path} × {count}: {calls:.0f} calls, {ms:.3g} ms a step")
             for row in rows:
-                click.echo(f"{row['share']:6.1%} {row['ms']:9.4f} ms {row['calls']:7.1f} × {row['name'][:90]}")
+                click.echo(
+                    f"{row['share']:6.1%} {row['ms']:9.4f} ms {row['calls']:7.1f} × {row['name'][:90]}"
+                )
     return found
 
 

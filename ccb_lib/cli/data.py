@@ -24,7 +24,9 @@ def data() -> None:
 
 @data.command("list")
 @ROOT
-@click.option("--present", is_flag=True, help="Only the names of the sets that are on this machine.")
+@click.option(
+    "--present", is_flag=True, help="Only the names of the sets that are on this machine."
+)
 def list_sets(root: Path | None, present: bool) -> None:
     """Show what each data set is, its terms and how to cite it."""
     from ccb_lib.datasets import inventory
@@ -71,13 +73,19 @@ def check(ctx: click.Context, name: str, root: Path | None) -> None:
         )
         click.echo(f"Incomplete. {rest}.", err=True)
         ctx.exit(1)
-    click.echo("Complete." if entry.known else "Its totals are not known here, so only what is found is shown.")
+    click.echo(
+        "Complete."
+        if entry.known
+        else "Its totals are not known here, so only what is found is shown."
+    )
 
 
 @data.command()
 @click.argument("names", nargs=-1, required=True)
 @ROOT
-@click.option("--optional", is_flag=True, help="Say in one line what cannot be downloaded, and go on.")
+@click.option(
+    "--optional", is_flag=True, help="Say in one line what cannot be downloaded, and go on."
+)
 def fetch(names: tuple[str, ...], root: Path | None, optional: bool) -> None:
     """Get data sets: download them, or print the steps where a form or a click is needed.
 

@@ -37,7 +37,9 @@ class Group(click.Group):
             except (ValueError, OSError, ImportError, RuntimeError) as error:
                 if ctx.params.get("traceback"):
                     raise
-                raise click.ClickException(printable(in_shell(str(error)) or type(error).__name__)) from error
+                raise click.ClickException(
+                    printable(in_shell(str(error)) or type(error).__name__)
+                ) from error
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

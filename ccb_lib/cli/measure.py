@@ -19,15 +19,34 @@ _ON_TERMINAL = 5.0  # seconds between lines
 
 
 @click.command()
-@click.option("--hours", type=click.FloatRange(min=0), help="Stop when so many hours are over; never by default.")
-@click.option("--only", multiple=True, metavar="NAME", help="One or several of the plan's entries; all by default.")
-@click.option("--dry-run", is_flag=True, help="List what is done and missing, and the hours that it needs here.")
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0),
+    help="Stop when so many hours are over; never by default.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="One or several of the plan's entries; all by default.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="List what is done and missing, and the hours that it needs here.",
+)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
 @click.option("--results", type=FOLDER, help="Folder of the results; data/results by default.")
 @click.option("--work", type=FOLDER, help="Folder of checkpoints; beside the results by default.")
-@click.option("--merge", type=click.Path(path_type=Path), help="Take in another machine's file or folder, and end.")
-@click.option("--write-readme", is_flag=True, help="Write the plan into README.md beside it, and end.")
+@click.option(
+    "--merge",
+    type=click.Path(path_type=Path),
+    help="Take in another machine's file or folder, and end.",
+)
+@click.option(
+    "--write-readme", is_flag=True, help="Write the plan into README.md beside it, and end."
+)
 @ROOT
 @click.pass_context
 def measure(ctx: click.Context, **given: Any) -> None:
@@ -76,7 +95,9 @@ def _write_readme(path: Path, entries: "list[Entry]") -> None:
 # ── working ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _work(ctx: click.Context, entries: "list[Entry]", given: dict[str, Any], root: str | None) -> None:
+def _work(
+    ctx: click.Context, entries: "list[Entry]", given: dict[str, Any], root: str | None
+) -> None:
     from ccb_lib.environment import choose_device
     from ccb_lib.reproduction.measure import measure as work_off
     from ccb_lib.reproduction.watch import Watch
@@ -131,27 +152,43 @@ def _show(entries: "list[Entry]", given: dict[str, Any], root: str | None) -> No
         unknown |= {error: None} if error else {}
         total += sum(hours or ())
         musts += sum(hours or ()) if state.entry.must else 0.0
-        spoken = "unknown" if hours is None else f"{sum(hours):.1f} ({hours[1]:.1f})" if state.missing else "–"
+        spoken = (
+            "unknown"
+            if hours is None
+            else f"{sum(hours):.1f} ({hours[1]:.1f})"
+            if state.missing
+            else "–"
+        )
         must = "must" if state.entry.must else ""
         done = f"{len(state.done)}"
-        click.echo(f"{state.entry.name:{width}}  {must:4}  {done:>4}  {len(state.missing):>7}  {spoken}")
-    click.echo(f"Hours left: {total:.1f}, of which musts {musts:.1f}{', and what is unknown' if unknown else ''}.")
+        click.echo(
+            f"{state.entry.name:{width}}  {must:4}  {done:>4}  {len(state.missing):>7}  {spoken}"
+        )
+    click.echo(
+        f"Hours left: {total:.1f}, of which musts {musts:.1f}{', and what is unknown' if unknown else ''}."
+    )
     if estimates.costs:
         where = f"{machine()['machine']}, GPU {machine()['GPU']}"
-        click.echo(f"Estimated from a few steps of {len(estimates.costs)} kinds of run on this machine ({where}).")
+        click.echo(
+            f"Estimated from a few steps of {len(estimates.costs)} kinds of run on this machine ({where})."
+        )
     for error in unknown:
         click.echo(f"Unknown: {error}")
     for state in states:
         for run in state.missing:
             if run.key in state.under_way:
-                click.echo(f"Under way: {run}: {state.under_way[run.key]} of {run.settings['epochs']} epochs.")
+                click.echo(
+                    f"Under way: {run}: {state.under_way[run.key]} of {run.settings['epochs']} epochs."
+                )
         _say_lacking(state)
 
 
 def _hours(state: "State", estimates: "Estimates") -> tuple[tuple[float, float] | None, str | None]:
     try:
         return estimates.hours(state.missing, state.under_way), None
-    except FileNotFoundError as error:  # the images are not here; the rest of the plan can be estimated
+    except (
+        FileNotFoundError
+    ) as error:  # the images are not here; the rest of the plan can be estimated
         return None, str(error)
 
 

@@ -16,19 +16,39 @@ if TYPE_CHECKING:
 
 
 _OPTIONS = (
-    click.option("--limit", type=COUNT, help="At most so many images of each part: for a try, never for a table."),
+    click.option(
+        "--limit",
+        type=COUNT,
+        help="At most so many images of each part: for a try, never for a table.",
+    ),
     click.option("--device", default="auto", show_default=True),
-    click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed."),
-    click.option("--parallel", type=COUNT, default=1, show_default=True, help="Runs side by side on this machine."),
-    click.option("--executor", type=click.Choice(["here", "dask"]), default="here", show_default=True),
+    click.option(
+        "--fast/--plain", default=None, help="How networks train; see the chapter on speed."
+    ),
+    click.option(
+        "--parallel",
+        type=COUNT,
+        default=1,
+        show_default=True,
+        help="Runs side by side on this machine.",
+    ),
+    click.option(
+        "--executor", type=click.Choice(["here", "dask"]), default="here", show_default=True
+    ),
     click.option("--scheduler", help="Address of the Dask scheduler, such as tcp://host:8786."),
     click.option("--results", type=FOLDER, help="Folder of the results; data/results by default."),
-    click.option("--merge", type=click.Path(path_type=Path), help="Take in the runs of another machine's file first."),
+    click.option(
+        "--merge",
+        type=click.Path(path_type=Path),
+        help="Take in the runs of another machine's file first.",
+    ),
     ROOT,
 )
 
 SPLIT_SEED = click.option(
-    "--split-seed", type=int, help="Run every seed on the split of this one; by default each has its own."
+    "--split-seed",
+    type=int,
+    help="Run every seed on the split of this one; by default each has its own.",
 )
 
 
@@ -80,11 +100,15 @@ def run_them(ctx: click.Context, runs: "list[Run]", store: "Store", given: dict[
     executor = None
     if given["executor"] == "dask":
         if not given["scheduler"]:
-            raise click.UsageError("--executor dask needs --scheduler ADDRESS, such as tcp://host:8786.")
+            raise click.UsageError(
+                "--executor dask needs --scheduler ADDRESS, such as tcp://host:8786."
+            )
         try:
             from distributed import Client
         except ImportError as error:
-            raise click.ClickException('Dask is not installed. Run: pip install "ccb-lib[dask]"') from error
+            raise click.ClickException(
+                'Dask is not installed. Run: pip install "ccb-lib[dask]"'
+            ) from error
         executor = ctx.with_resource(Client(given["scheduler"])).get_executor()
     failed = run_missing(
         runs,
@@ -100,4 +124,6 @@ def run_them(ctx: click.Context, runs: "list[Run]", store: "Store", given: dict[
     for run, reason in failed.items():
         click.echo(f"Failed: {run}: {reason}", err=True)
     if failed:
-        raise click.ClickException(f"{len(failed)} of {len(runs)} runs failed; the others are stored.")
+        raise click.ClickException(
+            f"{len(failed)} of {len(runs)} runs failed; the others are stored."
+        )

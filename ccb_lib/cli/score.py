@@ -15,16 +15,38 @@ COLUMNS = ("path", "score", "p_value", "verdict")
 BRIGHTEST = 0.5  # of the range [-1, 1]: 64 of 255 grey levels
 
 _BATCH = 256
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", " ", "'", '"')  # what spreadsheets may take for more than text
+_FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    " ",
+    "'",
+    '"',
+)  # what spreadsheets may take for more than text
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The table, as CSV.")
-@click.option("--heatmaps", type=click.Path(file_okay=False, path_type=Path), help="Folder for error maps as PNG.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The table, as CSV.",
+)
+@click.option(
+    "--heatmaps",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for error maps as PNG.",
+)
 @click.option("--force", is_flag=True, help="Write over the table and heatmaps that are there.")
-@click.option("--window", nargs=2, type=float, help="Values that become black and white; as in training.")
+@click.option(
+    "--window", nargs=2, type=float, help="Values that become black and white; as in training."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.pass_context
 def score(
@@ -66,7 +88,10 @@ def score(
         if folder is not None:
             _make(folder)
     if detector.calibration_terms_ is None:
-        click.echo("The detector was saved without calibration images: no p-values and no verdicts.", err=True)
+        click.echo(
+            "The detector was saved without calibration images: no p-values and no verdicts.",
+            err=True,
+        )
     counts = {"normal": 0, "abnormal": 0, "": 0}
     broken: dict[Path, str] = {}
     greyed: list[Path] = []
@@ -85,7 +110,9 @@ def score(
         except KeyboardInterrupt:
             stopped = True
     done = sum(counts.values())
-    click.echo(f"{out}: {done} of {len(paths)} images, {counts['normal']} normal, {counts['abnormal']} abnormal.")
+    click.echo(
+        f"{out}: {done} of {len(paths)} images, {counts['normal']} normal, {counts['abnormal']} abnormal."
+    )
     if judged:
         _compare(detector, judged)
     if greyed:
@@ -114,9 +141,13 @@ def _compare(detector: Any, scores: list[float]) -> None:
 def _keep(out: Path, heatmaps: Path | None) -> None:
     """Refuse to write over what is there, before anything is done."""
     if out.exists():
-        raise click.UsageError(f"{out} is there already. Give another name, or --force to write over it.")
+        raise click.UsageError(
+            f"{out} is there already. Give another name, or --force to write over it."
+        )
     if heatmaps is not None and heatmaps.is_dir() and any(heatmaps.iterdir()):
-        raise click.UsageError(f"{heatmaps} is not empty. Give another folder, or --force to write into it.")
+        raise click.UsageError(
+            f"{heatmaps} is not empty. Give another folder, or --force to write into it."
+        )
 
 
 def _make(folder: Path) -> None:
@@ -168,15 +199,28 @@ def _score(
             rows = [row for row, path in enumerate(chunk) if path not in wrong]
             if detector.channels_ == 1:
                 greyed += [chunk[row] for row in rows if not is_grey(chunk[row])]
-            lines: dict[Path, tuple[list[Any], Any]] = {path: (["", "", "unreadable"], None) for path in wrong}
+            lines: dict[Path, tuple[list[Any], Any]] = {
+                path: (["", "", "unreadable"], None) for path in wrong
+            }
             if rows:
                 scores = detector.decision_function(pixels[rows])
-                p_values = conformal_p_values(scores, detector.calibration_scores_) if calibrated else [""] * len(rows)
-                error_maps = detector.anomaly_map(pixels[rows]) if maps is not None else [None] * len(rows)
-                for row, value, p_value, error_map in zip(rows, scores, p_values, error_maps, strict=True):
+                p_values = (
+                    conformal_p_values(scores, detector.calibration_scores_)
+                    if calibrated
+                    else [""] * len(rows)
+                )
+                error_maps = (
+                    detector.anomaly_map(pixels[rows]) if maps is not None else [None] * len(rows)
+                )
+                for row, value, p_value, error_map in zip(
+                    rows, scores, p_values, error_maps, strict=True
+                ):
                     row_text = [f"{value:.9g}", "", ""]
                     if threshold is not None:
-                        row_text[1:] = [f"{p_value:.6g}", "abnormal" if value > threshold else "normal"]
+                        row_text[1:] = [
+                            f"{p_value:.6g}",
+                            "abnormal" if value > threshold else "normal",
+                        ]
                     lines[chunk[row]] = (row_text, error_map)
             for path in chunk:
                 yield (path, *lines[path])
@@ -188,7 +232,10 @@ def _table(out: Path) -> Iterator[Any]:
     """Open the table; it appears whole when the block ends, after Ctrl-C with what was done."""
     from ccb_lib.io.writing import replacing
 
-    with replacing(out) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with (
+        replacing(out) as part,
+        part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         yield _writer(file)
 
 
@@ -218,6 +265,8 @@ def _write_heatmap(path: Path, error_map: Any) -> None:
     share = np.sqrt(error_map) / BRIGHTEST
     picture = Image.fromarray(colormaps["inferno"](np.clip(share, 0, 1), bytes=True)[..., :3])
     scale = max(1, 256 // picture.width)  # 32 pixels are hard to see
-    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    picture = picture.resize(
+        (picture.width * scale, picture.height * scale), Image.Resampling.NEAREST
+    )
     with replacing(path) as part:
         picture.save(part, format="PNG")

@@ -14,11 +14,21 @@ if TYPE_CHECKING:
 @click.command(cls=Lists)
 @click.argument("name", type=click.Choice(["skips", "ablation", "lung-ct-98"]))
 @click.option("--run", "do_run", is_flag=True, help="Run what is missing first.")
-@click.option("--arm", "chosen", multiple=True, help="One or several of the study's arms; all by default.")
-@click.option("--data", "datasets", multiple=True, help="One or several of its data sets; all by default.")
-@click.option("--seeds", type=COUNT, help="How many seeds, from 0; as many as were planned by default.")
-@click.option("--epochs", type=COUNT, help="Of training; those planned for each data set by default.")
-@click.option("--width", type=COUNT, help="Channels of the first convolution; the detector's own by default.")
+@click.option(
+    "--arm", "chosen", multiple=True, help="One or several of the study's arms; all by default."
+)
+@click.option(
+    "--data", "datasets", multiple=True, help="One or several of its data sets; all by default."
+)
+@click.option(
+    "--seeds", type=COUNT, help="How many seeds, from 0; as many as were planned by default."
+)
+@click.option(
+    "--epochs", type=COUNT, help="Of training; those planned for each data set by default."
+)
+@click.option(
+    "--width", type=COUNT, help="Channels of the first convolution; the detector's own by default."
+)
 @SPLIT_SEED
 @running_options
 @click.pass_context
@@ -31,7 +41,10 @@ def study(ctx: click.Context, name: str, do_run: bool, **given: Any) -> None:
     from ccb_lib.reproduction.studies import runs_of
 
     store = read_store(name, given)
-    wanted = {key: given[key] or None for key in ("datasets", "chosen", "seeds", "epochs", "width", "limit")}
+    wanted = {
+        key: given[key] or None
+        for key in ("datasets", "chosen", "seeds", "epochs", "width", "limit")
+    }
     try:
         runs = runs_of(name, split_seed=given["split_seed"], **wanted)
     except ValueError as error:
@@ -58,7 +71,9 @@ def _say_how(name: str, given: dict[str, Any]) -> None:
     from ccb_lib.reproduction.studies import runs_of
 
     click.echo("\n".join(f"- {setting}: not run." for setting in planned(name)))
-    whole, once = ([run for run in runs_of(name, seeds=n) if "epochs" in run.settings] for n in (None, 1))
+    whole, once = (
+        [run for run in runs_of(name, seeds=n) if "epochs" in run.settings] for n in (None, 1)
+    )
     click.echo(f"All of it, {_networks(whole)}: ccb study {name} --run --device cuda --fast")
     small = f"ccb study {name} --run --width 8 --epochs 2 --limit 500 --seeds 1"
     click.echo(f"A try without a GPU, {_networks(once)}, small ones: {small}")

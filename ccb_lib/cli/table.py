@@ -19,16 +19,31 @@ _TESTS = {"released": "as the public code tests", "clean": "each image by itself
 @click.command(cls=Lists)
 @click.argument("number", type=click.IntRange(1, 7))
 @click.option("--run", "do_run", is_flag=True, help="Run what is missing first.")
-@click.option("--protocol", type=click.Choice(["all", "clean", "released"]), default="all", show_default=True)
-@click.option("--method", "methods", multiple=True, help="One or several of the table's methods; all by default.")
-@click.option("--abnormal", multiple=True, help="One or several of the table's classes; all by default.")
+@click.option(
+    "--protocol", type=click.Choice(["all", "clean", "released"]), default="all", show_default=True
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    help="One or several of the table's methods; all by default.",
+)
+@click.option(
+    "--abnormal", multiple=True, help="One or several of the table's classes; all by default."
+)
 @click.option("--seeds", type=COUNT, default=1, show_default=True, help="How many seeds, from 0.")
 @click.option("--epochs", type=COUNT, help="Of training; the paper's 50 by default.")
-@click.option("--width", type=COUNT, help="Channels of the first convolution; the detector's own by default.")
-@click.option("--similarity", type=click.Choice(["l2", "l1", "norm"]), help="Eq. 5, for methods that have it.")
+@click.option(
+    "--width", type=COUNT, help="Channels of the first convolution; the detector's own by default."
+)
+@click.option(
+    "--similarity", type=click.Choice(["l2", "l1", "norm"]), help="Eq. 5, for methods that have it."
+)
 @click.option("--chain-init", type=click.Choice(["he", "dcgan"]), help="How chains start.")
 @click.option("--image-size", type=int, help="32, 64 or 128, where the data set has them.")
-@click.option("--normal", help="HAM10000's normal classes; nv+bkl+mel by default, nv is the field's habit.")
+@click.option(
+    "--normal", help="HAM10000's normal classes; nv+bkl+mel by default, nv is the field's habit."
+)
 @click.option(
     "--export",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -72,14 +87,23 @@ def _export(store: "Store", path: Path) -> None:
     if path.exists():
         raise click.UsageError(f"{path} is already there. Give another file.")
     Store(path).add(*(hashed(result) for result in store.results.values()))
-    click.echo(f"{len(store.results)} runs written to {path}: scores, labels and classes; ids and groups hashed.")
+    click.echo(
+        f"{len(store.results)} runs written to {path}: scores, labels and classes; ids and groups hashed."
+    )
 
 
-def _show(number: int, protocol: str, settings: dict[str, Any] | None, given: dict[str, Any]) -> None:
+def _show(
+    number: int, protocol: str, settings: dict[str, Any] | None, given: dict[str, Any]
+) -> None:
     import pandas as pd
 
     from ccb_lib.reproduction.settings import described
-    from ccb_lib.reproduction.tables import SHOWN_NAMES, TABLE_METRICS, reported_and_measured, runs_in_words
+    from ccb_lib.reproduction.tables import (
+        SHOWN_NAMES,
+        TABLE_METRICS,
+        reported_and_measured,
+        runs_in_words,
+    )
 
     frame = reported_and_measured(number, settings=settings, folder=given["results"])
     names = [*given["methods"]] if number < 6 else []
@@ -96,11 +120,18 @@ def _show(number: int, protocol: str, settings: dict[str, Any] | None, given: di
     run = frame[columns[1:]].notna().any(axis=1)
     listed = run | frame["reported"].notna()  # what is reported is always listed, run or not
     if listed.any():
-        shown = frame.loc[listed, columns].map(lambda value: "–" if pd.isna(value) else f"{value:.3f}").astype(object)
+        shown = (
+            frame.loc[listed, columns]
+            .map(lambda value: "–" if pd.isna(value) else f"{value:.3f}")
+            .astype(object)
+        )
         legend = [f"{name}: {_TESTS[name]}" for name in columns[1:]]
         if (shown == "–").any(axis=None):
             legend.append("–: not reported or not run")
-        if "released" in shown and (starred := frame["imposed"] & frame["released"].notna())[listed].any():
+        if (
+            "released" in shown
+            and (starred := frame["imposed"] & frame["released"].notna())[listed].any()
+        ):
             shown.loc[starred[listed], "released"] += "*"
             legend.append("*: imposed on a method that tests otherwise")
         click.echo("; ".join(legend))
@@ -119,5 +150,7 @@ def _unrun(run: "pd.Series[bool]") -> str:
         if not cells.any():
             whole.append(spoken)
         elif not cells.all():
-            parts.append(f"{spoken} ({', '.join(cells[~cells].index.get_level_values('abnormal'))})")
+            parts.append(
+                f"{spoken} ({', '.join(cells[~cells].index.get_level_values('abnormal'))})"
+            )
     return "; ".join([f"{', '.join(whole)} (all classes)"] * bool(whole) + parts)

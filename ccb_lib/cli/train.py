@@ -31,11 +31,17 @@ def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str
         normal = ctx.params.get("normal") or "normal"
         if ctx.params["dataset"] == "folder" and without_abnormal(ctx.params.get("root"), normal):
             return None
-        given = {name: ctx.params[name] for name in ("normal", "source") if ctx.params.get(name) is not None}
+        given = {
+            name: ctx.params[name]
+            for name in ("normal", "source")
+            if ctx.params.get(name) is not None
+        }
         try:
             load_dataset(ctx.params["dataset"], abnormal=None, root=ctx.params.get("root"), **given)
         except (ValueError, OSError) as error:
-            raise click.UsageError(f"Missing option '--abnormal'. {in_shell(str(error))}") from error
+            raise click.UsageError(
+                f"Missing option '--abnormal'. {in_shell(str(error))}"
+            ) from error
     return abnormal
 
 
@@ -46,22 +52,39 @@ def _chosen(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str
     callback=_chosen,
     help="The abnormal class; several joined by +. Required unless there is only one, or none.",
 )
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The detector's file.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The detector's file.",
+)
 @click.option("--method", default="ccb", show_default=True, help="ccb or one of its baselines.")
 @ROOT
 @click.option("--normal", help="The normal class or classes, where the data set leaves a choice.")
 @click.option("--source", help="For ild: text, masks, lung_ct_98 or chest-ct.")
 @click.option("--variant", help="For brain-mri: original, background, re-encoded or matched.")
-@click.option("--window", nargs=2, type=float, help="Values that become black and white, for CT and 16-bit images.")
+@click.option(
+    "--window",
+    nargs=2,
+    type=float,
+    help="Values that become black and white, for CT and 16-bit images.",
+)
 @click.option("--image-size", type=int, help="32, 64 or 128 pixels.")
 @click.option("--epochs", type=int, help="How often training sees every image.")
 @click.option("--width", type=int, help="Channels of the first convolution.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
 @click.option("--seed", default=0, show_default=True, help="Of the split and of training.")
-@click.option("--false-alarms", default=0.05, show_default=True, help="Share of normals that may be called abnormal.")
+@click.option(
+    "--false-alarms",
+    default=0.05,
+    show_default=True,
+    help="Share of normals that may be called abnormal.",
+)
 @click.pass_context
-def train(ctx: click.Context, dataset: str, abnormal: str | None, out: Path, method: str, **options: Any) -> None:
+def train(
+    ctx: click.Context, dataset: str, abnormal: str | None, out: Path, method: str, **options: Any
+) -> None:
     """Train a detector on the normal images of DATASET and save it.
 
     DATASET is digits, cifar10, ham10000, ild, brain-mri or folder. Training that was stopped goes on where it was when
@@ -71,17 +94,23 @@ def train(ctx: click.Context, dataset: str, abnormal: str | None, out: Path, met
     from ccb_lib.detectors import METHODS
 
     if method not in METHODS:
-        raise click.BadParameter(f"{method!r} is unknown. Choose one of: {', '.join(METHODS)}.", param_hint="--method")
+        raise click.BadParameter(
+            f"{method!r} is unknown. Choose one of: {', '.join(METHODS)}.", param_hint="--method"
+        )
     _check_writable(out)
     given = {name: value for name, value in options.items() if value is not None}
-    settings = {name: given[name] for name in ("epochs", "width", "device", "fast", "seed") if name in given}
+    settings = {
+        name: given[name] for name in ("epochs", "width", "device", "fast", "seed") if name in given
+    }
     known = {field.name for field in fields(METHODS[method])}
     if foreign := [f"--{name}" for name in settings if name not in known]:
         raise click.UsageError(f"The method {method} has no {', '.join(foreign)}.")
     detector = METHODS[method](**settings)
 
     chosen = {
-        key: given[key] for key in ("seed", "normal", "source", "variant", "window", "image_size") if key in given
+        key: given[key]
+        for key in ("seed", "normal", "source", "variant", "window", "image_size")
+        if key in given
     }
     split = load_dataset(dataset, abnormal=abnormal, root=options["root"], **chosen)
     click.echo(repr(split))
@@ -97,7 +126,8 @@ def train(ctx: click.Context, dataset: str, abnormal: str | None, out: Path, met
     except KeyboardInterrupt:
         if checkpoint.exists():
             click.echo(
-                f"\nStopped. The epochs done are kept in {checkpoint}; the same command goes on from there.", err=True
+                f"\nStopped. The epochs done are kept in {checkpoint}; the same command goes on from there.",
+                err=True,
             )
         else:
             click.echo("\nStopped before the first epoch was done; nothing is kept.", err=True)
@@ -114,7 +144,9 @@ def _check_writable(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out.parent):
             pass
     except OSError as error:
-        raise OSError(f"Cannot write {out}: {error.strerror}. Choose a folder that you may write to.") from error
+        raise OSError(
+            f"Cannot write {out}: {error.strerror}. Choose a folder that you may write to."
+        ) from error
 
 
 def _report(detector: Any, split: Any, out: Path, window: tuple[float, float] | None) -> None:
@@ -130,6 +162,8 @@ def _report(detector: Any, split: Any, out: Path, window: tuple[float, float] | 
         area = auc(detector.decision_function(split.test), split.test_labels)
         click.echo(f"AUC on the test's {good} normal and {bad} abnormal images: {area:.3f}.")
     else:
-        click.echo("There are no abnormal images to test on, so how well it finds them is not known.")
+        click.echo(
+            "There are no abnormal images to test on, so how well it finds them is not known."
+        )
     extra = f" --window {window[0]:g} {window[1]:g}" if window else ""
     click.echo(f"Score images with: ccb score {out} IMAGES… --out scores.csv{extra}")

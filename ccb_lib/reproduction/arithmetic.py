@@ -77,7 +77,9 @@ def reported(table: int, *, long: bool = False) -> pd.DataFrame:
         FileNotFoundError: The tables are neither in the installed package nor beside the repository.
     """
     if isinstance(table, bool) or table not in _TABLES:
-        raise ValueError(f"table={table!r} given; the paper's results are Tables 1 to 7. Give one of these numbers.")
+        raise ValueError(
+            f"table={table!r} given; the paper's results are Tables 1 to 7. Give one of these numbers."
+        )
     datasets, metric = _TABLES[table]
     wide = pd.read_csv(project_data("paper") / f"table{table}.csv")
     if not long:
@@ -106,9 +108,13 @@ def reported_pairs(*, ablation: bool = False) -> pd.DataFrame:
     joined = []
     for couple in couples:
         # Tables 2 to 5 have no chain; an empty one leaves their own columns as they are
-        accuracy, f1 = ({"chain": ""} | reported(table, long=True).to_dict("series") for table in couple)
+        accuracy, f1 = (
+            {"chain": ""} | reported(table, long=True).to_dict("series") for table in couple
+        )
         both = pd.DataFrame(accuracy).merge(pd.DataFrame(f1), on=cell, validate="one_to_one")
-        joined.append(both.rename(columns={"value_x": "accuracy", "value_y": "f1"})[[*cell, "accuracy", "f1"]])
+        joined.append(
+            both.rename(columns={"value_x": "accuracy", "value_y": "f1"})[[*cell, "accuracy", "f1"]]
+        )
     pairs = pd.concat(joined, ignore_index=True)
     return pairs[pairs["chain"] != "4-3-2-1"].reset_index(drop=True)
 
@@ -133,7 +139,9 @@ def true_positive_share(accuracy: float, f1: float) -> float:
     _check_share(accuracy, "accuracy")
     _check_share(f1, "f1")
     if f1 == 1:
-        raise ValueError("f1=1 given: without errors a pair does not tell how many images are abnormal.")
+        raise ValueError(
+            "f1=1 given: without errors a pair does not tell how many images are abnormal."
+        )
     return f1 * (1 - accuracy) / (2 * (1 - f1))
 
 
@@ -167,7 +175,9 @@ def possible_prevalence(accuracy: float, f1: float, decimals: int = 3) -> Preval
     return PrevalenceInterval(low, min(high, 1.0))
 
 
-def common_prevalence(pairs: Iterable[tuple[float, float]], decimals: int = 3) -> PrevalenceInterval | None:
+def common_prevalence(
+    pairs: Iterable[tuple[float, float]], decimals: int = 3
+) -> PrevalenceInterval | None:
     """Bound the prevalence under which **all** pairs can arise: the overlap of their `possible_prevalence`.
 
     Args:
@@ -189,7 +199,9 @@ def common_prevalence(pairs: Iterable[tuple[float, float]], decimals: int = 3) -
     return PrevalenceInterval(low, high) if low <= high else None
 
 
-def operating_point(accuracy: float, f1: float, prevalence: float = 0.5, decimals: int = 3) -> OperatingPoint:
+def operating_point(
+    accuracy: float, f1: float, prevalence: float = 0.5, decimals: int = 3
+) -> OperatingPoint:
     """Find the operating point of a pair, given the prevalence.
 
     Recall is t / p, the false-alarm rate (e − p + t) / (1 − p).
@@ -207,7 +219,11 @@ def operating_point(accuracy: float, f1: float, prevalence: float = 0.5, decimal
         ValueError: The pair cannot arise at that prevalence (the message names the interval), or F1 = 1.
     """
     possible = possible_prevalence(accuracy, f1, decimals)
-    if possible is None or not possible.low <= prevalence <= possible.high or not 0 < prevalence < 1:
+    if (
+        possible is None
+        or not possible.low <= prevalence <= possible.high
+        or not 0 < prevalence < 1
+    ):
         where = "at no prevalence" if possible is None else f"at one in {possible}"
         raise ValueError(
             f"prevalence={prevalence} given; accuracy {accuracy} with F1 {f1} can arise {where}. Give one "
@@ -218,7 +234,9 @@ def operating_point(accuracy: float, f1: float, prevalence: float = 0.5, decimal
     return OperatingPoint(min(max(recall, 0.0), 1.0), min(max(false_alarms, 0.0), 1.0))
 
 
-def attainable(accuracy: float, f1: float, positives: int, negatives: int, decimals: int = 3) -> list[tuple[int, int]]:
+def attainable(
+    accuracy: float, f1: float, positives: int, negatives: int, decimals: int = 3
+) -> list[tuple[int, int]]:
     """List the confusion matrices on a test set of known size that round to a reported pair.
 
     With P + N images the accuracy is k / (P + N) for a whole number k of images judged rightly; each k leaves
@@ -240,7 +258,9 @@ def attainable(accuracy: float, f1: float, positives: int, negatives: int, decim
         ValueError: A value outside 0…1 or with more digits than ``decimals``, or a class without images.
     """
     if positives < 1 or negatives < 1:
-        raise ValueError(f"positives={positives}, negatives={negatives} given; both need at least 1 image.")
+        raise ValueError(
+            f"positives={positives}, negatives={negatives} given; both need at least 1 image."
+        )
     total, scale = positives + negatives, 10**decimals
     wanted, wanted_f1 = _digits(accuracy, "accuracy", decimals), _digits(f1, "f1", decimals)
     fewest = -(-total * (2 * wanted - 1) // (2 * scale))  # rounded up
@@ -259,10 +279,14 @@ def _digits(value: float, name: str, decimals: int) -> int:
     _check_share(value, name)
     digits = Decimal(str(value)).scaleb(decimals)
     if digits != digits.to_integral_value():
-        raise ValueError(f"{name}={value} given with decimals={decimals}. Round it, or give its number of digits.")
+        raise ValueError(
+            f"{name}={value} given with decimals={decimals}. Round it, or give its number of digits."
+        )
     return int(digits)
 
 
 def _check_share(value: float, name: str) -> None:
     if not 0 <= value <= 1:
-        raise ValueError(f"{name}={value} given; a share from 0 to 1 is needed. Divide a percentage by 100.")
+        raise ValueError(
+            f"{name}={value} given; a share from 0 to 1 is needed. Divide a percentage by 100."
+        )

@@ -39,10 +39,15 @@ def alternatives(
         {'min-max 0.2'}
     """
     protocols = (RELEASED, CLEAN)
-    frame = select(number, load_results(number, protocols=protocols, folder=folder), settings, folder)
+    frame = select(
+        number, load_results(number, protocols=protocols, folder=folder), settings, folder
+    )
     frame = named_by_chain(frame) if number >= 6 else frame
     frame = frame.drop_duplicates(["method", "chain", "abnormal", "seed", "protocol"])
-    order = {name: place for place, name in enumerate([*NETWORK_METHODS, *frame["method"].unique()][::-1])}
+    order = {
+        name: place
+        for place, name in enumerate([*NETWORK_METHODS, *frame["method"].unique()][::-1])
+    }
     frame = frame.sort_values("method", key=lambda names: -names.map(order), kind="stable")
     results = read_results(number, folder)
     named = {protocol.name: protocol for protocol in protocols}
@@ -73,4 +78,6 @@ def _measure(number: int, scores: np.ndarray, labels: np.ndarray, threshold: flo
         return auc(scores, labels)
     if np.isnan(threshold):
         return float("nan")
-    return float(getattr(metrics_at(scores, labels, threshold, prevalence=0.5), TABLE_METRICS[number]))
+    return float(
+        getattr(metrics_at(scores, labels, threshold, prevalence=0.5), TABLE_METRICS[number])
+    )

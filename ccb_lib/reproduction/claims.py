@@ -21,7 +21,9 @@ SIMILAR = {"bird": "airplane", "airplane": "bird", "dog": "cat", "cat": "dog"}
 """The abnormal classes and the similar normal ones that the paper names: bird and plane, dog and cat."""
 
 AREAS = "ham10000_lesion_areas.csv"
-_CLEAN_EPOCHS = next(protocol for protocol in SINGLE_CHANGES if protocol.name == "clean, best epoch (oracle)")
+_CLEAN_EPOCHS = next(
+    protocol for protocol in SINGLE_CHANGES if protocol.name == "clean, best epoch (oracle)"
+)
 
 
 def stability(number: int | str, *, folder: str | Path | None = None) -> pd.DataFrame:
@@ -63,7 +65,15 @@ def stability(number: int | str, *, folder: str | Path | None = None) -> pd.Data
                 "collapsed": sum(bool(run.manifest["warnings"]) for run in runs),
             }
         )
-    columns = ["seeds", "AUC", "over seeds", "over epochs, released", "over epochs, clean", "runs", "collapsed"]
+    columns = [
+        "seeds",
+        "AUC",
+        "over seeds",
+        "over epochs, released",
+        "over epochs, clean",
+        "runs",
+        "collapsed",
+    ]
     return pd.DataFrame(rows, columns=[*by, *columns])
 
 
@@ -73,7 +83,9 @@ def _jitter(runs: list[Any], protocol: Any) -> float:
         abs(after - before)
         for run in runs
         for name in run.manifest["abnormal"]
-        for before, after in pairwise(run.aucs.get(scored_name(name, kind(protocol), feeding(protocol)), []))
+        for before, after in pairwise(
+            run.aucs.get(scored_name(name, kind(protocol), feeding(protocol)), [])
+        )
     ]
     return float(np.mean(changes)) if changes else float("nan")
 
@@ -100,7 +112,9 @@ def by_normal_class(
         >>> sorted(found.query("abnormal == 'bird' and similar")["normal"].unique())
         ['airplane']
     """
-    frame = select(number, load_results(number, protocols=(CLEAN,), folder=folder), settings, folder)
+    frame = select(
+        number, load_results(number, protocols=(CLEAN,), folder=folder), settings, folder
+    )
     results = read_results(number, folder)
     rows = []
     for line in frame.drop_duplicates(["method", "chain", "abnormal", "seed"]).itertuples():
@@ -114,7 +128,9 @@ def by_normal_class(
             similar = SIMILAR.get(line.abnormal) == normal
             value = auc(scores[chosen], tests.labels[chosen])
             rows.append((line.method, line.seed, line.abnormal, normal, value, similar, line.key))
-    return pd.DataFrame(rows, columns=["method", "seed", "abnormal", "normal", "auc", "similar", "key"])
+    return pd.DataFrame(
+        rows, columns=["method", "seed", "abnormal", "normal", "auc", "similar", "key"]
+    )
 
 
 def similar_against_others(frame: pd.DataFrame) -> pd.DataFrame:
@@ -132,9 +148,13 @@ def similar_against_others(frame: pd.DataFrame) -> pd.DataFrame:
         >>> bool((similar_against_others(by_normal_class(1))["rank"] >= 1).all())
         True
     """
-    frame = frame.assign(rank=frame.groupby(["method", "seed", "abnormal"])["auc"].rank(method="min"))
+    frame = frame.assign(
+        rank=frame.groupby(["method", "seed", "abnormal"])["auc"].rank(method="min")
+    )
     rows = {}
-    for (method, abnormal), part in frame[frame["abnormal"].isin(SIMILAR)].groupby(["method", "abnormal"], sort=False):
+    for (method, abnormal), part in frame[frame["abnormal"].isin(SIMILAR)].groupby(
+        ["method", "abnormal"], sort=False
+    ):
         pair, others = part[part["similar"]], part[~part["similar"]]
         rows[method, abnormal] = {
             "similar": SIMILAR[abnormal],
@@ -193,8 +213,12 @@ def score_by_area(
     """
     areas = lesion_areas(folder)
     if areas.empty:
-        raise ValueError(f"No {AREAS} beside the results. Write it with `ccb_lib.datasets.ham10000_masks.write_areas`.")
-    frame = select(number, load_results(number, protocols=(CLEAN,), folder=folder), settings, folder)
+        raise ValueError(
+            f"No {AREAS} beside the results. Write it with `ccb_lib.datasets.ham10000_masks.write_areas`."
+        )
+    frame = select(
+        number, load_results(number, protocols=(CLEAN,), folder=folder), settings, folder
+    )
     results = read_results(number, folder)
     rows = []
     for line in frame.drop_duplicates(["method", "abnormal", "seed"]).itertuples():
@@ -221,7 +245,16 @@ def score_by_area(
                 "largest third": _against_normals(scores, tests.labels, large),
             }
         )
-    columns = ["method", "seed", "abnormal", "images", "median area", "spearman", "smallest third", "largest third"]
+    columns = [
+        "method",
+        "seed",
+        "abnormal",
+        "images",
+        "median area",
+        "spearman",
+        "smallest third",
+        "largest third",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 

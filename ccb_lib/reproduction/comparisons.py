@@ -34,9 +34,19 @@ class Setting(NamedTuple):
     limit: int | None = None
 
     def __str__(self) -> str:
-        own = "each method's own width" if self.dataset == _SLICES else f"width {default_of('ccb', 'width')}"
-        words = [display_name(self.dataset), f"{self.epochs} epochs", f"width {self.width}" if self.width else own]
-        return ", ".join([*words, *([f"at most {self.limit} images of each part"] if self.limit else [])])
+        own = (
+            "each method's own width"
+            if self.dataset == _SLICES
+            else f"width {default_of('ccb', 'width')}"
+        )
+        words = [
+            display_name(self.dataset),
+            f"{self.epochs} epochs",
+            f"width {self.width}" if self.width else own,
+        ]
+        return ", ".join(
+            [*words, *([f"at most {self.limit} images of each part"] if self.limit else [])]
+        )
 
 
 def planned(study: str) -> list[Setting]:
@@ -50,7 +60,11 @@ def settings_run(study: str, folder: str | Path | None = None) -> list[Setting]:
     """List the settings under which a study was run, with two arms or more to compare, those planned first."""
     frame = study_frame(study, folder)
     found = {
-        Setting(line.dataset, int(line.epochs), *(None if pd.isna(v) else int(v) for v in (line.width, line.limit)))
+        Setting(
+            line.dataset,
+            int(line.epochs),
+            *(None if pd.isna(v) else int(v) for v in (line.width, line.limit)),
+        )
         for line in frame[frame["epochs"].notna()].itertuples()
     }
     found = {setting for setting in found if at_setting(frame, setting)["arm"].nunique() > 1}
@@ -85,7 +99,10 @@ def arm_table(study: str, folder: str | Path | None = None) -> dict[Setting, pd.
         standard deviation, as text; ``seeds`` says how many of them have every class.
     """
     frame = study_frame(study, folder)
-    return {setting: _laid_out(study, at_setting(frame, setting)) for setting in settings_run(study, folder)}
+    return {
+        setting: _laid_out(study, at_setting(frame, setting))
+        for setting in settings_run(study, folder)
+    }
 
 
 def _laid_out(study: str, frame: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +110,11 @@ def _laid_out(study: str, frame: pd.DataFrame) -> pd.DataFrame:
     if len(wide.columns) > 1:
         wide.insert(0, "macro", wide.mean(axis=1, skipna=False))  # first, where a phone shows it
     grouped = wide.groupby("arm")
-    mean, spread, seeds = grouped.mean(), grouped.std(), wide.notna().all(axis=1).groupby("arm").sum()
+    mean, spread, seeds = (
+        grouped.mean(),
+        grouped.std(),
+        wide.notna().all(axis=1).groupby("arm").sum(),
+    )
     shown = mean.map("{:.3f}".format) + spread.map(lambda s: "" if pd.isna(s) else f" ± {s:.3f}")
     shown = shown.where(mean.notna(), "not run").assign(seeds=seeds)
     known = arms(study, _width(frame), former=True)
@@ -145,14 +166,27 @@ def differences(
         for name, difference in paired_differences(pairs, replicates=replicates).items():
             row = difference._asdict()
             said = verdict(difference, MARGIN, SEEDS[study])
-            rows.append({"arm": arm, "abnormal": name, "difference": row.pop("estimate"), **row, "verdict": said})
-    frame = pd.DataFrame(rows, columns=["arm", "abnormal", "difference", *Difference._fields[1:], "verdict"])
+            rows.append(
+                {
+                    "arm": arm,
+                    "abnormal": name,
+                    "difference": row.pop("estimate"),
+                    **row,
+                    "verdict": said,
+                }
+            )
+    frame = pd.DataFrame(
+        rows, columns=["arm", "abnormal", "difference", *Difference._fields[1:], "verdict"]
+    )
     return frame.assign(planned_seeds=SEEDS[study])
 
 
 def _pairs(frame: pd.DataFrame, results: Any, arm: str, reference: str) -> Iterator[Pair]:
     """Pair two arms' runs, over the seeds that have every class both arms were run on."""
-    keys = {name: frame[frame["arm"] == name].set_index(["seed", "abnormal"])["key"] for name in (arm, reference)}
+    keys = {
+        name: frame[frame["arm"] == name].set_index(["seed", "abnormal"])["key"]
+        for name in (arm, reference)
+    }
     cells = keys[arm].index.intersection(keys[reference].index)
     classes, seeds = cells.unique("abnormal"), cells.unique("seed")
     whole = [seed for seed in seeds if all((seed, name) in cells for name in classes)]

@@ -18,11 +18,26 @@ _HASH = r"[0-9a-f]{16}"
 _IDS = {
     "cifar10": (r"(train|test)/[\w.-]+", r"(train|test)/[\w.-]+"),
     "ham10000": (r"ISIC_\d{7}", r"HAM_\d{7}"),
-    "ild": (r"\d{1,4}:\d+,\d+", r"\d{1,4}"),  # 98 slices that are public; those of Geneva are hashed
+    "ild": (
+        r"\d{1,4}:\d+,\d+",
+        r"\d{1,4}",
+    ),  # 98 slices that are public; those of Geneva are hashed
 }
 """Public forms of image ids and of groups, by data set; anything else must be hashed."""
 
-_REQUIRED = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit", "key", "alpha", "device", "torch")
+_REQUIRED = (
+    "dataset",
+    "method",
+    "abnormal",
+    "seed",
+    "settings",
+    "options",
+    "limit",
+    "key",
+    "alpha",
+    "device",
+    "torch",
+)
 _IDENTITY = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit")
 _PATH = re.compile(r"(^|[\s\"'(])(/|~/|\\\\|[A-Za-z]:[\\/])|\\|://|\.dcm\b")
 
@@ -47,14 +62,18 @@ def hashed(result: Result) -> Result:
     """
     dataset = result.manifest["dataset"]
     sets = {
-        name: TestSet(tests.labels, _hashes(tests.ids, dataset), _hashes(tests.groups, dataset), tests.classes)
+        name: TestSet(
+            tests.labels, _hashes(tests.ids, dataset), _hashes(tests.groups, dataset), tests.classes
+        )
         for name, tests in result.sets.items()
     }
     return replace(result, sets=sets)
 
 
 def _hashes(names: NDArray[np.str_], dataset: str) -> NDArray[np.str_]:
-    return np.array([hashlib.sha256(f"{dataset}/{name}".encode()).hexdigest()[:16] for name in names.tolist()])
+    return np.array(
+        [hashlib.sha256(f"{dataset}/{name}".encode()).hexdigest()[:16] for name in names.tolist()]
+    )
 
 
 def check_contribution(results: Iterable[Result], table: int | str) -> None:
@@ -78,19 +97,25 @@ def check_contribution(results: Iterable[Result], table: int | str) -> None:
     for result in results:
         facts = result.manifest
         if missing := [name for name in _REQUIRED if name not in facts]:
-            raise ValueError(f"A run's manifest lacks {', '.join(missing)}. Give a file of `ccb table --export`.")
+            raise ValueError(
+                f"A run's manifest lacks {', '.join(missing)}. Give a file of `ccb table --export`."
+            )
         key = facts["key"]
         if facts["dataset"] not in DATASETS[table]:
             wanted = " or ".join(DATASETS[table])
             raise ValueError(f"Run {key} is of {facts['dataset']}; table {table} needs {wanted}.")
         if facts["method"] not in METHODS:
-            raise ValueError(f"Run {key} is of {facts['method']!r}; methods are {', '.join(METHODS)}.")
+            raise ValueError(
+                f"Run {key} is of {facts['method']!r}; methods are {', '.join(METHODS)}."
+            )
         if key != _key(facts):
             raise ValueError(
                 f"Run {key}: its settings give the key {_key(facts)}. The manifest was changed; run again."
             )
         if unknown := set(facts["abnormal"]) - set(CLASSES[facts["dataset"]]):
-            raise ValueError(f"Run {key} has classes {sorted(unknown)} that {facts['dataset']} does not have.")
+            raise ValueError(
+                f"Run {key} has classes {sorted(unknown)} that {facts['dataset']} does not have."
+            )
         _check_text(facts, key)
         _check_ids(result)
 
@@ -104,7 +129,9 @@ def _key(facts: dict[str, Any]) -> str:
 def _check_text(facts: dict[str, Any], key: str) -> None:
     found = [text for text in _texts(facts) if _PATH.search(text)]
     if found:
-        raise ValueError(f"Run {key}: the manifest holds what looks like a path: {found[0][:60]!r}. Take it out.")
+        raise ValueError(
+            f"Run {key}: the manifest holds what looks like a path: {found[0][:60]!r}. Take it out."
+        )
 
 
 def _texts(value: Any) -> Iterable[str]:
@@ -133,6 +160,10 @@ def _check_ids(result: Result) -> None:
                     f"Run {facts['key']}, {name}: {len(bad)} {column} are not of the data set's public form, and may "
                     "name files or patients. Write the file with `ccb table N --export FILE`, which hashes them."
                 )
-        classes = {text for text in tests.classes.tolist() if not re.fullmatch(r"[\w -]{1,40}", text)}
+        classes = {
+            text for text in tests.classes.tolist() if not re.fullmatch(r"[\w -]{1,40}", text)
+        }
         if classes:
-            raise ValueError(f"Run {facts['key']}, {name}: {len(classes)} class names are not plain words.")
+            raise ValueError(
+                f"Run {facts['key']}, {name}: {len(classes)} class names are not plain words."
+            )

@@ -52,7 +52,9 @@ class Sizes:
     tests: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
-def seconds_left(run: Run, sizes: Sizes, cost: Cost, *, epochs_done: int = 0) -> tuple[float, float]:
+def seconds_left(
+    run: Run, sizes: Sizes, cost: Cost, *, epochs_done: int = 0
+) -> tuple[float, float]:
     """Estimate what a run needs yet.
 
     Args:
@@ -79,7 +81,10 @@ def seconds_left(run: Run, sizes: Sizes, cost: Cost, *, epochs_done: int = 0) ->
         fed: dict[object, tuple[Protocol, int]] = {}
         for protocol in (p for p in run.protocols if kind(p) == which):
             each_epoch = protocol.epoch != "last" and method.scores_each_epoch
-            fed[protocol.feeding if each_epoch else feeding(protocol)] = protocol, epochs if each_epoch else 1
+            fed[protocol.feeding if each_epoch else feeding(protocol)] = (
+                protocol,
+                epochs if each_epoch else 1,
+            )
         for protocol, times in fed.values():
             each = cost.alone if protocol.batch_size == 1 else cost.image
             extra = sizes.train * cost.image if protocol.batch_norm == "recomputed" else 0.0
@@ -89,11 +94,17 @@ def seconds_left(run: Run, sizes: Sizes, cost: Cost, *, epochs_done: int = 0) ->
 
 def kind_of(run: Run, shape: tuple[int, int, int]) -> str:
     """Name all that decides what a step of a run costs: runs alike in it need to be timed once."""
-    settings = {name: value for name, value in as_json(run.settings).items() if name not in ("epochs", "chain_init")}
+    settings = {
+        name: value
+        for name, value in as_json(run.settings).items()
+        if name not in ("epochs", "chain_init")
+    }
     return json.dumps([run.method, shape, settings])
 
 
-def timed(run: Run, shape: tuple[int, int, int], *, device: str = "auto", fast: bool | str | None = None) -> Cost:
+def timed(
+    run: Run, shape: tuple[int, int, int], *, device: str = "auto", fast: bool | str | None = None
+) -> Cost:
     """Train and score a run's detector on random images for a few steps, and return what each cost.
 
     Args:
@@ -138,7 +149,9 @@ class Estimates:
         costs: What was timed, by `kind_of`.
     """
 
-    def __init__(self, *, root: str | None = None, device: str = "auto", fast: bool | str | None = None) -> None:
+    def __init__(
+        self, *, root: str | None = None, device: str = "auto", fast: bool | str | None = None
+    ) -> None:
         self.device, self.fast = device, fast
         self.costs: dict[str, Cost] = {}
         self.root = root
@@ -160,7 +173,9 @@ class Estimates:
             name = kind_of(run, sizes.shape)
             if name not in self.costs:
                 self.costs[name] = timed(run, sizes.shape, device=self.device, fast=self.fast)
-            parts = seconds_left(run, sizes, self.costs[name], epochs_done=under_way.get(run.key, 0))
+            parts = seconds_left(
+                run, sizes, self.costs[name], epochs_done=under_way.get(run.key, 0)
+            )
             training, scoring = training + parts[0] / 3600, scoring + parts[1] / 3600
         return training, scoring
 
@@ -175,7 +190,9 @@ class Estimates:
         found = self._counted[key]
         if classes is not None:
             return found
-        return replace(found, tests={(run.abnormal[0], which): n for (_, which), n in found.tests.items()})
+        return replace(
+            found, tests={(run.abnormal[0], which): n for (_, which), n in found.tests.items()}
+        )
 
 
 def _counted(run: Run, root: str | None) -> Sizes:

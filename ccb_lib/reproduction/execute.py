@@ -103,12 +103,16 @@ def executing(
             if name in scored:
                 continue
             if protocol.epoch == "last" or not detector.scores_each_epoch:
-                found = EpochBest(len(detector.history_), *score_split(detector, split, protocol, shared))
+                found = EpochBest(
+                    len(detector.history_), *score_split(detector, split, protocol, shared)
+                )
             else:
                 found = recorders[abnormal, which].best(protocol)
                 aucs[name] = recorders[abnormal, which].aucs[protocol.name]
             # Further draws have an oracle's φ alone; without calibration their file is half as large.
-            scored[name] = Scored(found.terms, None if protocol.draw else found.calibration, found.epoch)
+            scored[name] = Scored(
+                found.terms, None if protocol.draw else found.calibration, found.epoch
+            )
     manifest = {
         **run.identity,
         "key": run.key,
@@ -122,7 +126,9 @@ def executing(
         "fast": getattr(detector, "fast_", None),
     }
     sets = {
-        f"{abnormal}|{which}": TestSet(split.test_labels, split.test_ids, split.test_groups, split.test_classes)
+        f"{abnormal}|{which}": TestSet(
+            split.test_labels, split.test_ids, split.test_groups, split.test_classes
+        )
         for (abnormal, which), split in splits.items()
     }
     return Result(manifest, sets, scored, aucs)
@@ -150,14 +156,19 @@ def _collapses(turns: Turns[Detector]) -> Turns[list[str]]:
             if warning.category is CollapsedWarning:
                 collapses.append(str(warning.message))
             else:
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno
+                )
         if turn is None:
             return collapses
         yield turn
 
 
 def _recorders(
-    run: Run, splits: dict[tuple[str, str], AnomalySplit], detector: Detector, checkpoint: Path | None
+    run: Run,
+    splits: dict[tuple[str, str], AnomalySplit],
+    detector: Detector,
+    checkpoint: Path | None,
 ) -> dict[tuple[str, str], EpochScores]:
     """One recorder for each test set that a protocol chooses an epoch on."""
     recorders = {}

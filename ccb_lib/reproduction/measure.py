@@ -45,7 +45,9 @@ def measure(
             missing = [run for run in runs if run.key not in store.results]
             watch.say(f"{entry.name}: {len(runs) - len(missing)} of {len(runs)} runs done")
             checkpoints = work_folder(store.path, work).absolute()
-            failed |= run_missing(missing, store, work=str(checkpoints), progress=False, watch=watch, **how)
+            failed |= run_missing(
+                missing, store, work=str(checkpoints), progress=False, watch=watch, **how
+            )
             if watch.reason is not None:
                 break
     return failed
@@ -68,7 +70,9 @@ def _alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def merge(other: str | Path, folder: str | Path | None = None, say: Callable[[str], Any] = print) -> int:
+def merge(
+    other: str | Path, folder: str | Path | None = None, say: Callable[[str], Any] = print
+) -> int:
     """Take in the results of another machine.
 
     Args:
@@ -84,7 +88,9 @@ def merge(other: str | Path, folder: str | Path | None = None, say: Callable[[st
         ValueError: A file has another name, or is broken.
     """
     other = Path(other)
-    paths = sorted(path for path in other.glob("*.safetensors") if path.stem in RESULT_FILES.values())
+    paths = sorted(
+        path for path in other.glob("*.safetensors") if path.stem in RESULT_FILES.values()
+    )
     if not other.is_dir():
         paths = [other]
     known = ", ".join(f"{name}.safetensors" for name in sorted(set(RESULT_FILES.values())))
@@ -93,7 +99,9 @@ def merge(other: str | Path, folder: str | Path | None = None, say: Callable[[st
     new = 0
     for path in paths:
         if path.stem not in RESULT_FILES.values():
-            raise ValueError(f"{path.name} given; the file's name says what it holds: {known}. Name it so.")
+            raise ValueError(
+                f"{path.name} given; the file's name says what it holds: {known}. Name it so."
+            )
         store = Store.read(Path(folder or results_folder()) / f"{path.stem}.safetensors")
         table = next(name for name, stem in RESULT_FILES.items() if stem == path.stem)
         check_contribution(Store.read(path).results.values(), table)

@@ -67,7 +67,9 @@ class Entry:
             chosen = {"methods": self.rows or None, "abnormal": self.classes or None}
             runs = table_runs(self.source, **chosen, **some, **self.settings)
         order = [name for names in CLASSES.values() for name in names]
-        return sorted(runs, key=lambda run: (self.seeds.index(run.seed), order.index(run.abnormal[0])))
+        return sorted(
+            runs, key=lambda run: (self.seeds.index(run.seed), order.index(run.abnormal[0]))
+        )
 
     @property
     def command(self) -> str:
@@ -103,18 +105,24 @@ def read_plan(path: str | Path | None = None) -> list[Entry]:
     """
     path = plan_path() if path is None else Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"No plan at {path}. Work in a checkout of the book, or give a folder with a {PLAN}.")
+        raise FileNotFoundError(
+            f"No plan at {path}. Work in a checkout of the book, or give a folder with a {PLAN}."
+        )
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not TOML: {error}.") from error
     tables = content.get("entry")
     if not isinstance(tables, list) or not tables or set(content) != {"entry"}:
-        raise ValueError(f"{path} has {sorted(content) or 'nothing'}; a list of [[entry]] is needed, and nothing else.")
+        raise ValueError(
+            f"{path} has {sorted(content) or 'nothing'}; a list of [[entry]] is needed, and nothing else."
+        )
     entries = [_entry(number, table) for number, table in enumerate(tables, start=1)]
     names = [entry.name for entry in entries]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"entry {twice[0]!r}, key name: given twice; each entry needs a name of its own.")
+        raise ValueError(
+            f"entry {twice[0]!r}, key name: given twice; each entry needs a name of its own."
+        )
     return entries
 
 
@@ -130,7 +138,11 @@ def _entry(number: int, table: Mapping[str, Any]) -> Entry:
 
     need("name", lambda v: isinstance(v, str) and bool(re.fullmatch("[a-z0-9-]+", v)),
          "a name of small letters, digits and hyphens")  # fmt: skip
-    need("why", lambda v: isinstance(v, str) and bool(v.strip()) and "\n" not in v, "one line of text")
+    need(
+        "why",
+        lambda v: isinstance(v, str) and bool(v.strip()) and "\n" not in v,
+        "one line of text",
+    )
     if "must" in table:
         need("must", lambda v: isinstance(v, bool), "true or false")
     if ("table" in table) == ("study" in table):
@@ -140,10 +152,19 @@ def _entry(number: int, table: Mapping[str, Any]) -> Entry:
         source = need("study", lambda v: v in STUDIES, f"one of {', '.join(STUDIES)}")
     else:
         source = need("table", lambda v: type(v) is int and 1 <= v <= 7, "a table, 1 to 7,")
-    known = {"name", "why", "must", "seeds", "datasets", *(("study", "arms") if of_study else ("table", "methods"))}
+    known = {
+        "name",
+        "why",
+        "must",
+        "seeds",
+        "datasets",
+        *(("study", "arms") if of_study else ("table", "methods")),
+    }
     known |= set(_OF_STUDIES) if of_study else {"classes", *_SETTINGS}
     if foreign := sorted(set(table) - known):
-        raise ValueError(f"{where}, key {foreign[0]}: unknown here; there are {', '.join(sorted(known))}.")
+        raise ValueError(
+            f"{where}, key {foreign[0]}: unknown here; there are {', '.join(sorted(known))}."
+        )
     need("seeds", _seeds, "a list of different whole numbers from 0")
     for key in set(_WHOLE) & set(table):
         need(key, lambda v: type(v) is int and v >= 1, "a whole number from 1")
@@ -152,10 +173,16 @@ def _entry(number: int, table: Mapping[str, Any]) -> Entry:
             need(key, lambda v, values=values: v in values, f"one of {', '.join(map(str, values))}")
     if "normal" in table:
         normals = ("nv", "bkl", "mel")
-        need("normal", lambda v: isinstance(v, str) and set(v.split("+")) <= set(normals), "some of nv+bkl+mel")
+        need(
+            "normal",
+            lambda v: isinstance(v, str) and set(v.split("+")) <= set(normals),
+            "some of nv+bkl+mel",
+        )
     for key, names in _names(source, table.get("width")).items():
         if key in table:
-            need(key, lambda v, names=names: _some(v, names), f"a list of some of {', '.join(names)}")
+            need(
+                key, lambda v, names=names: _some(v, names), f"a list of some of {', '.join(names)}"
+            )
     entry = Entry(
         name=table["name"],
         why=table["why"].strip(),
@@ -174,9 +201,17 @@ def _entry(number: int, table: Mapping[str, Any]) -> Entry:
 
 def _names(source: int | str, width: int | None) -> dict[str, Sequence[str]]:
     """List what each key that takes names may hold."""
-    rows = {"arms": tuple(arms(source, width))} if isinstance(source, str) else {"methods": tuple(METHODS)}
+    rows = (
+        {"arms": tuple(arms(source, width))}
+        if isinstance(source, str)
+        else {"methods": tuple(METHODS)}
+    )
     datasets = DATASETS[source]
-    return {**rows, "datasets": datasets, "classes": [name for dataset in datasets for name in CLASSES[dataset]]}
+    return {
+        **rows,
+        "datasets": datasets,
+        "classes": [name for dataset in datasets for name in CLASSES[dataset]],
+    }
 
 
 def _some(value: Any, names: Sequence[str]) -> bool:
@@ -184,7 +219,11 @@ def _some(value: Any, names: Sequence[str]) -> bool:
 
 
 def _seeds(value: Any) -> bool:
-    whole = isinstance(value, list) and bool(value) and all(type(seed) is int and seed >= 0 for seed in value)
+    whole = (
+        isinstance(value, list)
+        and bool(value)
+        and all(type(seed) is int and seed >= 0 for seed in value)
+    )
     return whole and len(set(value)) == len(value)
 
 
@@ -210,7 +249,9 @@ class State:
     lacking: list[tuple[Run, list[Protocol]]]
 
 
-def state_of(entry: Entry, *, folder: str | Path | None = None, work: str | Path | None = None) -> State:
+def state_of(
+    entry: Entry, *, folder: str | Path | None = None, work: str | Path | None = None
+) -> State:
     """Compare an entry with what is stored.
 
     Args:
@@ -222,7 +263,10 @@ def state_of(entry: Entry, *, folder: str | Path | None = None, work: str | Path
     stored, runs = Store.read(path).results, entry.runs()
     checkpoints = work_folder(path, work)
     missing = [run for run in runs if run.key not in stored]
-    epochs = {run.key: len(read_header(checkpoints / f"{run.key}.safetensors").get("history", [])) for run in missing}
+    epochs = {
+        run.key: len(read_header(checkpoints / f"{run.key}.safetensors").get("history", []))
+        for run in missing
+    }
     lacking = [(run, missing_protocols(run, stored[run.key])) for run in runs if run.key in stored]
     return State(
         entry,
@@ -235,13 +279,18 @@ def state_of(entry: Entry, *, folder: str | Path | None = None, work: str | Path
 
 # ── for readers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-_BEGIN, _END = "<!-- the plan, written by `ccb measure --write-readme` -->", "<!-- the end of the plan -->"
+_BEGIN, _END = (
+    "<!-- the plan, written by `ccb measure --write-readme` -->",
+    "<!-- the end of the plan -->",
+)
 
 
 def as_markdown(entries: Sequence[Entry]) -> str:
     """Lay the plan out as a Markdown table: entry, why, must, command. What is done changes and is not in it."""
     lines = ["| entry | why | must | command |", "|---|---|---|---|"]
-    lines += [f"| {e.name} | {e.why} | {'must' if e.must else ''} | `{e.command}` |" for e in entries]
+    lines += [
+        f"| {e.name} | {e.why} | {'must' if e.must else ''} | `{e.command}` |" for e in entries
+    ]
     return "\n".join(lines)
 
 
@@ -254,5 +303,7 @@ def with_plan(text: str, entries: Sequence[Entry]) -> str:
     head, begin, rest = text.partition(_BEGIN)
     _, end, tail = rest.partition(_END)
     if not (begin and end):
-        raise ValueError(f"The README has no place for the plan. Put these lines where it is to stand: {_BEGIN} {_END}")
+        raise ValueError(
+            f"The README has no place for the plan. Put these lines where it is to stand: {_BEGIN} {_END}"
+        )
     return f"{head}{_BEGIN}\n{as_markdown(entries)}\n{_END}{tail}"

@@ -9,8 +9,23 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
-from ccb_lib.metrics import anomaly_score, auc, average_precision, metrics_at, normal_quantile, oracle_f1
-from ccb_lib.reproduction.runs import CLASSES, DATASETS, feeding, is_imposed, kind, non_default, store_path
+from ccb_lib.metrics import (
+    anomaly_score,
+    auc,
+    average_precision,
+    metrics_at,
+    normal_quantile,
+    oracle_f1,
+)
+from ccb_lib.reproduction.runs import (
+    CLASSES,
+    DATASETS,
+    feeding,
+    is_imposed,
+    kind,
+    non_default,
+    store_path,
+)
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 
@@ -42,7 +57,9 @@ def load_results(
         ValueError: No such table, or a broken file.
     """
     if table not in DATASETS:
-        raise ValueError(f"table={table!r} given; the paper has Tables 1 to 7, and there are the studies.")
+        raise ValueError(
+            f"table={table!r} given; the paper has Tables 1 to 7, and there are the studies."
+        )
     path = store_path(table, folder)
     return _frame(table, tuple(protocols), tuple(alphas), path, _stamp(path)).copy()
 
@@ -108,21 +125,30 @@ def threshold_of(scored: Scored, tests: TestSet, protocol: Protocol, alpha: floa
 
 
 def _row(
-    result: Result, abnormal: str, protocol: Protocol, scored: Scored, tests: TestSet, alpha: float | None
+    result: Result,
+    abnormal: str,
+    protocol: Protocol,
+    scored: Scored,
+    tests: TestSet,
+    alpha: float | None,
 ) -> dict[str, Any]:
     facts = result.manifest
     alpha = facts["alpha"] if alpha is None else alpha
     scores = anomaly_score(scored.test, alpha)
     threshold = threshold_of(scored, tests, protocol, alpha)
     at_half = metrics_at(scores, tests.labels, threshold, prevalence=0.5)
-    settings = non_default(facts["method"], {**facts["settings"], **facts["options"], "limit": facts["limit"]})
+    settings = non_default(
+        facts["method"], {**facts["settings"], **facts["options"], "limit": facts["limit"]}
+    )
     own_split = 0 if facts["dataset"] == "cifar10" else facts["seed"]
     if (split_seed := facts["options"].get("seed", own_split)) != own_split:
         settings["split_seed"] = split_seed
     return {
         "dataset": facts["dataset"],
         "method": facts["method"],
-        "chain": "-".join("none" if n is None else str(n) for n in settings["chain"]) if "chain" in settings else None,
+        "chain": "-".join("none" if n is None else str(n) for n in settings["chain"])
+        if "chain" in settings
+        else None,
         "abnormal": abnormal,
         "seed": facts["seed"],
         "protocol": protocol.name,
@@ -136,7 +162,9 @@ def _row(
         "threshold": threshold,
         "epoch": scored.epoch,
         **{name: settings.pop(name, None) for name in CHOICES[:-1]},
-        "other": _in_words({k: v for k, v in settings.items() if k not in ("chain", "seed", "log_skips")}),
+        "other": _in_words(
+            {k: v for k, v in settings.items() if k not in ("chain", "seed", "log_skips")}
+        ),
         "device": facts["device"],
         "seconds": facts["seconds"],
         "key": facts["key"],
@@ -148,7 +176,10 @@ def _in_words(settings: Mapping[str, Any]) -> str | None:
 
 
 def placebo(
-    *, protocol: Protocol = CLEAN, settings: Mapping[str, Any] = PAPER, folder: str | Path | None = None
+    *,
+    protocol: Protocol = CLEAN,
+    settings: Mapping[str, Any] = PAPER,
+    folder: str | Path | None = None,
 ) -> pd.DataFrame:
     """Score each CIFAR-10 class with the detectors that **trained on it**.
 
@@ -163,7 +194,9 @@ def placebo(
         normals); and their difference ``unseen adds``.
     """
     rows: list[dict[str, Any]] = []
-    wanted = set(at_settings(load_results(1, protocols=(protocol,), folder=folder), settings)["key"])
+    wanted = set(
+        at_settings(load_results(1, protocols=(protocol,), folder=folder), settings)["key"]
+    )
     for result in read_results(1, folder).values():
         if result.manifest["key"] not in wanted:
             continue
@@ -182,7 +215,9 @@ def placebo(
                 rows.append({"method": result.manifest["method"], "abnormal": name, "kind": kind_of,
                              "auc": auc(scores[both], of[both])})  # fmt: skip
     frame = pd.DataFrame(rows, columns=["method", "abnormal", "kind", "auc"])
-    wide = frame.pivot_table(index=["method", "abnormal"], columns="kind", values="auc", aggfunc="mean")
+    wide = frame.pivot_table(
+        index=["method", "abnormal"], columns="kind", values="auc", aggfunc="mean"
+    )
     wide = wide.reindex(columns=["seen", "unseen"])
     counts = frame[frame["kind"] == "seen"].groupby(["method", "abnormal"]).size()
     return pd.DataFrame(

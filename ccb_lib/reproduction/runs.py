@@ -21,11 +21,25 @@ from ccb_lib.io.project_data import project_data
 from ccb_lib.reproduction.store import Result, key_of, scored_name
 
 PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
-NETWORK_METHODS = (*PAPER_METHODS, "ccb-fork")  # and the likeliest original, of which nothing is reported
+NETWORK_METHODS = (
+    *PAPER_METHODS,
+    "ccb-fork",
+)  # and the likeliest original, of which nothing is reported
 TRIVIAL_METHODS = ("pca", "mean-intensity", "png-bytes", "nearest-neighbours")
 CHAINS = ((4, 3, 2, 1), (8, 6, 4, 2), (16, 12, 8, 4), (24, 18, 12, 6), (32, 24, 16, 8))
 CLASSES = {
-    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    "cifar10": (
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ),
     "ild": ("fibrosis", "micronodules", "emphysema", "ground_glass"),
     "ham10000": ("akiec", "bcc", "df", "vasc"),
 }
@@ -37,7 +51,12 @@ DATASETS = {
     **dict.fromkeys(("skips", "ablation"), ("cifar10", "ham10000")),
     "lung-ct-98": ("ild",),
 }
-AUDIT = (CLEAN, RELEASED, *STEPS_TO_CLEAN[1:-1], *SINGLE_CHANGES)  # every step from one to the other
+AUDIT = (
+    CLEAN,
+    RELEASED,
+    *STEPS_TO_CLEAN[1:-1],
+    *SINGLE_CHANGES,
+)  # every step from one to the other
 RESULT_FILES = {
     1: "table1",
     **dict.fromkeys((2, 3), "tables2-3"),
@@ -141,7 +160,9 @@ def store_path(table: int | str, folder: str | Path | None = None) -> Path:
 
 def work_folder(path: Path, work: str | Path | None = None) -> Path:
     """Return where checkpoints of a store's runs lie: beside the store, or in a folder under ``work``."""
-    return path.with_name(f".{path.stem}.runs") if work is None else Path(work) / f"{path.stem}.runs"
+    return (
+        path.with_name(f".{path.stem}.runs") if work is None else Path(work) / f"{path.stem}.runs"
+    )
 
 
 def results_folder() -> Path:
@@ -198,18 +219,28 @@ def table_runs(
         raise ValueError(f"Unknown methods {sorted(unknown)}; there are {', '.join(METHODS)}.")
     known = [name for dataset in DATASETS[table] for name in CLASSES[dataset]]
     if unknown := set(abnormal or ()) - set(known):
-        raise ValueError(f"Table {table} has no class {sorted(unknown)}; it has {', '.join(known)}.")
+        raise ValueError(
+            f"Table {table} has no class {sorted(unknown)}; it has {', '.join(known)}."
+        )
     if unknown := set(datasets or ()) - set(DATASETS[table]):
-        raise ValueError(f"Table {table} has no data set {sorted(unknown)}; it has {', '.join(DATASETS[table])}.")
+        raise ValueError(
+            f"Table {table} has no data set {sorted(unknown)}; it has {', '.join(DATASETS[table])}."
+        )
     runs = []
     for dataset in (name for name in DATASETS[table] if datasets is None or name in datasets):
         classes = tuple(name for name in CLASSES[dataset] if abnormal is None or name in abnormal)
         # What training sees differs with the class on CIFAR-10 alone.
-        tests = [(name,) for name in classes] if dataset == "cifar10" else [classes] if classes else []
+        tests = (
+            [(name,) for name in classes] if dataset == "cifar10" else [classes] if classes else []
+        )
         for seed in seed_list(seeds):
             for method in methods:
                 fields = METHODS[method].__dataclass_fields__
-                own = {k: v for k, v in {"epochs": epochs, **non_default(method, settings)}.items() if k in fields}
+                own = {
+                    k: v
+                    for k, v in {"epochs": epochs, **non_default(method, settings)}.items()
+                    if k in fields
+                }
                 if "epochs" not in fields and seed > 0 and dataset == "cifar10":
                     continue  # nothing that a seed could change: no weights, and a split that is given
                 for chain in chains:
@@ -244,13 +275,19 @@ def missing_protocols(run: Run, result: Result) -> list[Protocol]:
     return [
         protocol
         for protocol in run.protocols
-        if any(scored_name(name, kind(protocol), feeding(protocol)) not in result.scored for name in run.abnormal)
+        if any(
+            scored_name(name, kind(protocol), feeding(protocol)) not in result.scored
+            for name in run.abnormal
+        )
     ]
 
 
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings by name as a stored run has them: sorted, tuples as lists."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in sorted(settings.items())}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in sorted(settings.items())
+    }
 
 
 def default_of(method: str, choice: str) -> Any:
@@ -263,10 +300,16 @@ def default_of(method: str, choice: str) -> Any:
 def non_default(method: str, choices: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what is ``None`` and what goes without saying: said aloud or not, it makes the same run."""
     said = {name: value for name, value in choices.items() if value is not None}
-    return {name: value for name, value in said.items() if name == "epochs" or value != default_of(method, name)}
+    return {
+        name: value
+        for name, value in said.items()
+        if name == "epochs" or value != default_of(method, name)
+    }
 
 
-def options_of(dataset: str, method: str, seed: int, split_seed: int | None = None, **chosen: Any) -> dict[str, Any]:
+def options_of(
+    dataset: str, method: str, seed: int, split_seed: int | None = None, **chosen: Any
+) -> dict[str, Any]:
     """Choose the split; ``None`` is a default.
 
     CIFAR-10's makers fixed its test images; which normals calibrate follows ``split_seed``, 0 by default. The other
@@ -274,7 +317,9 @@ def options_of(dataset: str, method: str, seed: int, split_seed: int | None = No
     """
     normal = chosen.pop("normal", None)
     if dataset == "ham10000" and normal is not None:
-        chosen["normal"] = "+".join(sorted(normal.split("+"), key="nv bkl mel".find))  # order makes no other run
+        chosen["normal"] = "+".join(
+            sorted(normal.split("+"), key="nv bkl mel".find)
+        )  # order makes no other run
     of_split = {"seed": seed if split_seed is None else split_seed}
     if dataset == "cifar10" and not split_seed:
         of_split = {}
@@ -291,4 +336,6 @@ def is_imposed(method: str, dataset: str) -> bool:
         >>> is_imposed("ganomaly", "ham10000"), is_imposed("ganomaly", "cifar10")
         (True, False)
     """
-    return not METHODS[method].released_in_train_mode or (method == "ganomaly" and dataset != "cifar10")
+    return not METHODS[method].released_in_train_mode or (
+        method == "ganomaly" and dataset != "cifar10"
+    )

@@ -25,7 +25,9 @@ def at_settings(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFram
     trivial = frame["method"].isin(TRIVIAL_METHODS)
     keep = pd.Series(True, index=frame.index)
     for name, value in settings.items():
-        is_default = np.array([value is None or default_of(m, name) == value for m in frame["method"]], dtype=bool)
+        is_default = np.array(
+            [value is None or default_of(m, name) == value for m in frame["method"]], dtype=bool
+        )
         same = (frame[name] == value) | (frame[name].isna() & is_default)
         keep &= same | (trivial if name in _OF_NETWORKS else False)
     return frame[keep]
@@ -54,7 +56,9 @@ def fullest_of(frame: pd.DataFrame, method: str) -> dict[str, Any] | None:
     own = frame[frame["method"] == method]
     others: dict[str, Any] = {name: None for name in CHOICES if name not in ("epochs", "width")}
     rows = at_settings(own, others)
-    fewer = sorted({text for text in own["other"].dropna() if re.fullmatch(r"test_limit \d+", text)})
+    fewer = sorted(
+        {text for text in own["other"].dropna() if re.fullmatch(r"test_limit \d+", text)}
+    )
     if rows.empty and fewer:  # trained as the others, tested on fewer images: better than no row
         others["other"] = max(fewer, key=lambda text: int(text.split()[1]))
         rows = at_settings(own, others)
@@ -62,12 +66,19 @@ def fullest_of(frame: pd.DataFrame, method: str) -> dict[str, Any] | None:
         return None if rows.empty else dict(PAPER)
     default = default_of(method, "width")
     ranks = {}
-    for (epochs, width), part in rows.groupby(["epochs", rows["width"].astype(float).fillna(default)]):
+    for (epochs, width), part in rows.groupby(
+        ["epochs", rows["width"].astype(float).fillna(default)]
+    ):
         cells = part.drop_duplicates(["chain", "abnormal", "seed"])
         covered = len(cells.drop_duplicates(["chain", "abnormal"]))
         ranks[epochs, width] = (covered, epochs * width * len(cells) / covered)
     epochs, width = max(ranks, key=ranks.__getitem__)
-    return {**PAPER, **others, "epochs": int(epochs), "width": None if width == default else int(width)}
+    return {
+        **PAPER,
+        **others,
+        "epochs": int(epochs),
+        "width": None if width == default else int(width),
+    }
 
 
 def of_images(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,12 +18,16 @@ def splits_of(run: Run, root: str | None) -> dict[tuple[str, str], AnomalySplit]
     draws = {kind(protocol): protocol.draw for protocol in run.protocols}
     splits = {}
     for abnormal in run.abnormal:
-        loaded: dict[str, AnomalySplit] = {}  # draws share the pixels of the split that they are drawn from
+        loaded: dict[
+            str, AnomalySplit
+        ] = {}  # draws share the pixels of the split that they are drawn from
         for which, draw in draws.items():
             test = "balanced" if which == kind(RELEASED) else "natural"
             if test not in loaded:
                 own = {"test": test} if run.dataset in ("ham10000", "ild") else {}
-                loaded[test] = load_dataset(run.dataset, abnormal=abnormal, root=root, **{**options, **own})
+                loaded[test] = load_dataset(
+                    run.dataset, abnormal=abnormal, root=root, **{**options, **own}
+                )
             split = balanced_draw(loaded[test], draw) if draw else loaded[test]
             if test_limit is not None:
                 split = limited(split, test_limit, parts=("calibration",))
@@ -31,11 +35,18 @@ def splits_of(run: Run, root: str | None) -> dict[tuple[str, str], AnomalySplit]
     return splits
 
 
-def limited(split: AnomalySplit, limit: int, *, parts: Sequence[str] = ("train", "calibration")) -> AnomalySplit:
+def limited(
+    split: AnomalySplit, limit: int, *, parts: Sequence[str] = ("train", "calibration")
+) -> AnomalySplit:
     """Keep at most ``limit`` images of test normals, of abnormal images, and of each of ``parts``."""
     normal, abnormal = (np.flatnonzero(split.test_labels == kept)[:limit] for kept in (False, True))
     test = np.concatenate([normal, abnormal])
-    columns = {name: getattr(split, name)[test] for name in ("test_labels", "test_ids", "test_groups", "test_classes")}
+    columns = {
+        name: getattr(split, name)[test]
+        for name in ("test_labels", "test_ids", "test_groups", "test_classes")
+    }
     for part in parts:
-        columns |= {name: getattr(split, name)[:limit] for name in (part, f"{part}_ids", f"{part}_groups")}
+        columns |= {
+            name: getattr(split, name)[:limit] for name in (part, f"{part}_ids", f"{part}_groups")
+        }
     return replace(split, test=split.test[test], **columns)

@@ -18,7 +18,9 @@ from ccb_lib.io.tensors import digest, load_tensors, save_tensors
 from ccb_lib.metrics import ScoreTerms
 
 _VERSION = 1
-_TOP = 2.0**15  # terms are scaled so that the largest is this; float16 then has 11 bits down to 6e-5
+_TOP = (
+    2.0**15
+)  # terms are scaled so that the largest is this; float16 then has 11 bits down to 6e-5
 _LONGEST = 2**26  # bytes of one column of text: a million names of 64 letters
 _COLUMNS = ("labels", "ids", "groups", "classes")
 IDENTITY = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit")
@@ -46,7 +48,12 @@ class TestSet:
     @property
     def key(self) -> str:
         """Tells test sets apart by what is in them."""
-        return digest(*(torch.frombuffer(bytearray(_bytes(getattr(self, n))), dtype=torch.uint8) for n in _COLUMNS))
+        return digest(
+            *(
+                torch.frombuffer(bytearray(_bytes(getattr(self, n))), dtype=torch.uint8)
+                for n in _COLUMNS
+            )
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +129,11 @@ class Store:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
-            self.results = {**type(self).read(self.path).results, **self.results, **{r.key: r for r in results}}
+            self.results = {
+                **type(self).read(self.path).results,
+                **self.results,
+                **{r.key: r for r in results},
+            }
             save_tensors(self.path, *_packed_all(self.results.values()))
 
     def merge(self, other: str | Path) -> int:
@@ -156,15 +167,24 @@ def _packed_all(results: Iterable[Result]) -> tuple[dict[str, Tensor], dict[str,
                 for term, values in pair._asdict().items() if pair else ():
                     scale = float(np.abs(values).max()) / _TOP or 1.0
                     tensor = torch.from_numpy((values / scale).astype(np.float16))
-                    name_of = digest(tensor)  # equal scores are stored once: a trivial score's, say, under any protocol
+                    name_of = digest(
+                        tensor
+                    )  # equal scores are stored once: a trivial score's, say, under any protocol
                     tensors[f"terms/{name_of}"] = tensor
                     terms[f"{part}/{term}"] = [name_of, scale]
             scored[name] = {"epoch": found.epoch, "terms": terms}
-        runs[result.key] = {"manifest": result.manifest, "sets": sets, "scored": scored, "aucs": result.aucs}
+        runs[result.key] = {
+            "manifest": result.manifest,
+            "sets": sets,
+            "scored": scored,
+            "aucs": result.aucs,
+        }
     return tensors, {"kind": "results", "version": _VERSION, "runs": runs}
 
 
-def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Path) -> dict[str, Result]:
+def _unpacked(
+    tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Path
+) -> dict[str, Result]:
     if header.get("kind") != "results" or header.get("version") != _VERSION:
         raise ValueError(
             f"{path} holds {header.get('kind')!r}, version {header.get('version')!r}; results of version {_VERSION} "
@@ -172,7 +192,9 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
         )
     runs = header.get("runs")
     if not isinstance(runs, dict):
-        raise ValueError(f"{path} has no runs by their keys in its header. Delete it and run again.")
+        raise ValueError(
+            f"{path} has no runs by their keys in its header. Delete it and run again."
+        )
     sets: dict[str, TestSet] = {}
     terms_of: dict[str, Tensor] = {}
     results = {}
@@ -182,7 +204,9 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
                 raise ValueError("its key is not that of its settings")
             for set_key in run["sets"].values():
                 if set_key not in sets:
-                    sets[set_key] = TestSet(*(_unpack(tensors[f"set/{set_key}/{c}"], c == "labels") for c in _COLUMNS))
+                    sets[set_key] = TestSet(
+                        *(_unpack(tensors[f"set/{set_key}/{c}"], c == "labels") for c in _COLUMNS)
+                    )
                     if sets[set_key].key != set_key:
                         raise ValueError("the test set is not the one that was scored")
             scored = {}
@@ -199,13 +223,24 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
                 terms = {part: ScoreTerms(**columns) for part, columns in parts.items()}
                 rows = len(sets[run["sets"][set_name(name)]])
                 if any(len(column) != rows for column in terms["test"]):
-                    raise ValueError(f"{name} has {len(terms['test'].image)} scores for {rows} images")
+                    raise ValueError(
+                        f"{name} has {len(terms['test'].image)} scores for {rows} images"
+                    )
                 scored[name] = Scored(terms["test"], terms.get("calibration"), int(facts["epoch"]))
             named = {name: sets[set_key] for name, set_key in run["sets"].items()}
             aucs = {name: [float(auc) for auc in values] for name, values in run["aucs"].items()}
             results[key] = Result(run["manifest"], named, scored, aucs)
-        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, zlib.error) as error:
-            raise ValueError(f"{path}: run {key} does not fit together ({error}). Delete it and run again.") from error
+        except (
+            LookupError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            ArithmeticError,
+            zlib.error,
+        ) as error:
+            raise ValueError(
+                f"{path}: run {key} does not fit together ({error}). Delete it and run again."
+            ) from error
     return results
 
 
@@ -242,7 +277,11 @@ def _packed(column: NDArray) -> Tensor:
 
 
 def _bytes(column: NDArray) -> bytes:
-    return column.astype(np.uint8).tobytes() if column.dtype == bool else "\0".join(column.tolist()).encode()
+    return (
+        column.astype(np.uint8).tobytes()
+        if column.dtype == bool
+        else "\0".join(column.tolist()).encode()
+    )
 
 
 def _unpack(packed: Tensor, labels: bool) -> NDArray:
@@ -250,4 +289,8 @@ def _unpack(packed: Tensor, labels: bool) -> NDArray:
     raw = unpacking.decompress(packed.numpy().tobytes(), _LONGEST)
     if not unpacking.eof:
         raise ValueError(f"a column is cut off, or has more than {_LONGEST:,} bytes")
-    return np.frombuffer(raw, np.uint8).astype(bool) if labels else np.array(raw.decode().split("\0"), dtype=np.str_)
+    return (
+        np.frombuffer(raw, np.uint8).astype(bool)
+        if labels
+        else np.array(raw.decode().split("\0"), dtype=np.str_)
+    )

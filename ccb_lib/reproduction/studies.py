@@ -42,12 +42,17 @@ def wide_as_chains(width: int = _WIDTH) -> int | None:
     """Return the width that gives a generator with plain skips as many parameters as CCB's has, within 3 %, if any."""
     with torch.device("meta"):
         wanted = count_parameters(Generator(3, width))
-        sizes = {w: count_parameters(Generator(3, w, _PLAIN)) for w in range(width, width + max(2, width // 4) + 1)}
+        sizes = {
+            w: count_parameters(Generator(3, w, _PLAIN))
+            for w in range(width, width + max(2, width // 4) + 1)
+        }
     nearest = min(sizes, key=lambda w: abs(sizes[w] - wanted))
     return nearest if abs(sizes[nearest] / wanted - 1) <= 0.03 else None
 
 
-def arms(study: str, width: int | None = None, *, former: bool = False) -> dict[str, dict[str, Any]]:
+def arms(
+    study: str, width: int | None = None, *, former: bool = False
+) -> dict[str, dict[str, Any]]:
     """List the arms of a study: the settings in which each differs from CCB, the first arm.
 
     Args:
@@ -66,7 +71,9 @@ def arms(study: str, width: int | None = None, *, former: bool = False) -> dict[
         return {method: {} for method in (*NETWORK_METHODS, *TRIVIAL_METHODS)}
     if study == "skips":
         wide = wide_as_chains(width or _WIDTH)
-        started_large = {"residual, He start": {"chain_residual": True}}  # with several times its input
+        started_large = {
+            "residual, He start": {"chain_residual": True}
+        }  # with several times its input
         return {
             "ccb": {},
             "identity": {"chain": _PLAIN},
@@ -155,7 +162,11 @@ def arm_of(study: str, manifest: Mapping[str, Any]) -> str | None:
     """Name the arm of a study that a stored run belongs to, a former one too; ``None`` if to none."""
     if study == "lung-ct-98":
         return manifest["method"]
-    own = {name: value for name, value in manifest["settings"].items() if name not in ("epochs", "width")}
+    own = {
+        name: value
+        for name, value in manifest["settings"].items()
+        if name not in ("epochs", "width")
+    }
     width = manifest["settings"].get("width")
     for arm, settings in arms(study, width, former=True).items():
         if own == as_json(settings):

@@ -31,7 +31,9 @@ REPORTED_NAMES = {
 SHOWN_NAMES = REPORTED_NAMES | {"ccb-fork": "CCB fork"}  # nothing is reported of the last
 
 
-def fullest_settings(number: int | str, method: str, *, folder: str | Path | None = None) -> dict[str, Any] | None:
+def fullest_settings(
+    number: int | str, method: str, *, folder: str | Path | None = None
+) -> dict[str, Any] | None:
     """Return the fullest setting of a method's stored runs of a table (see `fullest_of`), if any.
 
     Example:
@@ -42,18 +44,31 @@ def fullest_settings(number: int | str, method: str, *, folder: str | Path | Non
 
 
 def select(
-    number: int | str, frame: pd.DataFrame, settings: Mapping[str, Any] | None, folder: str | Path | None = None
+    number: int | str,
+    frame: pd.DataFrame,
+    settings: Mapping[str, Any] | None,
+    folder: str | Path | None = None,
 ) -> pd.DataFrame:
     """Keep the rows of a table's frame at these settings; ``None`` is the fullest setting of each method."""
     if settings is not None:
         return at_settings(frame, settings)
-    chosen = {method: fullest_settings(number, method, folder=folder) for method in frame["method"].unique()}
-    parts = [at_settings(frame[frame["method"] == method], found) for method, found in chosen.items() if found]
+    chosen = {
+        method: fullest_settings(number, method, folder=folder)
+        for method in frame["method"].unique()
+    }
+    parts = [
+        at_settings(frame[frame["method"] == method], found)
+        for method, found in chosen.items()
+        if found
+    ]
     return pd.concat(parts) if parts else frame.iloc[:0]
 
 
 def coverage(
-    number: int | str, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
+    number: int | str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    folder: str | Path | None = None,
 ) -> pd.DataFrame:
     """Say of each network what a table shows of it.
 
@@ -72,7 +87,11 @@ def coverage(
     """
     frame = select(number, load_results(number, folder=folder), settings, folder)
     rows = {}
-    for method in [name for name in (*NETWORK_METHODS, *frame["method"].unique()) if name not in TRIVIAL_METHODS]:
+    for method in [
+        name
+        for name in (*NETWORK_METHODS, *frame["method"].unique())
+        if name not in TRIVIAL_METHODS
+    ]:
         part = frame[frame["method"] == method]
         if part.empty or method in rows:
             continue
@@ -106,7 +125,9 @@ def runs_in_words(
         seeds = f"{run.seeds} seed{'s' * (run.seeds > 1)}"
         other = "" if pd.isna(run.other) else f", {run.other}"
         exact = "; the paper's settings" * run.exact
-        words[run.Index] = f"{run.epochs} epochs, width {run.width}, {seeds}{classes}{other}, {run.device}{exact}"
+        words[run.Index] = (
+            f"{run.epochs} epochs, width {run.width}, {seeds}{classes}{other}, {run.device}{exact}"
+        )
     return words
 
 
@@ -147,7 +168,9 @@ def table(
         .unstack("abnormal")
     )
     seen = seen.swaplevel(axis=1) if len(frame) else seen
-    wanted = pd.MultiIndex.from_product([columns, ["mean", "spread", "seeds"]], names=["abnormal", ""])
+    wanted = pd.MultiIndex.from_product(
+        [columns, ["mean", "spread", "seeds"]], names=["abnormal", ""]
+    )
     return seen.reindex(index=rows, columns=wanted).rename_axis(index=row)
 
 
@@ -177,18 +200,23 @@ def reported_and_measured(
     numeric = paper.select_dtypes("number")
     columns = {"reported": numeric.rename_axis(index=row, columns="abnormal").stack()}
     for name, protocol in (("released", RELEASED), ("clean", CLEAN)):
-        means = table(number, protocol=protocol, settings=settings, folder=folder).xs("mean", axis=1, level=1)
+        means = table(number, protocol=protocol, settings=settings, folder=folder).xs(
+            "mean", axis=1, level=1
+        )
         columns[name] = means.stack(future_stack=True)
     frame = pd.DataFrame(columns)
     order = pd.MultiIndex.from_product(
-        [list(means.index), [c for d in DATASETS[number] for c in CLASSES[d]]], names=[row, "abnormal"]
+        [list(means.index), [c for d in DATASETS[number] for c in CLASSES[d]]],
+        names=[row, "abnormal"],
     )
     frame = frame.reindex(order)
     names = frame.index.get_level_values(0)
     first = DATASETS[number][0]
     frame["imposed"] = [number < 6 and is_imposed(name, first) for name in names]
     exact = coverage(number, settings=settings, folder=folder)["exact"]
-    methods = [name if number < 6 else "ccb" if name in paper.index else name.split()[0] for name in names]
+    methods = [
+        name if number < 6 else "ccb" if name in paper.index else name.split()[0] for name in names
+    ]
     measured = frame[["released", "clean"]].notna().any(axis=1)
     frame["exact"] = measured & np.array([bool(exact.get(method, False)) for method in methods])
     frame["released − reported"] = frame["released"] - frame["reported"]

@@ -174,18 +174,24 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: Any
+    ) -> bool:
         self._over.set()
         self._thread.join()
         if self._old_handler is not None:
             signal.signal(signal.SIGTERM, self._old_handler)
-        return kind is KeyboardInterrupt and self.reason is not None  # its own interrupt, not the user's
+        return (
+            kind is KeyboardInterrupt and self.reason is not None
+        )  # its own interrupt, not the user's
 
     def _tell(self) -> None:
         told = self.clock()
         while True:
             now = self.clock()
-            waits = [told + self.every - now] + ([] if self.end_at is None else [self.end_at + GRACE - now])
+            waits = [told + self.every - now] + (
+                [] if self.end_at is None else [self.end_at + GRACE - now]
+            )
             if self._over.wait(max(0.0, min(waits))):
                 return
             now = self.clock()
@@ -194,8 +200,13 @@ class Watch:
                 for progress in list(self.at_work.values()):
                     self.say(str(progress))
             if self.end_at is not None and now > self.end_at + GRACE:
-                self.reason = self.reason or "The time was up while a run was at work; it goes on from its checkpoint."
-                _thread.interrupt_main(signal.SIGTERM)  # SIGINT may be ignored where a shell started this behind it
+                self.reason = (
+                    self.reason
+                    or "The time was up while a run was at work; it goes on from its checkpoint."
+                )
+                _thread.interrupt_main(
+                    signal.SIGTERM
+                )  # SIGINT may be ignored where a shell started this behind it
                 return
 
 

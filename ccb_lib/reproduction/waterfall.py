@@ -13,7 +13,14 @@ from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
 from ccb_lib.metrics import anomaly_score, auc, metrics_at, normal_quantile, oracle_f1
 from ccb_lib.reproduction.arithmetic import reported
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import DATASETS, NETWORK_METHODS, TRIVIAL_METHODS, default_of, feeding, kind
+from ccb_lib.reproduction.runs import (
+    DATASETS,
+    NETWORK_METHODS,
+    TRIVIAL_METHODS,
+    default_of,
+    feeding,
+    kind,
+)
 from ccb_lib.reproduction.store import Result, TestSet
 from ccb_lib.reproduction.tables import REPORTED_NAMES, TABLE_METRICS, select
 
@@ -27,7 +34,19 @@ STEPS = {
 }
 """Steps by measure. Both RELEASED steps take the oracle's φ; the last step takes the calibrated one."""
 
-_COLUMNS = ("dataset", "method", "abnormal", "seed", "epochs", "width", "device", "metric", "step", "value", "key")
+_COLUMNS = (
+    "dataset",
+    "method",
+    "abnormal",
+    "seed",
+    "epochs",
+    "width",
+    "device",
+    "metric",
+    "step",
+    "value",
+    "key",
+)
 
 
 def waterfall(
@@ -66,11 +85,15 @@ def waterfall(
         np.True_
     """
     if number not in range(1, 6):
-        raise ValueError(f"number={number!r} given; Tables 1 to 5 compare methods. Give one of them.")
+        raise ValueError(
+            f"number={number!r} given; Tables 1 to 5 compare methods. Give one of them."
+        )
     if metric not in STEPS:
         raise ValueError(f"metric={metric!r} given; one of {', '.join(STEPS)} is needed.")
     runs = select(number, load_results(number, folder=folder), settings, folder)
-    runs = runs[~runs["method"].isin(TRIVIAL_METHODS)].drop_duplicates(["method", "abnormal", "seed"])
+    runs = runs[~runs["method"].isin(TRIVIAL_METHODS)].drop_duplicates(
+        ["method", "abnormal", "seed"]
+    )
     results, reported = read_results(number, folder), _reported(number, metric)
     rows = []
     for run in runs.itertuples():
@@ -79,10 +102,15 @@ def waterfall(
         about = {name: getattr(run, name) for name in _COLUMNS if hasattr(run, name)}
         about["device"] = run.device.split(",")[0]
         about["width"] = default_of(run.method, "width") if pd.isna(run.width) else int(run.width)
-        rows += [{**about, "metric": metric, "step": step, "value": values[step]} for step in STEPS[metric]]
+        rows += [
+            {**about, "metric": metric, "step": step, "value": values[step]}
+            for step in STEPS[metric]
+        ]
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     order = [*NETWORK_METHODS, *sorted(set(frame["method"]) - set(NETWORK_METHODS))]
-    return frame.sort_values("method", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
+    return frame.sort_values(
+        "method", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
+    )
 
 
 def macro(frame: pd.DataFrame) -> pd.DataFrame:
@@ -159,7 +187,11 @@ def _of_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _reported(number: int, metric: str) -> dict[tuple[str, str], float]:
     """Return the paper's cells of a measure on a table's data, by (method, class)."""
-    own = [n for n, m in TABLE_METRICS.items() if m == metric and DATASETS[n] == DATASETS[number] and n < 6]
+    own = [
+        n
+        for n, m in TABLE_METRICS.items()
+        if m == metric and DATASETS[n] == DATASETS[number] and n < 6
+    ]
     methods = {shown: method for method, shown in REPORTED_NAMES.items()}
     return {
         (methods[row], name): float(value)
@@ -212,7 +244,9 @@ def _of_draw(
             values[step] = measure(scores, labels, _oracle(metric, scores, labels))
     each_epoch = result.aucs.get(f"{name}|{feeding(RELEASED)}")
     if metric == "auc" and np.isnan(values[LAST]) and each_epoch:
-        values[LAST] = each_epoch[-1]  # the AUC after each epoch is kept even where the last scores are not
+        values[LAST] = each_epoch[
+            -1
+        ]  # the AUC after each epoch is kept even where the last scores are not
     if not METHODS[result.manifest["method"]].scores_each_epoch:
         values[LAST] = values[BEST]  # scored after the last epoch alone
     if clean is not None:
