@@ -1,4 +1,4 @@
-"""A table's figures under other choices of α (Eq. 2) and φ (Eq. 3), from stored score terms."""
+"""A table's values under other choices of α (Eq. 2) and φ (Eq. 3), from stored score terms."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,18 +21,20 @@ _COLUMNS = ("method", "chain", "abnormal", "seed", "protocol", "choice", "value"
 def alternatives(
     number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
 ) -> pd.DataFrame:
-    """Compute a table's measure for α = 0, 0.5 and 1, and with φ by min-max 0.2.
+    """Compute a table's measure for α = 0, 0.5 and 1, and with φ at 0.2 after min-max scaling.
 
     Args:
         number: 1 to 7.
-        settings: Of the runs; by default the fullest setting of each method.
-        folder: Of the stored results.
+        settings: Settings of the runs; by default the fullest setting of each method
+            (`fullest_of`).
+        folder: Folder of the stored results.
 
     Returns:
-        One row a run, class, protocol and choice: ``method``, ``chain``, ``abnormal``, ``seed``, ``protocol``,
-        ``choice`` and ``value``, 0…1, higher is better. RELEASED keeps the epoch that it kept at the
-        method's own α. φ is set as the protocol sets it (the oracle's under RELEASED), except where
-        ``choice`` is ``"min-max 0.2"``. A score whose two terms are one has no rows for α.
+        One row per run, class, protocol and choice: ``method``, ``chain``, ``abnormal``, ``seed``,
+        ``protocol``, ``choice`` and ``value``, 0…1, higher is better. RELEASED uses the epoch that
+        was selected at the method's own α. φ is set as the protocol defines it (the oracle's under
+        RELEASED), except where ``choice`` is ``"min-max 0.2"``. A score whose two terms are
+        identical has no rows for α.
 
     Example:
         >>> set(alternatives(4).query("method == 'pca'")["choice"])

@@ -1,4 +1,4 @@
-"""How long runs would take on this machine: a few steps of each kind are timed, and images are counted."""
+"""Estimates of the hours that runs need on this machine, from a few timed steps of each kind."""
 
 import json
 import warnings
@@ -13,22 +13,25 @@ from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.base import CollapsedWarning
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.protocols import Protocol
-from ccb_lib.reproduction.runs import Run, as_json, feeding, kind
+from ccb_lib.reproduction.defaults import as_json
+from ccb_lib.reproduction.runs import Run, feeding, kind
 from ccb_lib.reproduction.splits import splits_of
 
-_STEPS = {"cpu": 2, "cuda": 20}  # of the epoch that is timed; one of as many warms up
-_SCORED = 64  # images whose scoring is timed
-_SEARCH = 2  # steps of AnoGAN's search that are timed
+# Steps of the timed epoch. An untimed epoch of the same length runs first: the first steps of a
+# network are slower, since kernels are chosen and memory is allocated.
+_STEPS = {"cpu": 2, "cuda": 20}
+_SCORED = 64  # images scored for the timing
+_SEARCH = 2  # timed steps of AnoGAN's search
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on one device.
+    """Seconds per step and per image on one device.
 
     Attributes:
-        step: Of a training step.
-        image: Of scoring an image among others.
-        alone: Of scoring an image by itself, as a protocol with a batch size of 1 does.
+        step: Seconds of one training step.
+        image: Seconds per image when images are scored in batches.
+        alone: Seconds per image with a batch size of 1.
     """
 
     step: float
@@ -38,13 +41,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The images of a run.
+    """The image shape and the numbers of images of a run.
 
     Attributes:
         shape: (C, H, W).
-        train: Training images.
-        tests: By class and kind of test set: the images to score, without those that an earlier set has
-            scored; see `ccb_lib.evaluation.feeding.score_split`.
+        train: Number of training images.
+        tests: By class and kind of test set: the number of images to score, without those already
+            scored for an earlier set; see `ccb_lib.evaluation.feeding.score_split`.
     """
 
     shape: tuple[int, int, int]
@@ -55,16 +58,16 @@ class Sizes:
 def seconds_left(
     run: Run, sizes: Sizes, cost: Cost, *, epochs_done: int = 0
 ) -> tuple[float, float]:
-    """Estimate what a run needs yet.
+    """Estimate the remaining seconds of a run.
 
     Args:
-        run: What is to be done.
-        sizes: Of its images.
-        cost: Of its kind on this machine.
+        run: The run.
+        sizes: Numbers of its images.
+        cost: Cost of its steps on this machine, from `timed`.
         epochs_done: Epochs in its checkpoint.
 
     Returns:
-        Seconds of training, and of scoring.
+        Seconds of training, seconds of scoring.
 
     Example:
         >>> run = Run(dataset="cifar10", method="anogan", abnormal=("cat",), settings={"epochs": 2}, protocols=())
@@ -93,7 +96,7 @@ def seconds_left(
 
 
 def kind_of(run: Run, shape: tuple[int, int, int]) -> str:
-    """Name all that decides what a step of a run costs: runs alike in it need to be timed once."""
+    """Return a key of everything that affects the cost of a step; each key is timed once."""
     settings = {
         name: value
         for name, value in as_json(run.settings).items()
@@ -105,10 +108,10 @@ def kind_of(run: Run, shape: tuple[int, int, int]) -> str:
 def timed(
     run: Run, shape: tuple[int, int, int], *, device: str = "auto", fast: bool | str | None = None
 ) -> Cost:
-    """Train and score a run's detector on random images for a few steps, and return what each cost.
+    """Time a few training steps and scores of a run's detector on random images.
 
     Args:
-        run: Whose method and settings.
+        run: The run; its method and settings are used.
         shape: (C, H, W) of its images.
         device, fast: As in `ccb_lib.reproduction.execute.execute`.
     """
@@ -139,14 +142,16 @@ def timed(
 
 
 class Estimates:
-    """Hours that runs need on this machine; each kind of step is timed once, each set of images counted once.
+    """Hours that runs need on this machine.
+
+    Each kind of step is timed once, and each set of images is counted once.
 
     Args:
-        root: Of the images.
+        root: Folder of the images.
         device, fast: As in `ccb_lib.reproduction.execute.execute`.
 
     Attributes:
-        costs: What was timed, by `kind_of`.
+        costs: Measured costs by `kind_of`.
     """
 
     def __init__(
@@ -158,11 +163,11 @@ class Estimates:
         self._counted: dict[str, Sizes] = {}
 
     def hours(self, runs: Iterable[Run], under_way: Mapping[str, int]) -> tuple[float, float]:
-        """Return the hours of training and of scoring that runs need yet.
+        """Return the remaining hours of training and of scoring.
 
         Args:
-            runs: Those that are missing.
-            under_way: Epochs done, by the run's key.
+            runs: The missing runs.
+            under_way: Epochs in checkpoints, by the run's key.
 
         Raises:
             FileNotFoundError: The images are not on this machine.
@@ -180,7 +185,10 @@ class Estimates:
         return training, scoring
 
     def sizes(self, run: Run) -> Sizes:
-        """Count a run's images; another seed's split, and another class of CIFAR-10, count as the first one's."""
+        """Count a run's images.
+
+        Counts of the first seed, and on CIFAR-10 of the first class, are used for all others.
+        """
         options = {name: value for name, value in run.options.items() if name != "seed"}
         kinds = list(dict.fromkeys(kind(protocol) for protocol in run.protocols))
         classes = None if run.dataset == "cifar10" else run.abnormal
@@ -200,7 +208,8 @@ def _counted(run: Run, root: str | None) -> Sizes:
     protocols = {kind(protocol): protocol for protocol in run.protocols}
     tests: dict[tuple[str, str], int] = {}
     for (abnormal, which), split in splits.items():
-        # Normals of a natural test, calibration images and abnormal images of draws are scored once a run.
+        # Test normals of the natural set, calibration images and abnormal images of further draws
+        # are scored once per run.
         first, protocol = abnormal == run.abnormal[0], protocols[which]
         known = 0
         if protocol.draw:

@@ -256,7 +256,7 @@ def state_of(
 
     Args:
         entry: Of the plan.
-        folder: Of the results; ``data/results`` by default.
+        folder: Folder of the results; ``data/results`` by default.
         work: As in `work_folder`.
     """
     path = store_path(entry.source, folder)

@@ -17,15 +17,8 @@ from ccb_lib.metrics import (
     normal_quantile,
     oracle_f1,
 )
-from ccb_lib.reproduction.runs import (
-    CLASSES,
-    DATASETS,
-    feeding,
-    is_imposed,
-    kind,
-    non_default,
-    store_path,
-)
+from ccb_lib.reproduction.defaults import non_default
+from ccb_lib.reproduction.runs import CLASSES, DATASETS, feeding, is_imposed, kind, store_path
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 
@@ -45,10 +38,10 @@ def load_results(
         table: 1 to 7, or a study of `ccb_lib.reproduction.studies`.
         protocols: Those wanted; a run that has no scores under one has no row for it.
         alphas: Weights of the image term in Eq. 2; ``None`` is the method's own.
-        folder: Of the stored results; ``data/results`` by default.
+        folder: Folder of the stored results; ``data/results`` by default.
 
     Returns:
-        One row a run, class, protocol and α: ``dataset``, ``method``, ``chain``, ``abnormal``, ``seed``, ``protocol``,
+        One row per run, class, protocol and α: ``dataset``, ``method``, ``chain``, ``abnormal``, ``seed``, ``protocol``,
         ``imposed``, ``alpha``, ``auc``, ``average_precision`` at the set's own prevalence, ``accuracy`` and ``f1``
         weighted to as many normals as abnormal images (the arithmetic of Tables 2–7 says that the paper tested so),
         ``threshold``, ``epoch``, the settings that tables are laid out by, ``other`` settings in words, and ``key``.
@@ -189,7 +182,7 @@ def placebo(
     against the other eight normal classes' test images.
 
     Returns:
-        One row a method and class: ``placebo``, the mean AUC over those detectors; ``detectors``, how many; ``clean``,
+        One row per method and class: ``placebo``, the mean AUC over those detectors; ``detectors``, how many; ``clean``,
         the AUC of the detector to which the class was unseen (its test images alone, against the same kind of
         normals); and their difference ``unseen adds``.
     """

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ccb_lib.reproduction.runs import TRIVIAL_METHODS, default_of
+from ccb_lib.reproduction.defaults import default_of
+from ccb_lib.reproduction.runs import TRIVIAL_METHODS
 
 _OF_NETWORKS = ("epochs", "width", "similarity", "chain_init", "other")
 CHOICES = ("epochs", "limit", "width", "similarity", "chain_init", "image_size", "normal", "other")
@@ -19,7 +20,7 @@ def at_settings(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFram
     """Keep the rows whose runs had these settings; trivial scores need not have those of networks.
 
     Args:
-        frame: Of `load_results`.
+        frame: Frame returned by `load_results`.
         settings: Such as ``{"epochs": 50, "limit": None}``; ``None`` is the default.
     """
     trivial = frame["method"].isin(TRIVIAL_METHODS)
@@ -42,7 +43,7 @@ def fullest_of(frame: pd.DataFrame, method: str) -> dict[str, Any] | None:
     method that was tested on fewer images alone (``test_limit``) is shown so.
 
     Args:
-        frame: Of `load_results`.
+        frame: Frame returned by `load_results`.
         method: As `METHODS` knows it.
 
     Returns:

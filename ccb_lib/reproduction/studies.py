@@ -11,17 +11,8 @@ import torch
 
 from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.models.ccb import LEVELS, Generator, count_parameters
-from ccb_lib.reproduction.runs import (
-    CLASSES,
-    NETWORK_METHODS,
-    TRIVIAL_METHODS,
-    Run,
-    as_json,
-    default_of,
-    non_default,
-    options_of,
-    seed_list,
-)
+from ccb_lib.reproduction.defaults import as_json, default_of, non_default, options_of, seed_list
+from ccb_lib.reproduction.runs import CLASSES, NETWORK_METHODS, TRIVIAL_METHODS, Run
 
 STUDIES = ("skips", "ablation", "lung-ct-98")
 EPOCHS = {"cifar10": 15, "ham10000": 50, "ild": 50}

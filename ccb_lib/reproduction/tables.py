@@ -9,13 +9,13 @@ import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
 from ccb_lib.reproduction.arithmetic import reported
+from ccb_lib.reproduction.defaults import default_of
 from ccb_lib.reproduction.results import load_results
 from ccb_lib.reproduction.runs import (
     CLASSES,
     DATASETS,
     NETWORK_METHODS,
     TRIVIAL_METHODS,
-    default_of,
     is_imposed,
 )
 from ccb_lib.reproduction.settings import PAPER, at_settings, fullest_of
@@ -74,11 +74,11 @@ def coverage(
 
     Args:
         number: 1 to 7.
-        settings: Of the runs; by default the fullest of each method.
-        folder: Of the stored results.
+        settings: Settings of the runs; by default the fullest setting of each method.
+        folder: Folder of the stored results.
 
     Returns:
-        One row a method that was run: ``epochs``, ``width``, ``seeds`` (the fewest that a class has), ``classes``,
+        One row per method that was run: ``epochs``, ``width``, ``seeds`` (the fewest that a class has), ``classes``,
         ``device``, ``other`` settings, and ``exact``: whether these are the paper's own settings.
 
     Example:
@@ -146,7 +146,7 @@ def table(
         protocol: Under which.
         settings: What runs must have had; by default the fullest setting of each method (`fullest_of`).
         alpha: Of Eq. 2; the method's own by default.
-        folder: Of the stored results.
+        folder: Folder of the stored results.
 
     Returns:
         Rows as reported (methods, or CCB's chains from shallow to deep), then ``ccb-fork`` (in Tables 6–7 with its
@@ -187,11 +187,11 @@ def reported_and_measured(
 
     Args:
         number: 1 to 7.
-        settings: Of the runs; by default the fullest setting of each method (`fullest_of`).
-        folder: Of the stored results.
+        settings: Settings of the runs; by default the fullest setting of each method (`fullest_of`).
+        folder: Folder of the stored results.
 
     Returns:
-        One row a method (or chain) and class: ``reported``, ``released``, ``clean`` (means over seeds), ``imposed``
+        One row per method (or chain) and class: ``reported``, ``released``, ``clean`` (means over seeds), ``imposed``
         (see `is_imposed`), ``exact`` (measured at the paper's own settings), ``released − reported``,
         ``clean − reported``; NaN where nothing was reported or run.
     """

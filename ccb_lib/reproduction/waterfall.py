@@ -12,15 +12,9 @@ from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
 from ccb_lib.metrics import anomaly_score, auc, metrics_at, normal_quantile, oracle_f1
 from ccb_lib.reproduction.arithmetic import reported
+from ccb_lib.reproduction.defaults import default_of
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import (
-    DATASETS,
-    NETWORK_METHODS,
-    TRIVIAL_METHODS,
-    default_of,
-    feeding,
-    kind,
-)
+from ccb_lib.reproduction.runs import DATASETS, NETWORK_METHODS, TRIVIAL_METHODS, feeding, kind
 from ccb_lib.reproduction.store import Result, TestSet
 from ccb_lib.reproduction.tables import REPORTED_NAMES, TABLE_METRICS, select
 
@@ -68,11 +62,11 @@ def waterfall(
         number: Table 1 to 5.
         metric: ``"auc"``, ``"accuracy"`` or ``"f1"``; the last two as for as many normal as abnormal
             images.
-        settings: Of the runs; by default the fullest setting of each method.
-        folder: Of the stored results.
+        settings: Settings of the runs; by default the fullest setting of each method.
+        folder: Folder of the stored results.
 
     Returns:
-        One row a network, class, seed and step of `STEPS`: ``dataset``, ``method``, ``abnormal``,
+        One row per network, class, seed and step of `STEPS`: ``dataset``, ``method``, ``abnormal``,
         ``seed``, ``epochs``, ``width``, ``device``, ``metric``, ``step``, ``value`` (0…1, higher is better; NaN
         where it was not reported or not stored) and ``key`` of the run.
 
@@ -117,10 +111,10 @@ def macro(frame: pd.DataFrame) -> pd.DataFrame:
     """Average a waterfall over classes, then over seeds.
 
     Args:
-        frame: Of `waterfall`, one measure.
+        frame: Frame returned by `waterfall`, one measure.
 
     Returns:
-        One row a ``dataset``, ``method`` and ``step``, in order: ``mean`` over seeds of the mean over classes (NaN
+        One row per ``dataset``, ``method`` and ``step``, in order: ``mean`` over seeds of the mean over classes (NaN
         unless every class that was run has the step), ``spread``, the standard deviation over seeds (NaN for one),
         ``seeds`` and ``classes``.
 
@@ -140,10 +134,10 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
     """Name what the steps of a waterfall are worth: differences of means over classes.
 
     Args:
-        frame: Of `waterfall`, one measure.
+        frame: Frame returned by `waterfall`, one measure.
 
     Returns:
-        One row a ``dataset``, ``method`` and ``effect``: ``"choice of the epoch"`` (best epoch by test AUC less last),
+        One row per ``dataset``, ``method`` and ``effect``: ``"choice of the epoch"`` (best epoch by test AUC less last),
         ``"batch statistics"`` (RELEASED at the last epoch less CLEAN on the same images), ``"both"`` (best epoch less
         CLEAN on the same images), ``"other normals"`` (the same images less all normals). ``mean``, ``spread`` and
         ``seeds`` as of `macro`; above 0 where the former is higher. For accuracy and F1 φ is the oracle's in the first
