@@ -1,4 +1,4 @@
-"""What commands that run experiments share: their options, the store, the running itself."""
+"""Shared by `ccb table` and `ccb study`: options, the store, the execution of runs."""
 
 import sys
 from collections.abc import Callable
@@ -19,9 +19,9 @@ _OPTIONS = (
     click.option(
         "--limit",
         type=COUNT,
-        help="At most so many images of each part: for a try, never for a table.",
+        help="Largest number of images of each part; for trials, not for tables.",
     ),
-    click.option("--device", default="auto", show_default=True),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1."),
     click.option(
         "--fast/--plain", default=None, help="How networks train; see the chapter on speed."
     ),
@@ -30,17 +30,21 @@ _OPTIONS = (
         type=COUNT,
         default=1,
         show_default=True,
-        help="Runs side by side on this machine.",
+        help="Number of processes on this machine.",
     ),
     click.option(
-        "--executor", type=click.Choice(["here", "dask"]), default="here", show_default=True
+        "--executor",
+        type=click.Choice(["here", "dask"]),
+        default="here",
+        show_default=True,
+        help="Where runs are executed: on this machine or on a Dask cluster.",
     ),
     click.option("--scheduler", help="Address of the Dask scheduler, such as tcp://host:8786."),
     click.option("--results", type=FOLDER, help="Folder of the results; data/results by default."),
     click.option(
         "--merge",
         type=click.Path(path_type=Path),
-        help="Take in the runs of another machine's file first.",
+        help="Add the runs of another machine's file first.",
     ),
     ROOT,
 )
@@ -48,20 +52,20 @@ _OPTIONS = (
 SPLIT_SEED = click.option(
     "--split-seed",
     type=int,
-    help="Run every seed on the split of this one; by default each has its own.",
+    help="Seed of the split of all runs; by default each run's own seed.",
 )
 
 
 def running_options(command: Callable) -> Callable:
-    """Give a command the options of all that run experiments."""
+    """Add the shared options to a command."""
     return reduce(lambda wrapped, option: option(wrapped), reversed(_OPTIONS), command)
 
 
 class Lists(click.Command):
-    """Takes ``--abnormal airplane frog`` as well as ``--abnormal airplane --abnormal frog``."""
+    """A command that accepts ``--abnormal a b`` as well as ``--abnormal a --abnormal b``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the option before each further value."""
+        """Insert the option before each further value."""
         spread: list[str] = []
         option = None
         for arg in args:
@@ -76,7 +80,7 @@ class Lists(click.Command):
 
 
 def read_store(name: int | str, given: dict[str, Any]) -> "Store":
-    """Read the store of a table or study, with another machine's file taken in where one was given."""
+    """Read the store of a table or study; with ``--merge``, add another machine's file first."""
     from ccb_lib.reproduction.runs import store_path
     from ccb_lib.reproduction.store import Store
 
@@ -93,7 +97,7 @@ def read_store(name: int | str, given: dict[str, Any]) -> "Store":
 
 
 def run_them(ctx: click.Context, runs: "list[Run]", store: "Store", given: dict[str, Any]) -> None:
-    """Run what the store lacks, here or on a cluster; failures are named and the rest is stored."""
+    """Execute missing runs, on this machine or a cluster; report failures after all are done."""
     from ccb_lib.reproduction.execute import run_missing
     from ccb_lib.reproduction.runs import work_folder
 

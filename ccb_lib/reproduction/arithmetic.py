@@ -117,10 +117,8 @@ def reported_pairs(*, ablation: bool = False) -> pd.DataFrame:
             {"chain": ""} | reported(table, long=True).to_dict("series") for table in couple
         )
         both = pd.DataFrame(accuracy).merge(pd.DataFrame(f1), on=cell, validate="one_to_one")
-        joined.append(
-            both.rename(columns={"value_x": "accuracy", "value_y": "f1"})[[*cell, "accuracy", "f1"]]
-        )
-    pairs = pd.concat(joined, ignore_index=True)
+        joined.append(both.rename(columns={"value_x": "accuracy", "value_y": "f1"}))
+    pairs = pd.concat(joined, ignore_index=True)[[*cell, "accuracy", "f1"]]
     return pairs[pairs["chain"] != "4-3-2-1"].reset_index(drop=True)
 
 
@@ -230,11 +228,8 @@ def operating_point(
             possible interval), or F1 = 1.
     """
     possible = possible_prevalence(accuracy, f1, decimals)
-    if (
-        possible is None
-        or not possible.low <= prevalence <= possible.high
-        or not 0 < prevalence < 1
-    ):
+    inside = possible is not None and possible.low <= prevalence <= possible.high
+    if not inside or not 0 < prevalence < 1:
         where = "at no prevalence" if possible is None else f"only within {possible}"
         raise ValueError(
             f"prevalence={prevalence} given; accuracy {accuracy} with F1 {f1} is possible {where}. "
@@ -271,10 +266,8 @@ def attainable(
             images.
     """
     if positives < 1 or negatives < 1:
-        raise ValueError(
-            f"positives={positives}, negatives={negatives} given; at least 1 image of each is "
-            "needed."
-        )
+        given = f"positives={positives}, negatives={negatives}"
+        raise ValueError(f"{given} given; at least 1 image of each is needed.")
     total, scale = positives + negatives, 10**decimals
     wanted, wanted_f1 = _digits(accuracy, "accuracy", decimals), _digits(f1, "f1", decimals)
     fewest = -(-total * (2 * wanted - 1) // (2 * scale))  # rounded up

@@ -70,7 +70,8 @@ def seconds_left(
         Seconds of training, seconds of scoring.
 
     Example:
-        >>> run = Run(dataset="cifar10", method="anogan", abnormal=("cat",), settings={"epochs": 2}, protocols=())
+        >>> of = {"dataset": "cifar10", "method": "anogan", "abnormal": ("cat",)}
+        >>> run = Run(**of, settings={"epochs": 2}, protocols=())
         >>> seconds_left(run, Sizes((3, 32, 32), 640), Cost(0.5, 0.01, 0.1))
         (10.0, 0.0)
     """
