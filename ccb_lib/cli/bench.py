@@ -62,12 +62,8 @@ _ON_REQUEST = ("threads", "padding", "chapter")
 @click.option(
     "--compiled", is_flag=True, help="Measure torch.compile as well; compilation takes minutes."
 )
-@click.option(
-    "--quick", is_flag=True, help="Few steps: a test of the command; the times are not reliable."
-)
-@click.option(
-    "--profile", is_flag=True, help="List the slowest kernels of CCB's training step instead."
-)
+@click.option("--quick", is_flag=True, help="Few steps, to test the command; times are rough.")
+@click.option("--profile", is_flag=True, help="List the slowest kernels of CCB's step instead.")
 @click.option(
     "--targets", is_flag=True, help="Measure the performance targets of the fast path instead."
 )
@@ -110,6 +106,7 @@ def bench(device: str, out: Path | None, profile: bool, targets: bool, **given: 
 def _measure(device: str, given: dict[str, Any]) -> Any:
     """Print and yield rows after each measurement."""
     from ccb_lib.benchmark import measure, parts
+    from ccb_lib.benchmark.cells import Cell, benchmark_cells
     from ccb_lib.datasets.base import data_root
     from ccb_lib.environment import choose_device
 
@@ -122,7 +119,7 @@ def _measure(device: str, given: dict[str, Any]) -> Any:
     }
     if given["chains"]:
         chosen["chains"] = [_chain(text) for text in given["chains"]]
-    groups = measure.benchmark_cells(**chosen, width=given["width"] or (8 if cpu else None))
+    groups = benchmark_cells(**chosen, width=given["width"] or (8 if cpu else None))
     paths = measure.PATHS if given["compiled"] else measure.PATHS[:2]
     for name, cells in groups.items() if "step" in what else ():
         yield _shown(
@@ -146,7 +143,7 @@ def _measure(device: str, given: dict[str, Any]) -> Any:
         yield _shown(parts.count_operations(method))
     if "threads" in what:
         for width in (8, 16, 32):
-            yield _shown(parts.measure_threads(measure.Cell(width=width)))
+            yield _shown(parts.measure_threads(Cell(width=width)))
     if "padding" in what:
         full = [replace(cell, width=given["width"]) for cell in alone]
         paths = ("padded", "fast")
@@ -191,7 +188,7 @@ def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _profile(device: str, given: dict[str, Any]) -> dict[str, Any]:
-    from ccb_lib.benchmark.measure import Cell
+    from ccb_lib.benchmark.cells import Cell
     from ccb_lib.benchmark.parts import profile
     from ccb_lib.environment import choose_device
 

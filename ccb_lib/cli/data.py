@@ -86,7 +86,7 @@ def check(ctx: click.Context, name: str, root: Path | None) -> None:
 @click.option(
     "--optional",
     is_flag=True,
-    help="If a data set cannot be downloaded, say so in one line and continue.",
+    help="Continue if a data set cannot be downloaded.",
 )
 def fetch(names: tuple[str, ...], root: Path | None, optional: bool) -> None:
     """Download data sets, or print the steps where a form must be signed.
@@ -103,7 +103,7 @@ def fetch(names: tuple[str, ...], root: Path | None, optional: bool) -> None:
         except (OSError, ValueError) as error:
             if not optional:
                 raise
-            click.echo(f"Not available: {name}: {error}", err=True)
+            click.echo(f"Without {name}: {error}", err=True)
 
 
 def _fetch_one(entry: "Entry", root: Path | None) -> None:

@@ -33,7 +33,7 @@ class Group(click.Group):
                 click.echo("Stopped.", err=True)
                 ctx.exit(STOPPED)
             except (click.exceptions.Exit, click.Abort, BrokenPipeError):
-                raise  # click exits without a message if the reader of a pipe, such as head, has closed it
+                raise  # click exits silently if the reader of a pipe, such as head, closed it
             except (ValueError, OSError, ImportError, RuntimeError) as error:
                 if ctx.params.get("traceback"):
                     raise

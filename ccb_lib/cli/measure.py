@@ -38,9 +38,7 @@ _ON_TERMINAL = 5.0  # seconds between two lines of progress
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
 @click.option("--results", type=FOLDER, help="Folder of the results; data/results by default.")
-@click.option(
-    "--work", type=FOLDER, help="Folder of checkpoints; in the folder of the results by default."
-)
+@click.option("--work", type=FOLDER, help="Folder of checkpoints; by default in that of results.")
 @click.option(
     "--merge",
     type=click.Path(path_type=Path),
@@ -49,7 +47,7 @@ _ON_TERMINAL = 5.0  # seconds between two lines of progress
 @click.option(
     "--write-readme",
     is_flag=True,
-    help="Write the plan into the README.md in its folder, and exit.",
+    help="Write the plan into README.md in its folder, and exit.",
 )
 @ROOT
 @click.pass_context

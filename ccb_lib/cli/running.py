@@ -92,7 +92,7 @@ def read_store(name: int | str, given: dict[str, Any]) -> "Store":
             check_contribution(Store.read(given["merge"]).results.values(), name)
         except ValueError as error:
             raise click.ClickException(str(error)) from error
-        click.echo(f"{store.merge(given['merge'])} runs taken in from {given['merge']}.")
+        click.echo(f"{store.merge(given['merge'])} runs added from {given['merge']}.")
     return store
 
 

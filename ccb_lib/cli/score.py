@@ -1,4 +1,4 @@
-"""``ccb score``: a table of verdicts on image files, and maps of what a detector could not rebuild."""
+"""``ccb score``: a table of scores and verdicts of image files, and heatmaps of the errors."""
 
 import csv
 import re
@@ -12,21 +12,11 @@ import click
 from ccb_lib.cli.text import STOPPED, in_shell, one_line, printable
 
 COLUMNS = ("path", "score", "p_value", "verdict")
-BRIGHTEST = 0.5  # of the range [-1, 1]: 64 of 255 grey levels
+BRIGHTEST = 0.5  # error shown brightest, on the scale [-1, 1]: 64 of 255 grey levels
 
 _BATCH = 256
-_FORMULA = (
-    "=",
-    "+",
-    "-",
-    "@",
-    "\t",
-    "\r",
-    "\n",
-    " ",
-    "'",
-    '"',
-)  # what spreadsheets may take for more than text
+# A cell that begins with one of these is not plain text to some spreadsheet programs.
+_FORMULA = tuple("=+-@\t\r\n '\"")
 
 
 @click.command()
@@ -36,16 +26,19 @@ _FORMULA = (
     "--out",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The table, as CSV.",
+    help="CSV file for the table.",
 )
 @click.option(
     "--heatmaps",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for error maps as PNG.",
 )
-@click.option("--force", is_flag=True, help="Write over the table and heatmaps that are there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing table and heatmaps.")
 @click.option(
-    "--window", nargs=2, type=float, help="Values that become black and white; as in training."
+    "--window",
+    nargs=2,
+    type=float,
+    help="Values shown black and white; give the same as in training.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.pass_context
@@ -59,19 +52,22 @@ def score(
     window: tuple[float, float] | None,
     device: str,
 ) -> None:
-    """Score IMAGES, files or folders of any images, with the detector saved as MODEL.
+    """Score IMAGES, files or folders of images, with the detector saved as MODEL.
 
-    The table has a line for each image: its path, its score (higher is more abnormal), its conformal p-value (the
-    share of held-out normal images that look at least as abnormal; small is abnormal) and the verdict: normal,
-    abnormal or unreadable.
+    The table has one line per image: its path, its score (higher is more abnormal), its conformal
+    p-value (the share of held-out normal images with an equal or higher score; a small value is
+    abnormal) and the verdict: normal, abnormal or unreadable.
 
-    Heatmaps are black where the detector rebuilt the image exactly and brightest where it was off by 64 of 255 grey
-    levels or more; each file name begins with the number of the image's line in the table.
+    Heatmaps are black where the reconstruction equals the image, and brightest where the error is
+    64 of 255 grey levels or more. Each file name begins with the number of the image's line in the
+    table.
 
-    The scores are compared with those of the held-out normal images that the threshold was set on. Where they differ
-    more than chance and abnormal images would explain, a warning says that verdicts mean nothing: recalibrate.
+    The scores are compared with those of the held-out normal images on which the threshold was
+    set. If they differ more than chance and abnormal images can explain, a warning says that the
+    verdicts are not valid and that the detector must be recalibrated.
 
-    Exit status 1 if images could not be read, 130 after Ctrl-C; the table holds all that was done.
+    The exit status is 1 if an image could not be read, and 130 after Ctrl-C. In both cases the
+    table has all images that were scored.
     """
     from ccb_lib.detectors import load_detector
     from ccb_lib.io.image_files import listing
@@ -111,7 +107,8 @@ def score(
             stopped = True
     done = sum(counts.values())
     click.echo(
-        f"{out}: {done} of {len(paths)} images, {counts['normal']} normal, {counts['abnormal']} abnormal."
+        f"{out}: {done} of {len(paths)} images, {counts['normal']} normal, {counts['abnormal']} "
+        "abnormal."
     )
     if judged:
         _compare(detector, judged)
@@ -130,7 +127,7 @@ def score(
 
 
 def _compare(detector: Any, scores: list[float]) -> None:
-    """Say how the scores compare with those of the calibration images; warn where verdicts mean nothing."""
+    """Compare the scores with those of the calibration images; warn if verdicts are not valid."""
     from ccb_lib.metrics.shift import compare_with_calibration, warn_of_shift
 
     shift = compare_with_calibration(scores, detector.calibration_scores_, detector.threshold_)
@@ -139,10 +136,10 @@ def _compare(detector: Any, scores: list[float]) -> None:
 
 
 def _keep(out: Path, heatmaps: Path | None) -> None:
-    """Refuse to write over what is there, before anything is done."""
+    """Raise an error before any work if the output exists."""
     if out.exists():
         raise click.UsageError(
-            f"{out} is there already. Give another name, or --force to write over it."
+            f"{out} exists already. Give another name, or --force to overwrite it."
         )
     if heatmaps is not None and heatmaps.is_dir() and any(heatmaps.iterdir()):
         raise click.UsageError(
@@ -151,12 +148,13 @@ def _keep(out: Path, heatmaps: Path | None) -> None:
 
 
 def _make(folder: Path) -> None:
-    """Make a folder, but not those above it: a name that was mistyped makes no tree of folders."""
+    """Make a folder but not its parents, so that a mistyped path is an error."""
     try:
         folder.mkdir(exist_ok=True)
     except FileNotFoundError as error:
         raise click.UsageError(
-            f"There is no folder {folder.parent} to put {folder.name} in. Make it, or give another place."
+            f"There is no folder {folder.parent} for {folder.name}. Create it, or give another "
+            "path."
         ) from error
 
 
@@ -165,11 +163,15 @@ def _find(images: tuple[Path, ...]) -> list[Path]:
 
     absent = [path for path in images if not path.exists()]
     if absent:
-        raise click.UsageError(f"There is no {', '.join(map(str, absent[:20]))}.")
+        raise click.UsageError(
+            f"There is no {', '.join(map(str, absent[:20]))}. Give existing files or folders."
+        )
     paths = [file for path in images for file in (images_below(path) if path.is_dir() else [path])]
     paths = list(dict.fromkeys(paths))  # a file may be named twice
     if not paths:
-        raise click.UsageError(f"There are no images in {', '.join(map(str, images))}.")
+        raise click.UsageError(
+            f"There are no images in {', '.join(map(str, images))}. Give other files or folders."
+        )
     return paths
 
 
@@ -181,7 +183,10 @@ def _score(
     broken: dict[Path, str],
     greyed: list[Path],
 ) -> Iterator[tuple[Path, list[Any], Any]]:
-    """Yield path, the rest of its line and its error map, in the order of the paths; note what was not as it should."""
+    """Yield path, further cells of its line and error map, in the order of the paths.
+
+    Unreadable files are added to ``broken``, colour images of a grey detector to ``greyed``.
+    """
     from tqdm import tqdm
 
     from ccb_lib.io.image_files import is_grey, read_each
@@ -229,7 +234,7 @@ def _score(
 
 @contextmanager
 def _table(out: Path) -> Iterator[Any]:
-    """Open the table; it appears whole when the block ends, after Ctrl-C with what was done."""
+    """Open the table; the file is written when the block ends, also after Ctrl-C."""
     from ccb_lib.io.writing import replacing
 
     with (
@@ -240,14 +245,14 @@ def _table(out: Path) -> Iterator[Any]:
 
 
 def _writer(file: TextIO) -> Any:
-    # All cells are quoted, so that no separator of any country's spreadsheets can begin a new cell.
+    # All cells are quoted: the separator that a spreadsheet program expects depends on the locale.
     writer = csv.writer(file, quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     return writer
 
 
 def _inert(path: str) -> str:
-    """Keep a file name to its cell: ``./=x.png`` names the same file as ``=x.png``, but starts no formula."""
+    """Return a path that spreadsheets do not read as a formula: ``=x.png`` becomes ``./=x.png``."""
     return one_line(f"./{path}" if path.startswith(_FORMULA) else path)
 
 
@@ -264,7 +269,7 @@ def _write_heatmap(path: Path, error_map: Any) -> None:
 
     share = np.sqrt(error_map) / BRIGHTEST
     picture = Image.fromarray(colormaps["inferno"](np.clip(share, 0, 1), bytes=True)[..., :3])
-    scale = max(1, 256 // picture.width)  # 32 pixels are hard to see
+    scale = max(1, 256 // picture.width)  # images of 32 pixels are hard to see
     picture = picture.resize(
         (picture.width * scale, picture.height * scale), Image.Resampling.NEAREST
     )

@@ -111,6 +111,6 @@ def merge(
         table = next(name for name, stem in RESULT_FILES.items() if stem == path.stem)
         check_contribution(Store.read(path).results.values(), table)
         count = store.merge(path)
-        say(f"{count} runs taken in from {path}")
+        say(f"{count} runs added from {path}")
         new += count
     return new
