@@ -88,7 +88,7 @@ def bench(device: str, out: Path | None, profile: bool, targets: bool, **given: 
     rows: list[dict[str, Any]] = []
     more: dict[str, Any] = {"quick": given["quick"]}
 
-    def keep() -> None:
+    def write_file() -> None:
         if out is not None:
             write(out, rows, facts, **more)
 
@@ -99,8 +99,8 @@ def bench(device: str, out: Path | None, profile: bool, targets: bool, **given: 
     if not (targets or profile):
         for measured in _measure(device, given):
             rows += measured
-            keep()
-    keep()
+            write_file()
+    write_file()
 
 
 def _measure(device: str, given: dict[str, Any]) -> Any:
@@ -122,7 +122,7 @@ def _measure(device: str, given: dict[str, Any]) -> Any:
     groups = benchmark_cells(**chosen, width=given["width"] or (8 if cpu else None))
     paths = measure.PATHS if given["compiled"] else measure.PATHS[:2]
     for name, cells in groups.items() if "step" in what else ():
-        yield _shown(
+        yield _printed(
             measure.measure_steps(
                 cells, device=device, steps=steps, repeats=repeats, paths=paths, group=name
             )
@@ -130,7 +130,7 @@ def _measure(device: str, given: dict[str, Any]) -> Any:
     alone = [cell for cell in groups["method"] if cell.detectors == 1]
     for cell in alone if "score" in what else ():
         searching = cell.method == "anogan"
-        yield _shown(
+        yield _printed(
             measure.measure_scores(
                 cell,
                 device=device,
@@ -140,26 +140,26 @@ def _measure(device: str, given: dict[str, Any]) -> Any:
             )
         )
     for method in [cell.method for cell in alone] if "operations" in what else ():
-        yield _shown(parts.count_operations(method))
+        yield _printed(parts.count_operations(method))
     if "threads" in what:
         for width in (8, 16, 32):
-            yield _shown(parts.measure_threads(Cell(width=width)))
+            yield _printed(parts.measure_threads(Cell(width=width)))
     if "padding" in what:
         full = [replace(cell, width=given["width"]) for cell in alone]
         paths = ("padded", "fast")
-        yield _shown(
+        yield _printed(
             measure.measure_steps(
                 full, device="cpu", steps=1, repeats=repeats, paths=paths, group="padding"
             )
         )
     if "load" in what:
         try:
-            yield _shown(parts.measure_load(Path(given["root"] or data_root())))
+            yield _printed(parts.measure_load(Path(given["root"] or data_root())))
         except (FileNotFoundError, StopIteration):
             click.echo("load: CIFAR-10 was not found. Download it with: ccb data fetch cifar10")
     if "chapter" in what:
         with tempfile.TemporaryDirectory() as models:
-            yield _shown(parts.measure_chapter(Path("book/problem.md").absolute(), Path(models)))
+            yield _printed(parts.measure_chapter(Path("book/problem.md").absolute(), Path(models)))
 
 
 def _chain(text: str) -> tuple[int, ...]:
@@ -169,7 +169,7 @@ def _chain(text: str) -> tuple[int, ...]:
         raise click.BadParameter(f"{text!r} is no chain; write four lengths as 4,3,2,1.") from error
 
 
-def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _printed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         words = [row["what"], *([f"by {row['group']}"] if row.get("group") else [])]
         if "detectors" not in row:

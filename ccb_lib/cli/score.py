@@ -76,30 +76,32 @@ def score(
     out = out.expanduser()
     heatmaps = heatmaps and heatmaps.expanduser()
     if not force:
-        _keep(out, heatmaps)
+        _refuse_existing(out, heatmaps)
     detector = load_detector(model, device=device)
     window = check_window(window) if window else None
-    paths = _find(images)
+    paths = _image_paths(images)
     for folder in (out.parent, heatmaps):
         if folder is not None:
-            _make(folder)
+            _make_folder(folder)
     if detector.calibration_terms_ is None:
         click.echo(
             "The detector was saved without calibration images: no p-values and no verdicts.",
             err=True,
         )
     counts = {"normal": 0, "abnormal": 0, "": 0}
-    broken: dict[Path, str] = {}
+    unreadable: dict[Path, str] = {}
     greyed: list[Path] = []
     judged: list[float] = []
     stopped = False
     with _table(out) as table:
         try:
-            scored = _score(detector, paths, window, heatmaps, broken, greyed)
+            scored = _score(detector, paths, window, heatmaps, unreadable, greyed)
             for line, (path, row, error_map) in enumerate(scored, start=1):
                 if heatmaps is not None and error_map is not None:
-                    _write_heatmap(heatmaps / f"{line:06d}_{_safe(path.stem)}.png", error_map)
-                table.writerow([_inert(str(path)), *row])
+                    _write_heatmap(
+                        heatmaps / f"{line:06d}_{_file_name_part(path.stem)}.png", error_map
+                    )
+                table.writerow([_without_formula(str(path)), *row])
                 counts[row[-1]] = counts.get(row[-1], 0) + 1
                 if row[-1] in ("normal", "abnormal"):
                     judged.append(float(row[0]))
@@ -115,14 +117,16 @@ def score(
     if greyed:
         what = "1 colour image was" if len(greyed) == 1 else f"{len(greyed)} colour images were"
         click.echo(f"{what} made grey: this detector learnt from grey images.", err=True)
-    if broken:
-        what, whose = ("1 image", "Its") if len(broken) == 1 else (f"{len(broken)} images", "Their")
-        text = listing(broken, f"{what} cannot be read", f"{whose} verdict is unreadable.")
+    if unreadable:
+        what, whose = (
+            ("1 image", "Its") if len(unreadable) == 1 else (f"{len(unreadable)} images", "Their")
+        )
+        text = listing(unreadable, f"{what} cannot be read", f"{whose} verdict is unreadable.")
         click.echo(printable(in_shell(text)), err=True)
     if stopped:
         click.echo(f"Stopped. {out} holds the {done} images that were done.", err=True)
         ctx.exit(STOPPED)
-    if broken:
+    if unreadable:
         ctx.exit(1)
 
 
@@ -135,7 +139,7 @@ def _compare(detector: Any, scores: list[float]) -> None:
     warn_of_shift(shift)
 
 
-def _keep(out: Path, heatmaps: Path | None) -> None:
+def _refuse_existing(out: Path, heatmaps: Path | None) -> None:
     """Raise an error before any work if the output exists."""
     if out.exists():
         raise click.UsageError(
@@ -147,7 +151,7 @@ def _keep(out: Path, heatmaps: Path | None) -> None:
         )
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Make a folder but not its parents, so that a mistyped path is an error."""
     try:
         folder.mkdir(exist_ok=True)
@@ -158,7 +162,7 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _find(images: tuple[Path, ...]) -> list[Path]:
+def _image_paths(images: tuple[Path, ...]) -> list[Path]:
     from ccb_lib.datasets.paths import images_below
 
     absent = [path for path in images if not path.exists()]
@@ -180,12 +184,12 @@ def _score(
     paths: list[Path],
     window: tuple[float, float] | None,
     maps: Any,
-    broken: dict[Path, str],
+    unreadable: dict[Path, str],
     greyed: list[Path],
 ) -> Iterator[tuple[Path, list[Any], Any]]:
     """Yield path, further cells of its line and error map, in the order of the paths.
 
-    Unreadable files are added to ``broken``, colour images of a grey detector to ``greyed``.
+    Unreadable files are added to ``unreadable``, colour images of a grey detector to ``greyed``.
     """
     from tqdm import tqdm
 
@@ -200,7 +204,7 @@ def _score(
             pixels, wrong = read_each(
                 chunk, image_size=detector.image_size_, channels=detector.channels_, window=window
             )
-            broken.update(wrong)
+            unreadable.update(wrong)
             rows = [row for row, path in enumerate(chunk) if path not in wrong]
             if detector.channels_ == 1:
                 greyed += [chunk[row] for row in rows if not is_grey(chunk[row])]
@@ -251,12 +255,12 @@ def _writer(file: TextIO) -> Any:
     return writer
 
 
-def _inert(path: str) -> str:
+def _without_formula(path: str) -> str:
     """Return a path that spreadsheets do not read as a formula: ``=x.png`` becomes ``./=x.png``."""
     return one_line(f"./{path}" if path.startswith(_FORMULA) else path)
 
 
-def _safe(stem: str) -> str:
+def _file_name_part(stem: str) -> str:
     return re.sub(r"[^\w.-]", "_", stem)[:60]
 
 

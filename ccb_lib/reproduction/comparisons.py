@@ -104,12 +104,12 @@ def arm_table(study: str, folder: str | Path | None = None) -> dict[Setting, pd.
     """
     frame = study_frame(study, folder)
     return {
-        setting: _laid_out(study, at_setting(frame, setting))
+        setting: _table_of_arms(study, at_setting(frame, setting))
         for setting in settings_run(study, folder)
     }
 
 
-def _laid_out(study: str, frame: pd.DataFrame) -> pd.DataFrame:
+def _table_of_arms(study: str, frame: pd.DataFrame) -> pd.DataFrame:
     wide = frame.pivot_table(index=["arm", "seed"], columns="abnormal", values="auc")
     if len(wide.columns) > 1:
         wide.insert(0, "macro", wide.mean(axis=1, skipna=False))  # first, to be visible on a phone
@@ -199,17 +199,19 @@ def _pairs(frame: pd.DataFrame, results: Any, arm: str, reference: str) -> Itera
     for seed, name in product(whole, classes):
         one, other = (results[keys[which][seed, name]] for which in (arm, reference))
         (a, tests), (b, others) = _scored(one, name), _scored(other, name)
-        if tests.key != others.key or _way(one) != _way(other):
+        if tests.key != others.key or _device_and_path(one) != _device_and_path(other):
+            ways = f"{_device_and_path(one)}, {_device_and_path(other)}"
             raise ValueError(
-                f"{arm} and {reference}, seed {seed}, {name}: tested on different images, or "
-                f"trained in different ways ({_way(one)}, {_way(other)}). Run both on the same "
-                "images in the same way."
+                f"{arm} and {reference}, seed {seed}, {name}: tested on different images, or trained "
+                f"in different ways ({ways}). Run both on the same images in the same way."
             )
-        alone = one.manifest["dataset"] == "cifar10"
-        yield Pair(seed, name, a, b, tests.labels, tests.ids if alone else tests.groups)
+        # Images of one patient or lesion are not independent, so they are resampled together. On
+        # CIFAR-10 every image is a group of its own.
+        groups = tests.ids if one.manifest["dataset"] == "cifar10" else tests.groups
+        yield Pair(seed, name, a, b, tests.labels, groups)
 
 
-def _way(result: Any) -> str:
+def _device_and_path(result: Any) -> str:
     """Return the kind of device and the path; both change numbers slightly, so arms must agree."""
     on = "CPU" if result.manifest["device"].startswith("CPU") else "GPU"
     return f"{on}, {'fast' if result.manifest['fast'] else 'plain'}"

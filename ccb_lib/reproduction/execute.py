@@ -95,7 +95,7 @@ def executing(
     if watch is not None:
         watch.begin(run, len(first.train), detector, checkpoint)
         fitting = _watched(run, fitting, watch)
-    warned = yield from _collapses(fitting)
+    warned = yield from _collecting_collapse_warnings(fitting)
     shared: Shared = {}
     scored: dict[str, Scored] = {}
     aucs: dict[str, list[float]] = {}
@@ -148,7 +148,7 @@ def _watched(run: Run, turns: Turns[Detector], watch: Watch) -> Turns[Detector]:
         yield turn
 
 
-def _collapses(turns: Turns[Detector]) -> Turns[list[str]]:
+def _collecting_collapse_warnings(turns: Turns[Detector]) -> Turns[list[str]]:
     """Run a generator and return its warnings of mode collapse; re-issue all other warnings.
 
     Warnings are recorded within one step only: the state of `warnings` is global, and other
@@ -240,7 +240,7 @@ def run_missing(
             try:
                 store.add(get())
                 if work:
-                    _clear(Path(work), run.key)
+                    _delete_checkpoints(Path(work), run.key)
             except TimeUp:
                 return  # its checkpoint stays; the next call resumes from it
             except Exception as error:  # one failed run must not stop the others
@@ -254,7 +254,7 @@ def run_missing(
             # On a GPU several runs are interleaved, as many as fit into its memory.
             starts = [partial(begin, run) for run in missing]
             for number, result in run_concurrently(starts, choose_device(device)):
-                take(missing[number], partial(_given, result))
+                take(missing[number], partial(_result_or_raise, result))
             return failed
         own = executor is None
         others = set(active_children())
@@ -273,14 +273,14 @@ def run_missing(
     return failed
 
 
-def _clear(work: Path, key: str) -> None:
+def _delete_checkpoints(work: Path, key: str) -> None:
     """Delete the checkpoints of a stored run; each is three times the size of its networks."""
     for file in work.glob(f"{key}*.safetensors"):
         file.unlink()
     shutil.rmtree(work / f"{key}.scoring", ignore_errors=True)
 
 
-def _given(result: Result | Exception) -> Result:
+def _result_or_raise(result: Result | Exception) -> Result:
     if isinstance(result, Exception):
         raise result
     return result

@@ -39,7 +39,7 @@ def measure(
         RuntimeError: Another process is measuring with the same folder of results.
     """
     failed: dict[str, str] = {}
-    with _alone(Path(folder or results_folder())):
+    with _locked(Path(folder or results_folder())):
         for entry in entries:
             runs, store = entry.runs(), Store.read(store_path(entry.source, folder))
             missing = [run for run in runs if run.key not in store.results]
@@ -54,7 +54,7 @@ def measure(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Lock the folder: two processes would train the same run and write the same checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".measure.lock")
