@@ -82,7 +82,7 @@ def test_a_manifest_that_does_not_fit_is_refused(run):
     cases = (
         ({**facts, "settings": {"epochs": 3}}, 4, "its settings give the key"),
         ({**facts, "device": "/home/x/gpu"}, 4, "looks like a path"),
-        ({**facts, "method": "resnet"}, 4, "'resnet'; methods are"),
+        ({**facts, "method": "resnet"}, 4, "has the method 'resnet'; one of ccb"),
         ({name: facts[name] for name in facts if name != "settings"}, 4, "lacks settings"),
         (facts, 1, "needs cifar10"),
     )
