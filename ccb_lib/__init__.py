@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ccb_lib.reproduction.arithmetic import reported
     from ccb_lib.training.concurrent import train_together
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME_OF = {
     "AnomalySplit": "ccb_lib.datasets",

@@ -27,7 +27,7 @@ def lesion_area(mask: Path) -> float:
         >>> lesion_area(path)
         0.5
     """
-    with open_image(Path(mask)) as image:
+    with open_image(mask) as image:
         covered = np.asarray(image.convert("L")) > 0
     height, width = covered.shape
     side = min(height, width)
