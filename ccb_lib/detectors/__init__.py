@@ -86,20 +86,26 @@ def load_detector(path: str | Path, device: str = "auto") -> Detector:
             "the version of ccb_lib that wrote it, or save it anew."
         )
     if str(header.get("method")) not in METHODS:
-        raise ValueError(f"{path} holds the method {header.get('method')!r}; known are {', '.join(METHODS)}.")
+        raise ValueError(
+            f"{path} holds the method {header.get('method')!r}; known are {', '.join(METHODS)}."
+        )
     choose_device(device)
     try:
         stated = header.get("weights")  # older files do not say
         if stated not in (None, digest(*(tensors[name] for name in sorted(tensors)))):
             raise ValueError("its weights do not match the digest stored with them")
-        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()}
+        settings = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()
+        }
         detector = METHODS[header["method"]](**{**settings, "device": device})
         size, channels = header["image_size"], header["channels"]
         if size not in SIZES or channels not in (1, 3):
             raise ValueError(f"images of {channels} channels and {size} px")
         detector.image_size_, detector.channels_ = size, channels
         detector._load_state(tensors)
-        if not all(isinstance(value, int | float) for line in header["history"] for value in line.values()):
+        if not all(
+            isinstance(value, int | float) for line in header["history"] for value in line.values()
+        ):
             raise ValueError("a history of other than numbers")
         detector.history_ = header["history"]
         if not all(isinstance(value, int | str) for value in header.get("origin", {}).values()):
@@ -111,12 +117,19 @@ def load_detector(path: str | Path, device: str = "auto") -> Detector:
         detector.collapsed_ = collapsed
         detector.false_alarms_ = header["false_alarms"]
         if header["calibration"] is not None:
-            columns = (np.asarray(header["calibration"][key], dtype=np.float32) for key in ("image", "latent"))
+            columns = (
+                np.asarray(header["calibration"][key], dtype=np.float32)
+                for key in ("image", "latent")
+            )
             detector.calibration_terms_ = ScoreTerms(*columns)
-            _ = detector.threshold_  # refuses terms that are unequal in number or not finite, and a share outside 0…1
+            _ = (
+                detector.threshold_
+            )  # refuses terms that are unequal in number or not finite, and a share outside 0…1
         if header["threshold"] is not None:
             detector.threshold_ = header["threshold"]
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"{path} does not fit together ({error}). It was changed or damaged; save it anew.") from error
+        raise ValueError(
+            f"{path} does not fit together ({error}). It was changed or damaged; save it anew."
+        ) from error
     detector._warn_of_collapse(stacklevel=3)  # whoever called this
     return detector

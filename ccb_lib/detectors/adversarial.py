@@ -51,7 +51,12 @@ class AdversarialDetector(Detector):
     """
 
     terms_capturable: ClassVar[bool] = True  # whether `terms` never waits for the device
-    _made_anew: ClassVar[frozenset[str]] = Detector._made_anew | {"fast_", "networks_", "optimizers_", "_captured"}
+    _made_anew: ClassVar[frozenset[str]] = Detector._made_anew | {
+        "fast_",
+        "networks_",
+        "optimizers_",
+        "_captured",
+    }
 
     epochs: int = setting(50, training=False)  # a run may be resumed to more
     batch_size: int = 64
@@ -66,8 +71,12 @@ class AdversarialDetector(Detector):
         self._need_whole("epochs", "batch_size", "width")
         self._need_number("learning_rate", lambda rate: rate > 0, "a positive number")
         self._need_numbers("betas", 2, lambda beta: 0 <= beta < 1, "two numbers from 0 to under 1")
-        self._need(self.fast in (None, True, False, "compiled"), "fast", "True, False, 'compiled' or None")
-        self._captured: dict[Any, CapturedFunction] | None = None  # graphs of scoring, while weights stay in place
+        self._need(
+            self.fast in (None, True, False, "compiled"), "fast", "True, False, 'compiled' or None"
+        )
+        self._captured: dict[Any, CapturedFunction] | None = (
+            None  # graphs of scoring, while weights stay in place
+        )
         self.networks_: dict[str, nn.Module] = {}
         self.optimizers_: dict[str, Optimizer] = {}
 
@@ -77,7 +86,9 @@ class AdversarialDetector(Detector):
 
     def _check_losses(self) -> None:
         """Check the settings that methods with Eqs. 2 and 7 have in common."""
-        self._need_numbers("loss_weights", 3, lambda weight: weight >= 0, "three weights from 0, (λs, λadv, λlat),")
+        self._need_numbers(
+            "loss_weights", 3, lambda weight: weight >= 0, "three weights from 0, (λs, λadv, λlat),"
+        )
         for name in ("image_distance", "latent_distance"):
             self._need(getattr(self, name) in ("l2", "l1"), name, "'l2' or 'l1'")
         self._need_whole("latent")
@@ -116,10 +127,15 @@ class AdversarialDetector(Detector):
     ) -> Turns[list[dict[str, float]]]:
         size, channels = int(images.shape[-1]), int(images.shape[1])
         with seeded(self.seed, self.device_):
-            self.networks_ = {name: self._placed(net) for name, net in self.build(size, channels).items()}
+            self.networks_ = {
+                name: self._placed(net) for name, net in self.build(size, channels).items()
+            }
         self.optimizers_ = self.build_optimizers()
         settings = self.training_settings()
-        settings = {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
+        settings = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in settings.items()
+        }
 
         def ready_to_score(epoch: int) -> dict[str, float] | None:
             self.image_size_, self.channels_ = size, channels
@@ -139,7 +155,9 @@ class AdversarialDetector(Detector):
                 resume=resume,
                 on_epoch_end=ready_to_score if on_epoch_end else None,
                 progress=progress,
-                steps=FastSteps(layout=self._layout, compiled=self.fast_ == "compiled") if self.fast_ else eager_steps,
+                steps=FastSteps(layout=self._layout, compiled=self.fast_ == "compiled")
+                if self.fast_
+                else eager_steps,
             )
         finally:
             self._captured = None
@@ -155,7 +173,9 @@ class AdversarialDetector(Detector):
 
     def _signs_of_collapse(self, images: Tensor) -> Iterator[str]:
         yield from super()._signs_of_collapse(images)
-        if self.calibration_terms_ is None and all_equal(self.decision_function(images[:: len(images) // 8 + 1])):
+        if self.calibration_terms_ is None and all_equal(
+            self.decision_function(images[:: len(images) // 8 + 1])
+        ):
             yield "training images all have the same score"
         sample = images[:: len(images) // 64 + 1]
         made = torch.cat([part for (part,) in self._batches(sample, lambda x: (self.examples(x),))])
@@ -199,7 +219,9 @@ class AdversarialDetector(Detector):
         """
         images = self._own_images(images)
         parts = list(self._batches(images, self.terms, batch_norm, batch_size, dropout))
-        image, latent = (torch.cat(column).float().cpu().numpy() for column in zip(*parts, strict=True))
+        image, latent = (
+            torch.cat(column).float().cpu().numpy() for column in zip(*parts, strict=True)
+        )
         return ScoreTerms(image=image, latent=latent)
 
     def reconstruct(self, images: Any) -> Tensor:
@@ -208,12 +230,16 @@ class AdversarialDetector(Detector):
         Returns:
             (N, C, H, W) uint8 on the CPU.
         """
-        batches = self._batches(self._own_images(images), lambda x: (to_uint8(self.rebuild(x)).cpu(),))
+        batches = self._batches(
+            self._own_images(images), lambda x: (to_uint8(self.rebuild(x)).cpu(),)
+        )
         return torch.cat([part for (part,) in batches])
 
     def anomaly_map(self, images: Any) -> NDArray[np.float32]:
         """Squared error of each pixel, averaged over channels: (N, H, W) float32, in units of the range [-1, 1]."""
-        batches = self._batches(self._own_images(images), lambda x: (error_map(x, self.rebuild(x)).cpu(),))
+        batches = self._batches(
+            self._own_images(images), lambda x: (error_map(x, self.rebuild(x)).cpu(),)
+        )
         return torch.cat([part for (part,) in batches]).numpy()
 
     def _batches(
@@ -225,14 +251,24 @@ class AdversarialDetector(Detector):
         dropout: bool = False,
     ) -> Iterator[tuple[Tensor, ...]]:
         """Apply ``function`` to batches in [-1, 1]; yield what it returns."""
-        size = self._scoring_batch(int(images.shape[-1]), batch_norm) if batch_size is None else batch_size
+        size = (
+            self._scoring_batch(int(images.shape[-1]), batch_norm)
+            if batch_size is None
+            else batch_size
+        )
         if size < 1:
             raise ValueError(f"batch_size={batch_size} given; a whole number from 1 is needed.")
         if batch_norm == "running":  # even batches leave little to fill up
             size = -(-len(images) // -(-len(images) // size))
         upload = size * max(1, _UPLOAD // (size * images[0].numel()))
-        with scoring_mode(self.networks_, batch_norm, dropout), seeded(self.seed, self.device_), torch.no_grad():
-            for part in (part for sent in images.split(upload) for part in sent.to(self.device_).split(size)):
+        with (
+            scoring_mode(self.networks_, batch_norm, dropout),
+            seeded(self.seed, self.device_),
+            torch.no_grad(),
+        ):
+            for part in (
+                part for sent in images.split(upload) for part in sent.to(self.device_).split(size)
+            ):
                 # Kernels may round differently at another batch size. Filling up a short last batch keeps scores
                 # bit-equal in any order; with batch statistics the filling would change them.
                 fill = size - len(part) if len(images) > size and batch_norm == "running" else 0
@@ -248,7 +284,11 @@ class AdversarialDetector(Detector):
         return _SCORING_BATCH * _LARGER * 32**2 // image_size**2
 
     def _as_captured(
-        self, function: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor, batch_norm: str, dropout: bool
+        self,
+        function: Callable[[Tensor], tuple[Tensor, ...]],
+        x: Tensor,
+        batch_norm: str,
+        dropout: bool,
     ) -> Callable[[Tensor], tuple[Tensor, ...]]:
         """Replay the scoring of small batches between epochs, where launching it would take longer than doing it."""
         small = len(x) <= _SCORING_BATCH and x.is_cuda
@@ -261,14 +301,22 @@ class AdversarialDetector(Detector):
         return self._captured[key]
 
     def _state(self) -> dict[str, Tensor]:
-        return {f"{name}.{key}": v for name, net in self.networks_.items() for key, v in net.state_dict().items()}
+        return {
+            f"{name}.{key}": v
+            for name, net in self.networks_.items()
+            for key, v in net.state_dict().items()
+        }
 
     def _load_state(self, tensors: dict[str, Tensor]) -> None:
         with torch.device("meta"):  # no memory is taken before the file's shapes are known to fit
             self.networks_ = self.build(*self._check_fitted())
         check_tensors(tensors, self._state())
         for name, network in self.networks_.items():
-            own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+            own = {
+                k.removeprefix(f"{name}."): v
+                for k, v in tensors.items()
+                if k.startswith(f"{name}.")
+            }
             network.load_state_dict(own, assign=True)
             self._placed(network).eval()
 
@@ -285,11 +333,19 @@ class AdversarialDetector(Detector):
     def _step(self, name: str, loss: Tensor, *, keep_graph: bool = False) -> None:
         """Let one optimiser follow the gradient of ``loss``; ``keep_graph`` where another loss shares its forward."""
         self.optimizers_[name].zero_grad(set_to_none=True)
-        with torch.autocast(loss.device.type, enabled=False):  # backward takes each operation's own precision
+        with torch.autocast(
+            loss.device.type, enabled=False
+        ):  # backward takes each operation's own precision
             loss.backward(inputs=list(self.networks_[name].parameters()), retain_graph=keep_graph)
         self.optimizers_[name].step()
 
-    def _adam(self, parameters: Iterable[Tensor], learning_rate: float | None = None, **settings: Any) -> Adam:
+    def _adam(
+        self, parameters: Iterable[Tensor], learning_rate: float | None = None, **settings: Any
+    ) -> Adam:
         """Make the Adam that this detector's path uses; a recorded step needs its count on the device."""
         kind = {"fused": True, "capturable": self.device_.type == "cuda"} if self.fast_ else {}
-        return Adam(parameters, lr=learning_rate or self.learning_rate, **{"betas": self.betas, **kind, **settings})
+        return Adam(
+            parameters,
+            lr=learning_rate or self.learning_rate,
+            **{"betas": self.betas, **kind, **settings},
+        )

@@ -21,7 +21,9 @@ from ccb_lib.training.cuda_graphs import CapturedWork, restored
 from ccb_lib.training.types import Losses
 
 _KEPT = 256  # batches whose search results are remembered; each is 100 kB
-_SEARCH = 1  # of the way of searching; raise it when that changes, so that no older result is taken up
+_SEARCH = (
+    1  # of the way of searching; raise it when that changes, so that no older result is taken up
+)
 _BAR_AFTER = 2.0  # seconds of search before a bar is shown
 
 
@@ -83,7 +85,11 @@ class AnoGAN(AdversarialDetector):
         self._need(self.prior in ("uniform", "normal"), "prior", "'uniform' or 'normal'")
         self._need_number("search_learning_rate", lambda rate: rate > 0, "a positive number")
         self._need_number("search_alpha", lambda value: 0 <= value <= 1, "a number from 0 to 1")
-        self._need(self.score_distance in ("l1-norm", "l1", "l2"), "score_distance", "'l1-norm', 'l1' or 'l2'")
+        self._need(
+            self.score_distance in ("l1-norm", "l1", "l2"),
+            "score_distance",
+            "'l1-norm', 'l1' or 'l2'",
+        )
         self._found: dict[str, Tensor] = {}
         self._bar: tqdm | None = None
 
@@ -170,7 +176,9 @@ class AnoGAN(AdversarialDetector):
 
     def _search(self, x: Tensor) -> Tensor:
         generator, discriminator = self.networks_["generator"], self.networks_["discriminator"]
-        start = self._draw(1, torch.device("cpu"), torch.Generator().manual_seed(self.seed))  # equal on every device
+        start = self._draw(
+            1, torch.device("cpu"), torch.Generator().manual_seed(self.seed)
+        )  # equal on every device
         z = start.to(x.device).repeat(len(x), 1, 1, 1).requires_grad_()
         optimizer = self._adam([z], self.search_learning_rate, betas=(0.9, 0.999))
         with torch.no_grad():
@@ -185,7 +193,10 @@ class AnoGAN(AdversarialDetector):
         with frozen(generator), frozen(discriminator), torch.enable_grad():
             if self.fast_:
                 step = CapturedWork(
-                    step, x.device, restored=partial(restored, [z], [optimizer]), what="a step of AnoGAN's search"
+                    step,
+                    x.device,
+                    restored=partial(restored, [z], [optimizer]),
+                    what="a step of AnoGAN's search",
                 )
             for _ in range(self.search_steps):
                 step()
@@ -197,7 +208,9 @@ class AnoGAN(AdversarialDetector):
         """Distances of x and G(z), and of their features in D: (B,) each."""
         made = self.networks_["generator"](z)
         _, features_made = self.networks_["discriminator"](made)
-        return distance(x, made, self.score_distance), distance(features, features_made, self.score_distance)
+        return distance(x, made, self.score_distance), distance(
+            features, features_made, self.score_distance
+        )
 
     def _batches(self, images: Tensor, *args: Any, **kwargs: Any) -> Iterator[tuple[Tensor, ...]]:
         """As `AdversarialDetector._batches`, with a bar over all images' steps where the search takes long."""
@@ -216,7 +229,9 @@ class AnoGAN(AdversarialDetector):
         finally:
             self._bar = None
 
-    def _draw(self, count: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+    def _draw(
+        self, count: int, device: torch.device, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Draw z from the prior: (count, latent, 1, 1)."""
         draw = torch.randn if self.prior == "normal" else torch.rand
         z = draw(count, self.latent, 1, 1, device=device, generator=generator)

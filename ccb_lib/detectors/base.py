@@ -79,7 +79,11 @@ class Detector(Scorer):
         self._need_choice("image_size", SIZES)
         self._need_choice("channels", (1, 3))
         self._need_number("alpha", lambda value: 0 <= value <= 1, "a number from 0 to 1")
-        self._need(is_whole(self.seed) and 0 <= self.seed < 2**31, "seed", "a whole number from 0 to 2³¹ − 1")
+        self._need(
+            is_whole(self.seed) and 0 <= self.seed < 2**31,
+            "seed",
+            "a whole number from 0 to 2³¹ − 1",
+        )
         self._derive()
         self.image_size_: int | None = None
         self.channels_: int | None = None
@@ -179,14 +183,20 @@ class Detector(Scorer):
         """
         images = as_images(X, image_size=self.image_size, channels=self.channels, name="X")
         if len(images) < 2:
-            raise ValueError(f"X: {len(images)} image given; at least two normal images are needed to learn from.")
+            raise ValueError(
+                f"X: {len(images)} image given; at least two normal images are needed to learn from."
+            )
         size, channels = int(images.shape[-1]), int(images.shape[1])
         if calibration is not None:
-            calibration = as_images(calibration, image_size=size, channels=channels, name="calibration")
+            calibration = as_images(
+                calibration, image_size=size, channels=channels, name="calibration"
+            )
         self._forget_fit()  # should what follows be stopped
         self.show_progress = progress
         callback = None if on_epoch_end is None else lambda epoch: on_epoch_end(self, epoch)
-        self.history_ = yield from self._fit(images, resume=resume, on_epoch_end=callback, progress=progress)
+        self.history_ = yield from self._fit(
+            images, resume=resume, on_epoch_end=callback, progress=progress
+        )
         self.image_size_, self.channels_ = size, channels
         self.origin_ = {"images": digest(images), "trained on": len(images), **self._made_with()}
         if calibration is not None:
@@ -209,7 +219,11 @@ class Detector(Scorer):
         from ccb_lib import __version__
 
         cuda = self.device_.type == "cuda"
-        device = torch.cuda.get_device_name(self.device_) if cuda else f"CPU, {torch.get_num_threads()} threads"
+        device = (
+            torch.cuda.get_device_name(self.device_)
+            if cuda
+            else f"CPU, {torch.get_num_threads()} threads"
+        )
         return {"device": device, "torch": torch.__version__, "ccb_lib": __version__}
 
     def _signs_of_collapse(self, images: Tensor) -> Iterator[str]:
@@ -280,7 +294,8 @@ class Detector(Scorer):
             "history": self.history_,
             "origin": self.origin_,
             "collapsed": self.collapsed_,
-            "calibration": terms and {"image": terms.image.tolist(), "latent": terms.latent.tolist()},
+            "calibration": terms
+            and {"image": terms.image.tolist(), "latent": terms.latent.tolist()},
             "false_alarms": self.false_alarms_,
             "threshold": self._threshold,
         }

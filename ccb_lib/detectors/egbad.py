@@ -79,9 +79,17 @@ class EGBAD(AdversarialDetector):
         self._need_whole("latent")
         self._need_number("dropout", lambda rate: 0 <= rate < 1, "a rate from 0 to under 1")
         if self.average_decay is not None:
-            self._need_number("average_decay", lambda decay: 0 <= decay < 1, "a share from 0 to under 1, or None")
-        self._need_number("batch_norm_momentum", lambda share: 0 < share <= 1, "a share above 0, up to 1,")
-        self._need(self.score_distance in ("l1-norm", "l1", "l2"), "score_distance", "'l1-norm', 'l1' or 'l2'")
+            self._need_number(
+                "average_decay", lambda decay: 0 <= decay < 1, "a share from 0 to under 1, or None"
+            )
+        self._need_number(
+            "batch_norm_momentum", lambda share: 0 < share <= 1, "a share above 0, up to 1,"
+        )
+        self._need(
+            self.score_distance in ("l1-norm", "l1", "l2"),
+            "score_distance",
+            "'l1-norm', 'l1' or 'l2'",
+        )
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
         """Make E, G and D with fresh weights, and their averages."""
@@ -94,7 +102,10 @@ class EGBAD(AdversarialDetector):
         for network in networks.values():
             set_batch_norms(network, self.batch_norm_momentum, _EPS)
         if self.average_decay is not None:
-            averages = {f"averaged_{name}": MovingAverage(networks[name], self.average_decay) for name in _NETWORKS}
+            averages = {
+                f"averaged_{name}": MovingAverage(networks[name], self.average_decay)
+                for name in _NETWORKS
+            }
             networks |= averages
         return networks
 
@@ -109,14 +120,18 @@ class EGBAD(AdversarialDetector):
         with torch.no_grad(), uncounted(generator):
             z = self._draw(x)
             generated = generator(z)
-        d_loss = discriminator_loss(discriminator(x, encoded.detach())[0], discriminator(generated, z)[0])
+        d_loss = discriminator_loss(
+            discriminator(x, encoded.detach())[0], discriminator(generated, z)[0]
+        )
         self._step("discriminator", d_loss)
 
         with frozen(discriminator), uncounted(discriminator):
             z = self._draw(x)
             g_loss = adversarial_loss(discriminator(generator(z), z)[0])
             with torch.no_grad():
-                generator(encoded)  # G's running statistics know G(E(x)), as in the public code's graph
+                generator(
+                    encoded
+                )  # G's running statistics know G(E(x)), as in the public code's graph
             self._step("generator", g_loss)
             e_loss = adversarial_loss(-discriminator(x, encoded)[0])  # −log(1 − D(x, E(x)))
             self._step("encoder", e_loss)
@@ -124,7 +139,11 @@ class EGBAD(AdversarialDetector):
         if self.average_decay is not None:
             for name in _NETWORKS:
                 self.networks_[f"averaged_{name}"].update(self.networks_[name])
-        return {"discriminator": d_loss.detach(), "generator": g_loss.detach(), "encoder": e_loss.detach()}
+        return {
+            "discriminator": d_loss.detach(),
+            "generator": g_loss.detach(),
+            "encoder": e_loss.detach(),
+        }
 
     def rebuild(self, x: Tensor) -> Tensor:
         """Encode and generate: x → G(E(x))."""
@@ -138,7 +157,9 @@ class EGBAD(AdversarialDetector):
         x_hat = generator(z)
         _, features = discriminator(x, z)
         _, features_hat = discriminator(x_hat, z)
-        return distance(x, x_hat, self.score_distance), distance(features, features_hat, self.score_distance)
+        return distance(x, x_hat, self.score_distance), distance(
+            features, features_hat, self.score_distance
+        )
 
     def _scoring_networks(self) -> tuple[nn.Module, ...]:
         prefix = "" if self.average_decay is None else "averaged_"

@@ -122,7 +122,9 @@ class Estimator(BaseEstimator, ABC):
         >>> "width" in CCB().training_settings(), "alpha" in CCB().training_settings()
         (True, False)
         """
-        return {each.name: getattr(self, each.name) for each in fields(self) if _training_depends(each)}
+        return {
+            each.name: getattr(self, each.name) for each in fields(self) if _training_depends(each)
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copy, pickle and joblib keep: settings, calibration, and what was learnt, on the CPU."""
@@ -146,7 +148,9 @@ class Estimator(BaseEstimator, ABC):
 
     def _need(self, holds: bool, name: str, needed: str) -> None:
         if not holds:
-            raise ValueError(f"{type(self).__name__}: {name}={getattr(self, name)!r} given; {needed} is needed.")
+            raise ValueError(
+                f"{type(self).__name__}: {name}={getattr(self, name)!r} given; {needed} is needed."
+            )
 
     def _need_whole(self, *names: str) -> None:
         for name in names:
@@ -162,9 +166,13 @@ class Estimator(BaseEstimator, ABC):
         value = getattr(self, name)
         self._need(_is_finite(value) and holds(value), name, needed)
 
-    def _need_numbers(self, name: str, count: int, holds: Callable[[float], bool], needed: str) -> None:
+    def _need_numbers(
+        self, name: str, count: int, holds: Callable[[float], bool], needed: str
+    ) -> None:
         values = self._need_tuple(name, needed)
-        self._need(len(values) == count and all(_is_finite(v) and holds(v) for v in values), name, needed)
+        self._need(
+            len(values) == count and all(_is_finite(v) and holds(v) for v in values), name, needed
+        )
 
     def _need_tuple(self, name: str, needed: str) -> tuple:
         """Make a setting that may be given as any sequence a tuple."""
@@ -180,7 +188,9 @@ class Estimator(BaseEstimator, ABC):
             if isinstance(value, np.generic | np.ndarray):
                 value = value.tolist()
                 setattr(self, each.name, tuple(value) if isinstance(value, list) else value)
-            elif isinstance(value, tuple | list) and any(isinstance(part, np.generic) for part in value):
+            elif isinstance(value, tuple | list) and any(
+                isinstance(part, np.generic) for part in value
+            ):
                 plain = (part.item() if isinstance(part, np.generic) else part for part in value)
                 setattr(self, each.name, type(value)(plain))
 

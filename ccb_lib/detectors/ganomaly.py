@@ -67,7 +67,9 @@ class GANomaly(AdversarialDetector):
         """G learns to match x in pixels, in D's features and in z; then D learns half of Eq. 4."""
         discriminator = self.networks_["discriminator"]
         x_hat, z, z_hat = self.networks_["generator"](x)
-        with counted_twice(discriminator, passes=2):  # D does not change before both losses have seen its features
+        with counted_twice(
+            discriminator, passes=2
+        ):  # D does not change before both losses have seen its features
             real_logits, features = discriminator(x)
             fake_logits, features_hat = discriminator(x_hat)
         losses = {

@@ -81,7 +81,9 @@ class Scorer(Estimator):
             ValueError: Images of a wrong form, or a share outside 0…1.
         """
         terms = self.score_terms(normals)
-        normal_quantile(anomaly_score(terms, self.alpha), false_alarms)  # refuses bad input before anything changes
+        normal_quantile(
+            anomaly_score(terms, self.alpha), false_alarms
+        )  # refuses bad input before anything changes
         self.calibration_terms_, self.false_alarms_, self._threshold = terms, false_alarms, None
         return self
 
@@ -133,10 +135,14 @@ class Scorer(Estimator):
         """
         threshold, scores = self.threshold_, self.decision_function(images)
         if self.calibration_terms_ is not None:
-            warn_of_shift(compare_with_calibration(scores, self.calibration_scores_, threshold), stacklevel=2)
+            warn_of_shift(
+                compare_with_calibration(scores, self.calibration_scores_, threshold), stacklevel=2
+            )
         return (scores > threshold).astype(int)
 
-    def fit_predict(self, X: Any, y: Any = None, *, calibration: Any = None, **options: Any) -> NDArray[np.int_]:
+    def fit_predict(
+        self, X: Any, y: Any = None, *, calibration: Any = None, **options: Any
+    ) -> NDArray[np.int_]:
         """Do `fit`, then `predict` the same images.
 
         >>> from ccb_lib import PixelPCA, load_dataset

@@ -51,7 +51,9 @@ class TrivialDetector(Detector):
         on_epoch_end: Callable[[int], dict[str, float] | None] | None,
         progress: bool,
     ) -> Turns[list[dict[str, float]]]:
-        self.learnt_ = {name: tensor.to(self.device_) for name, tensor in self.learn(images).items()}
+        self.learnt_ = {
+            name: tensor.to(self.device_) for name, tensor in self.learn(images).items()
+        }
         yield from ()  # there are no steps
         return []
 
@@ -99,7 +101,9 @@ class TrivialDetector(Detector):
 
     def anomaly_map(self, images: Any) -> NDArray[np.float32]:
         """Squared difference from `reconstruct`, averaged over channels: (N, H, W) float32, in units of [-1, 1]."""
-        return self._chunks(images, lambda x: error_map(to_unit(x), to_unit(self.rebuild(x)))).numpy()
+        return self._chunks(
+            images, lambda x: error_map(to_unit(x), to_unit(self.rebuild(x)))
+        ).numpy()
 
     def _chunks(self, images: Any, function: Callable[[Tensor], Tensor]) -> Tensor:
         own = self._own_images(images)
@@ -149,7 +153,10 @@ class PixelPCA(TrivialDetector):
 
         pixels = to_unit(images.cpu()).flatten(1).numpy()
         pca = PCA(min(self.components, *pixels.shape), random_state=self.seed).fit(pixels)
-        return {"mean": torch.from_numpy(pca.mean_), "components": torch.from_numpy(pca.components_).contiguous()}
+        return {
+            "mean": torch.from_numpy(pca.mean_),
+            "components": torch.from_numpy(pca.components_).contiguous(),
+        }
 
     def scores(self, x: Tensor) -> Tensor:
         """Mean squared residual of each image."""
@@ -210,7 +217,9 @@ class PNGBytes(TrivialDetector):
 
     def scores(self, x: Tensor) -> Tensor:
         """Bytes of each image's PNG file, as Pillow writes it by default."""
-        return torch.tensor([float(_png_bytes(image)) for image in x.cpu().permute(0, 2, 3, 1).numpy()])
+        return torch.tensor(
+            [float(_png_bytes(image)) for image in x.cpu().permute(0, 2, 3, 1).numpy()]
+        )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -258,9 +267,17 @@ class NearestNeighbours(TrivialDetector):
         rows = torch.empty(len(x), 0, dtype=torch.long, device=x.device)
         for first in range(0, len(known), 8 * _CHUNK):
             others = to_unit(known[first : first + 8 * _CHUNK]).flatten(1)
-            found = others.square().sum(1) - 2 * pixels @ others.T  # (B, n), short of |x|², which orders nothing
+            found = (
+                others.square().sum(1) - 2 * pixels @ others.T
+            )  # (B, n), short of |x|², which orders nothing
             squares = torch.cat([squares, found], dim=1)
-            rows = torch.cat([rows, torch.arange(first, first + len(others), device=x.device).expand(len(x), -1)], 1)
+            rows = torch.cat(
+                [
+                    rows,
+                    torch.arange(first, first + len(others), device=x.device).expand(len(x), -1),
+                ],
+                1,
+            )
             squares, order = squares.topk(min(k, squares.shape[1]), largest=False)
             rows = rows.gather(1, order)
         # The short cut above rounds; the distances of the few that it found are taken as they are.

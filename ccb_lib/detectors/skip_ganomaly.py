@@ -47,7 +47,9 @@ class SkipGANomaly(UNetDetector):
         discriminator = self.networks_["discriminator"]
         x_hat, delivered = self._rebuild_watched(x)
         real_logits, z = discriminator(x)
-        with counted_twice(discriminator):  # D does not change before both losses have seen x̂ through it
+        with counted_twice(
+            discriminator
+        ):  # D does not change before both losses have seen x̂ through it
             fake_logits, z_hat = discriminator(x_hat)
         losses = self._generator_losses(x, x_hat, z.detach(), fake_logits, z_hat)
         self._step("generator", losses["total"], keep_graph=True)

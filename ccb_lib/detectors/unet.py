@@ -64,7 +64,9 @@ class UNetDetector(AdversarialDetector):
         self._check_losses()
         wanted = f"{LEVELS} lengths from 0 to 1000, or None for no skip,"
         chain = self._need_tuple("chain", wanted)
-        lengths = all(length is None or (is_whole(length) and 0 <= length <= 1000) for length in chain)
+        lengths = all(
+            length is None or (is_whole(length) and 0 <= length <= 1000) for length in chain
+        )
         self._need(len(chain) == LEVELS and lengths, "chain", wanted)
         self._need(self.chain_init in ("he", "dcgan"), "chain_init", "'he' or 'dcgan'")
         starts = ("he", "zero")
@@ -79,7 +81,9 @@ class UNetDetector(AdversarialDetector):
     def _load_state(self, tensors: dict[str, Tensor]) -> None:
         blocks = sum(length or 0 for length in self.chain)
         if blocks > len(tensors):  # a hostile file must not have them built to find out
-            raise ValueError(f"chains of {blocks} blocks given with {len(tensors)} tensors; each block has two")
+            raise ValueError(
+                f"chains of {blocks} blocks given with {len(tensors)} tensors; each block has two"
+            )
         super()._load_state(tensors)
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
@@ -101,7 +105,11 @@ class UNetDetector(AdversarialDetector):
     def _rebuild_watched(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Make x̂, and with ``log_skips`` collect what the skips deliver, deep to shallow as G calls them."""
         delivered: list[Tensor] = []
-        with watching_skips(self.networks_["generator"], delivered) if self.log_skips else nullcontext():
+        with (
+            watching_skips(self.networks_["generator"], delivered)
+            if self.log_skips
+            else nullcontext()
+        ):
             return self.networks_["generator"](x), delivered
 
     def _seen(self, d_loss: Tensor, losses: Losses, delivered: list[Tensor]) -> Losses:
@@ -115,7 +123,9 @@ class UNetDetector(AdversarialDetector):
                 seen[f"skip {level} gradient"] = rms(signal.grad)
         return {name: value.detach() for name, value in seen.items()}
 
-    def _generator_losses(self, x: Tensor, x_hat: Tensor, z: Tensor, fake_logits: Tensor, z_hat: Tensor) -> Losses:
+    def _generator_losses(
+        self, x: Tensor, x_hat: Tensor, z: Tensor, fake_logits: Tensor, z_hat: Tensor
+    ) -> Losses:
         """Eqs. 5, 4 and 6, and Eq. 7 as ``total``; z is that of x, without gradient."""
         losses = {
             "similarity": similarity_loss(x, x_hat, self.similarity),

@@ -60,7 +60,9 @@ def leak_table(
     for size in batch_sizes:
         for purity in purities:
             rows = mixed_order(split.test_labels, purity)
-            terms = detector.score_terms(split.test[torch.from_numpy(rows)], batch_norm="batch", batch_size=size)
+            terms = detector.score_terms(
+                split.test[torch.from_numpy(rows)], batch_norm="batch", batch_size=size
+            )
             scores = np.empty(len(rows), dtype=np.float32)
             scores[rows] = anomaly_score(terms, detector.alpha)
             cells[float(size), float(purity)] = (scores, split.test_labels)

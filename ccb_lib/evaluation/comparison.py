@@ -53,15 +53,23 @@ def compare_detectors(
             anomaly_score(terms, detector.alpha), labels, groups=groups, replicates=replicates
         )
         line = {
-            "parameters": sum(count_parameters(net) for net in getattr(detector, "networks_", {}).values()) or None,
-            "s / epoch": pd.Series([epoch["seconds"] for epoch in detector.history_], dtype=float).median(),
+            "parameters": sum(
+                count_parameters(net) for net in getattr(detector, "networks_", {}).values()
+            )
+            or None,
+            "s / epoch": pd.Series(
+                [epoch["seconds"] for epoch in detector.history_], dtype=float
+            ).median(),
             "ms / image": 1000 * seconds / len(images),
             "AUC": interval.estimate,
             "low": interval.low,
             "high": interval.high,
         }
         if terms.image is not terms.latent:
-            line |= {"AUC, image term": auc(terms.image, labels), "AUC, latent term": auc(terms.latent, labels)}
+            line |= {
+                "AUC, image term": auc(terms.image, labels),
+                "AUC, latent term": auc(terms.latent, labels),
+            }
         lines[name] = line
     return pd.DataFrame.from_dict(lines, orient="index").astype(float)
 
@@ -73,7 +81,9 @@ def readable(table: "DataFrame") -> "DataFrame":
     def text(name: str, form: str) -> "Series[str]":
         return table[name].map(lambda value: "–" if pd.isna(value) else form.format(value))
 
-    interval = text("AUC", "{:.3f}") + " (" + text("low", "{:.3f}") + " to " + text("high", "{:.3f}") + ")"
+    interval = (
+        text("AUC", "{:.3f}") + " (" + text("low", "{:.3f}") + " to " + text("high", "{:.3f}") + ")"
+    )
     columns = {
         "parameters": text("parameters", "{:,.0f}"),
         "s / epoch": text("s / epoch", "{:.2f}"),

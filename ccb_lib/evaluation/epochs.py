@@ -40,7 +40,9 @@ class EpochScores:
         aucs: For each protocol's name, its test AUC after each epoch.
     """
 
-    def __init__(self, split: AnomalySplit, protocols: Sequence[Protocol], path: str | Path | None = None) -> None:
+    def __init__(
+        self, split: AnomalySplit, protocols: Sequence[Protocol], path: str | Path | None = None
+    ) -> None:
         self.split = split
         self.protocols = [protocol for protocol in protocols if protocol.epoch != "last"]
         self.path = None if path is None else Path(path)
@@ -95,8 +97,15 @@ class EpochScores:
         tensors = {}
         for name, best in self._best.items():
             for part, terms in (("test", best.terms), ("calibration", best.calibration)):
-                tensors |= {f"{name}/{part}/{term}": torch.from_numpy(getattr(terms, term)) for term in terms._fields}
-        save_tensors(path, tensors, {"aucs": self.aucs, "epochs": {k: b.epoch for k, b in self._best.items()}})
+                tensors |= {
+                    f"{name}/{part}/{term}": torch.from_numpy(getattr(terms, term))
+                    for term in terms._fields
+                }
+        save_tensors(
+            path,
+            tensors,
+            {"aucs": self.aucs, "epochs": {k: b.epoch for k, b in self._best.items()}},
+        )
 
     def _load(self, path: Path) -> None:
         tensors, header = load_tensors(path)
@@ -113,4 +122,6 @@ class EpochScores:
                 self._best[name] = EpochBest(int(epoch), *parts)
                 self.aucs[name] = [float(auc) for auc in header["aucs"][name]]
         except (LookupError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"{path} does not fit together ({error}). Delete it to start anew.") from error
+            raise ValueError(
+                f"{path} does not fit together ({error}). Delete it to start anew."
+            ) from error

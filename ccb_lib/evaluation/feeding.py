@@ -39,7 +39,11 @@ def score_split(
         The terms of the test images, in the split's own order, and of the calibration images.
     """
     shared = {} if shared is None else shared
-    recomputed = recomputed_statistics(detector, split.train) if protocol.batch_norm == "recomputed" else nullcontext()
+    recomputed = (
+        recomputed_statistics(detector, split.train)
+        if protocol.batch_norm == "recomputed"
+        else nullcontext()
+    )
 
     def score(images: Tensor) -> ScoreTerms:
         return detector.score_terms(
@@ -96,7 +100,9 @@ def feeding_order(split: AnomalySplit, order: str) -> NDArray[np.intp]:
 
 
 @contextmanager
-def recomputed_statistics(detector: "Detector", normals: Tensor, batch_size: int = 256) -> Iterator[None]:
+def recomputed_statistics(
+    detector: "Detector", normals: Tensor, batch_size: int = 256
+) -> Iterator[None]:
     """Inside the block, batch norms hold plain averages over ``normals`` under the final weights; then the old ones.
 
     Args:

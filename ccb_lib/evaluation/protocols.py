@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit
 from ccb_lib.evaluation.feeding import score_split
-from ccb_lib.metrics import Metrics, ScoreTerms, anomaly_score, auc, metrics_at, normal_quantile, oracle_f1
+from ccb_lib.metrics import (
+    Metrics,
+    ScoreTerms,
+    anomaly_score,
+    auc,
+    metrics_at,
+    normal_quantile,
+    oracle_f1,
+)
 
 if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector
@@ -63,11 +71,17 @@ class Protocol:
         ):
             if getattr(self, field) not in values:
                 given = getattr(self, field)
-                raise ValueError(f"Protocol {self.name!r}: {field}={given!r} given; one of {values} is needed.")
+                raise ValueError(
+                    f"Protocol {self.name!r}: {field}={given!r} given; one of {values} is needed."
+                )
         if self.batch_size < 1:
-            raise ValueError(f"Protocol {self.name!r}: batch_size={self.batch_size} given; at least 1 is needed.")
+            raise ValueError(
+                f"Protocol {self.name!r}: batch_size={self.batch_size} given; at least 1 is needed."
+            )
         if self.batch_norm == "batch" and self.order == "any":
-            raise ValueError(f"Protocol {self.name!r}: with batch statistics the order matters; name one.")
+            raise ValueError(
+                f"Protocol {self.name!r}: with batch statistics the order matters; name one."
+            )
         if self.draw < 0 or (self.draw and self.batch_norm != "batch"):
             raise ValueError(
                 f"Protocol {self.name!r}: draw={self.draw} given; a number from 0 is needed, and 0 without batch "
@@ -99,7 +113,9 @@ calibration, which every protocol leaves out of training so that one training se
 no φ: the oracle is an assumption.
 """
 
-RELEASED_DRAWS: tuple[Protocol, ...] = tuple(replace(RELEASED, name=f"released, draw {k}", draw=k) for k in range(1, 5))
+RELEASED_DRAWS: tuple[Protocol, ...] = tuple(
+    replace(RELEASED, name=f"released, draw {k}", draw=k) for k in range(1, 5)
+)
 """RELEASED on four further balanced draws of the held-out normals; average over these and RELEASED."""
 
 LAST_EPOCH = replace(RELEASED, name="last epoch", threshold="calibrated", epoch="last")
@@ -110,7 +126,14 @@ STEPS_TO_CLEAN: tuple[Protocol, ...] = (
     replace(RELEASED, name="threshold calibrated", threshold="calibrated"),
     LAST_EPOCH,
     replace(RELEASED, name="no dropout", threshold="calibrated", epoch="last", dropout=False),
-    replace(RELEASED, name="shuffled", threshold="calibrated", epoch="last", dropout=False, order="shuffled"),
+    replace(
+        RELEASED,
+        name="shuffled",
+        threshold="calibrated",
+        epoch="last",
+        dropout=False,
+        order="shuffled",
+    ),
     CLEAN,
 )
 """From RELEASED to CLEAN, one field at a time: with running statistics order and batch size no longer matter."""
@@ -168,7 +191,11 @@ class Evaluation:
 
 
 def evaluate(
-    detector: "Detector", split: AnomalySplit, protocol: Protocol, *, epochs: "EpochScores | None" = None
+    detector: "Detector",
+    split: AnomalySplit,
+    protocol: Protocol,
+    *,
+    epochs: "EpochScores | None" = None,
 ) -> Evaluation:
     """Test a detector under a protocol; the detector is left as it was.
 
@@ -198,7 +225,9 @@ def evaluate(
     if protocol.threshold == "oracle":
         threshold = oracle_f1(scores, split.test_labels)
     else:
-        threshold = normal_quantile(anomaly_score(calibration, detector.alpha), detector.false_alarms_)
+        threshold = normal_quantile(
+            anomaly_score(calibration, detector.alpha), detector.false_alarms_
+        )
     return Evaluation(
         protocol=protocol,
         terms=terms,
@@ -217,4 +246,8 @@ def evaluate(
 def differing_fields(a: Protocol, b: Protocol) -> dict[str, tuple[Any, Any]]:
     """Return the fields in which two protocols differ, their names aside."""
     fields: Sequence[str] = [name for name in Protocol.__dataclass_fields__ if name != "name"]
-    return {name: (getattr(a, name), getattr(b, name)) for name in fields if getattr(a, name) != getattr(b, name)}
+    return {
+        name: (getattr(a, name), getattr(b, name))
+        for name in fields
+        if getattr(a, name) != getattr(b, name)
+    }

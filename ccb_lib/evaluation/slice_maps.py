@@ -44,7 +44,9 @@ def map_of_slice(
         0.2...
     """
     if grey.ndim != 2 or grey.shape != lung.shape:
-        raise ValueError(f"A slice of shape {grey.shape} and a lung of {lung.shape} given; both need one (H, W).")
+        raise ValueError(
+            f"A slice of shape {grey.shape} and a lung of {lung.shape} given; both need one (H, W)."
+        )
     patches = find_patches({"lung": lung}, size=size, stride=stride, share=share)
     if not patches:
         raise ValueError(

@@ -87,24 +87,34 @@ def parts_of_table(
         ValueError: An empty table, or an entry that does not fit.
     """
     if not isinstance(table, Mapping):
-        raise ValueError(f"A table of type {type(table).__name__} given; a dict of (scores, labels) by key is needed.")
+        raise ValueError(
+            f"A table of type {type(table).__name__} given; a dict of (scores, labels) by key is needed."
+        )
     if not isinstance(axes, Sequence) or isinstance(axes, str):
-        raise ValueError(f"axes={axes!r} given; the names of the parts of a key are needed, such as ('Method',).")
+        raise ValueError(
+            f"axes={axes!r} given; the names of the parts of a key are needed, such as ('Method',)."
+        )
     parts = {}
     for key, entry in table.items():
         key = key if isinstance(key, tuple) else (key,)
         if len(key) != len(axes):
-            raise ValueError(f"Key {key} has {len(key)} parts; one for each of axes={tuple(axes)} is needed.")
+            raise ValueError(
+                f"Key {key} has {len(key)} parts; one for each of axes={tuple(axes)} is needed."
+            )
         if not isinstance(entry, Sequence) or len(entry) not in (2, 3):
             given = f"{len(entry)} parts" if isinstance(entry, Sequence) else type(entry).__name__
-            raise ValueError(f"{key}: {given} given; (scores, labels) or (scores, labels, thresholds) needed.")
+            raise ValueError(
+                f"{key}: {given} given; (scores, labels) or (scores, labels, thresholds) needed."
+            )
         parts[key] = (entry[0], entry[1], checked_thresholds(entry[2] if len(entry) == 3 else {}))
     if not parts:
         raise ValueError("The table is empty; give at least one (scores, labels).")
     return parts
 
 
-def steps_of_table(table: Mapping[Any, Sequence[Any]], axes: Sequence[str], stops: int) -> dict[Key, Steps]:
+def steps_of_table(
+    table: Mapping[Any, Sequence[Any]], axes: Sequence[str], stops: int
+) -> dict[Key, Steps]:
     """Count every set of a table; errors name the key."""
     steps = {}
     for key, (scores, labels, thresholds) in parts_of_table(table, axes).items():
@@ -125,5 +135,7 @@ def choose(sets: Mapping[Key, Any], axes: Sequence[str], choice: Any) -> Key:
         return next(iter(sets))
     key = choice if isinstance(choice, tuple) else (choice,)
     if key not in sets:
-        raise ValueError(f"choice={choice!r} is not in the table; choose {', '.join(axes)} from {list(sets)}.")
+        raise ValueError(
+            f"choice={choice!r} is not in the table; choose {', '.join(axes)} from {list(sets)}."
+        )
     return key

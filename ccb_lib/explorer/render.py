@@ -21,7 +21,14 @@ PREVALENCES = (
 Key = tuple[Any, ...]
 
 
-def render(sets: Mapping[Key, Steps], axes: Sequence[str], choice: Key, *, prevalence: float | None, title: str) -> str:
+def render(
+    sets: Mapping[Key, Steps],
+    axes: Sequence[str],
+    choice: Key,
+    *,
+    prevalence: float | None,
+    title: str,
+) -> str:
     """Write an explorer as HTML, its first state filled in, so that it can be read without its script too.
 
     Args:
@@ -42,10 +49,14 @@ def render(sets: Mapping[Key, Steps], axes: Sequence[str], choice: Key, *, preva
         "choice": _numbers(values, choice),
         "prevalence": prevalence,
         "prevalences": PREVALENCES,
-        "cells": {",".join(map(str, _numbers(values, key))): _cell(of_key) for key, of_key in sets.items()},
+        "cells": {
+            ",".join(map(str, _numbers(values, key))): _cell(of_key) for key, of_key in sets.items()
+        },
     }
     at, tp, fp = steps.start, int(steps.tp[steps.start]), int(steps.fp[steps.start])
-    metrics = Metrics.from_counts(steps.thresholds[at], tp, fp, steps.normal - fp, steps.abnormal - tp, prevalence)
+    metrics = Metrics.from_counts(
+        steps.thresholds[at], tp, fp, steps.normal - fp, steps.abnormal - tp, prevalence
+    )
     figures = figures_at(steps, metrics)
     title = checked_title(title)
     choosers = [_chooser(axis, name, values[axis], choice[axis]) for axis, name in enumerate(axes)]
@@ -93,7 +104,12 @@ def figures_of_nothing(choice: Key) -> dict[str, str]:
     """Write the figures of a key that was not run, as `figures_at` does for one that was."""
     names = ("tp", "fp", "tn", "fn", *CONFUSION_METRICS, "prevalence")
     summary = f"Not run: no scores for {', '.join(map(str, choice))}."
-    return dict.fromkeys(names, "–") | {"summary": summary, "x": "0%", "roc_x": "0", "roc_y": str(ROC_SIZE)}
+    return dict.fromkeys(names, "–") | {
+        "summary": summary,
+        "x": "0%",
+        "roc_x": "0",
+        "roc_y": str(ROC_SIZE),
+    }
 
 
 def plot_html(steps: Steps | None, figures: Mapping[str, str], *, slider: bool = False) -> str:
@@ -108,7 +124,9 @@ def plot_html(steps: Steps | None, figures: Mapping[str, str], *, slider: bool =
         normal_bars=normal_bars,
         abnormal_bars=abnormal_bars,
         slider=_text("slider.html") if slider else "",
-        ticks="".join(f'<span style="left:{100 * at:.2f}%">{escape(text)}</span>' for at, text in ticks),
+        ticks="".join(
+            f'<span style="left:{100 * at:.2f}%">{escape(text)}</span>' for at, text in ticks
+        ),
         beyond=escape(steps.beyond if steps else ""),
     )
 
@@ -154,13 +172,17 @@ def _bars(steps: Steps) -> tuple[str, str]:
     heights[steps.bars > 0] = heights[steps.bars > 0].clip(min=2)  # one image is to be seen
     outlines = []
     for base, direction, row in ((99, -1, heights[0]), (101, 1, heights[1])):
-        outline = "".join(f"V{base + direction * round(height)}H{i + 1}" for i, height in enumerate(row.tolist()))
+        outline = "".join(
+            f"V{base + direction * round(height)}H{i + 1}" for i, height in enumerate(row.tolist())
+        )
         outlines.append(f"M0 {base}{outline}V{base}Z")
     return outlines[0], outlines[1]
 
 
 def _roc(steps: Steps) -> str:
-    return "".join(f"{'L' if i else 'M'}{x} {ROC_SIZE - y}" for i, (x, y) in enumerate(steps.roc.tolist()))
+    return "".join(
+        f"{'L' if i else 'M'}{x} {ROC_SIZE - y}" for i, (x, y) in enumerate(steps.roc.tolist())
+    )
 
 
 def _summary(steps: Steps, metrics: Metrics, share: str) -> str:
@@ -176,7 +198,11 @@ def _summary(steps: Steps, metrics: Metrics, share: str) -> str:
 def percent(share: float) -> str:
     """Write a share in percent with three significant digits, as the script does."""
     percent = Decimal(100 * share)
-    rounded = percent.quantize(Decimal(1).scaleb(percent.adjusted() - 2), ROUND_HALF_UP) if percent else percent
+    rounded = (
+        percent.quantize(Decimal(1).scaleb(percent.adjusted() - 2), ROUND_HALF_UP)
+        if percent
+        else percent
+    )
     return f"{rounded.normalize():f}\u00a0%"
 
 

@@ -19,7 +19,10 @@ from ccb_lib.metrics import (
 )
 
 BARS = 44
-_LARGEST, _SMALLEST = 1e300, 1e-300  # beyond these, sums and quotients of scores are no longer numbers
+_LARGEST, _SMALLEST = (
+    1e300,
+    1e-300,
+)  # beyond these, sums and quotients of scores are no longer numbers
 ROC_SIZE = 200  # the ROC curve is drawn on a grid of this many steps a side
 
 
@@ -86,9 +89,13 @@ class Steps:
         scores, labels = (part.numpy(force=True) for part in checked_pair(scores, labels))
         thresholds = checked_thresholds(thresholds)
         if not isinstance(stops, Integral) or stops < 10:
-            raise ValueError(f"stops={stops} given; at least 10 are needed, and some hundreds move smoothly.")
+            raise ValueError(
+                f"stops={stops} given; at least 10 are needed, and some hundreds move smoothly."
+            )
         if np.abs(scores).max() > _LARGEST:
-            raise ValueError(f"scores: from {scores.min():g} to {scores.max():g} is too wide to draw. Scale them.")
+            raise ValueError(
+                f"scores: from {scores.min():g} to {scores.max():g} is too wide to draw. Scale them."
+            )
         cuts = ThresholdCounts(*(part.numpy() for part in count_at_thresholds(scores, labels)))
         axis = _axis(scores, labels)
         margin = _room(cuts.scores[0], cuts.scores[-1])
@@ -96,10 +103,14 @@ class Steps:
         wanted = [*thresholds.values()] + ([] if start is None else [checked_threshold(start)])
         gap_of = np.searchsorted(cuts.scores, wanted, side="right").tolist()
         asked = [_stop(phi, edges, gap) for phi, gap in zip(wanted, gap_of, strict=True)]
-        free = set(_choose(cuts, scores, labels, axis, stops).tolist()) - set(gap_of)  # one stop a gap is enough
+        free = set(_choose(cuts, scores, labels, axis, stops).tolist()) - set(
+            gap_of
+        )  # one stop a gap is enough
         points = np.array(sorted({*asked, *(_middle(edges, gap) for gap in free)}))
         at = np.searchsorted(points, asked).tolist()
-        tp, fp = (alarms(np.sort(part), points).numpy() for part in (scores[labels], scores[~labels]))
+        tp, fp = (
+            alarms(np.sort(part), points).numpy() for part in (scores[labels], scores[~labels])
+        )
         low, high = axis
         outside = [int((scores < low).sum()), int((scores > high).sum())]
         kinds = (scores[~labels], scores[labels])
@@ -115,7 +126,9 @@ class Steps:
             axis=axis,
             ticks=_ticks(low, high),
             beyond=_beyond(outside, low, high),
-            bars=np.stack([np.histogram(kind.clip(low, high), bins=BARS, range=axis)[0] for kind in kinds]),
+            bars=np.stack(
+                [np.histogram(kind.clip(low, high), bins=BARS, range=axis)[0] for kind in kinds]
+            ),
             roc=_roc(cuts),
         )
 
@@ -134,7 +147,9 @@ class Steps:
 def checked_thresholds(thresholds: Mapping[str, float] | None) -> dict[str, float]:
     """Return named thresholds as text and floats, or raise ValueError where one is no number."""
     if not isinstance(thresholds, Mapping | None):
-        raise ValueError(f"thresholds={thresholds!r} given; numbers by name are needed, such as {{'mine': 0.5}}.")
+        raise ValueError(
+            f"thresholds={thresholds!r} given; numbers by name are needed, such as {{'mine': 0.5}}."
+        )
     checked = {}
     for name, phi in (thresholds or {}).items():
         try:
@@ -172,7 +187,9 @@ def _middle(edges: NDArray[np.float64], gap: int) -> float:
 def _axis(scores: NDArray, labels: NDArray[np.bool_]) -> tuple[float, float]:
     """Cover the bulk of both kinds, so that a few extreme scores do not squeeze the rest into one bar."""
     kinds = [kind for kind in (scores[labels], scores[~labels]) if len(kind)]
-    bulk_low, bulk_high = (pick(np.quantile(kind, q) for kind in kinds) for pick, q in ((min, 0.01), (max, 0.99)))
+    bulk_low, bulk_high = (
+        pick(np.quantile(kind, q) for kind in kinds) for pick, q in ((min, 0.01), (max, 0.99))
+    )
     spread = bulk_high - bulk_low
     low, high = max(scores.min(), bulk_low - spread), min(scores.max(), bulk_high + spread)
     room = _room(low, high)
@@ -187,7 +204,11 @@ def _room(low: float, high: float) -> float:
 
 
 def _choose(
-    cuts: ThresholdCounts, scores: NDArray, labels: NDArray[np.bool_], axis: tuple[float, float], stops: int
+    cuts: ThresholdCounts,
+    scores: NDArray,
+    labels: NDArray[np.bool_],
+    axis: tuple[float, float],
+    stops: int,
 ) -> NDArray:
     """Choose among the gaps between distinct scores: evenly along the axis, and evenly in the ranks of each kind."""
     count = len(cuts.scores) + 1
@@ -207,7 +228,10 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
     decimals = max(0, -math.floor(math.log10(step)))
     form = f".{decimals}f" if decimals < 7 and abs(high) < 1e12 else ".6g"
     values = step * np.arange(math.ceil(low / step), math.floor(high / step) + 1)
-    return [(round((value - low) / (high - low), 4), f"{value + 0.0:{form}}") for value in values.tolist()]
+    return [
+        (round((value - low) / (high - low), 4), f"{value + 0.0:{form}}")
+        for value in values.tolist()
+    ]
 
 
 def _beyond(outside: list[int], low: float, high: float) -> str:

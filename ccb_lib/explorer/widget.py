@@ -25,7 +25,14 @@ from ccb_lib.explorer.render import (
     style,
 )
 from ccb_lib.explorer.steps import Steps
-from ccb_lib.metrics import Metrics, alarms, checked_pair, checked_prevalence, checked_threshold, rising
+from ccb_lib.metrics import (
+    Metrics,
+    alarms,
+    checked_pair,
+    checked_prevalence,
+    checked_threshold,
+    rising,
+)
 
 try:
     import ipywidgets
@@ -136,7 +143,9 @@ class ThresholdExplorer(ipywidgets.VBox):
         self._writing = True  # while controls are being set to what is, they must not set what is
         self._make_controls()
         choosers = [self._choosers] if axes else []
-        super().__init__([self._head, *choosers, self._plot, self._slider, self._at, self._panels, self._weigh])
+        super().__init__(
+            [self._head, *choosers, self._plot, self._slider, self._at, self._panels, self._weigh]
+        )
         self.add_class("ccb-explorer")
         self.choice = choose(self._steps, axes, choice)
         self.prevalence = prevalence
@@ -184,7 +193,9 @@ class ThresholdExplorer(ipywidgets.VBox):
             self._offer(steps, named)
         self._writing = False
         before = self._parts[left][2] if left in self._parts else {}
-        kept = next((name for name, phi in before.items() if phi == self.threshold and name in named), None)
+        kept = next(
+            (name for name, phi in before.items() if phi == self.threshold and name in named), None
+        )
         if kept is not None:
             self.threshold = named[kept]
         elif steps and left is None:
@@ -213,19 +224,38 @@ class ThresholdExplorer(ipywidgets.VBox):
         title = f'<p class="ccb-title">{escape(self._title)}</p>'
         self._head = ipywidgets.HTML(f"<style>{style()}</style>{title}")
         self._plot, self._panels = ipywidgets.HTML(), ipywidgets.HTML()
-        wide = {"layout": {"width": "auto", "flex": "1 1 16rem"}, "style": {"description_width": "initial"}}
-        self._choosers = _row([self._make_chooser(i, name, wide) for i, name in enumerate(self._axes)])
-        self._slider = ipywidgets.IntSlider(description="Threshold", readout=False, style=wide["style"])
+        wide = {
+            "layout": {"width": "auto", "flex": "1 1 16rem"},
+            "style": {"description_width": "initial"},
+        }
+        self._choosers = _row(
+            [self._make_chooser(i, name, wide) for i, name in enumerate(self._axes)]
+        )
+        self._slider = ipywidgets.IntSlider(
+            description="Threshold", readout=False, style=wide["style"]
+        )
         self._slider.layout.width = "auto"
-        self._bind(self._slider, "threshold", lambda at: float(self._steps[self.choice].thresholds[at]))
-        self._number = ipywidgets.FloatText(description="Threshold", style=wide["style"], layout={"width": "13rem"})
+        self._bind(
+            self._slider, "threshold", lambda at: float(self._steps[self.choice].thresholds[at])
+        )
+        self._number = ipywidgets.FloatText(
+            description="Threshold", style=wide["style"], layout={"width": "13rem"}
+        )
         self._bind(self._number, "threshold", float)
         self._named = ipywidgets.HBox()
         self._at = _row([self._number, self._named])
-        self._share = ipywidgets.SelectionSlider(options=["–"], description="Prevalence", readout=False, **wide)
-        self._bind(self._share, "prevalence", lambda share: None if share == self._tested() else share)
+        self._share = ipywidgets.SelectionSlider(
+            options=["–"], description="Prevalence", readout=False, **wide
+        )
+        self._bind(
+            self._share, "prevalence", lambda share: None if share == self._tested() else share
+        )
         self._percent = ipywidgets.BoundedFloatText(
-            description="in percent", min=0.001, max=99.999, style=wide["style"], layout={"width": "11rem"}
+            description="in percent",
+            min=0.001,
+            max=99.999,
+            style=wide["style"],
+            layout={"width": "11rem"},
         )
         self._bind(self._percent, "prevalence", lambda percent: percent / 100)
         self._as_tested = ipywidgets.Button(description="as in this test set")
@@ -238,11 +268,15 @@ class ThresholdExplorer(ipywidgets.VBox):
         kind = ipywidgets.SelectionSlider if is_slider(values) else ipywidgets.Dropdown
         layout = wide if is_slider(values) else {"style": wide["style"]}
         chooser = kind(options=options, description=as_text(name), **layout)
-        self._bind(chooser, "choice", lambda value: (*self.choice[:axis], value, *self.choice[axis + 1 :]))
+        self._bind(
+            chooser, "choice", lambda value: (*self.choice[:axis], value, *self.choice[axis + 1 :])
+        )
         return chooser
 
     def _make_button(self, name: str, phi: float) -> ipywidgets.Button:
-        button = ipywidgets.Button(description=as_text(name), layout={"width": "auto"}, tooltip=f"φ = {phi:.4g}")
+        button = ipywidgets.Button(
+            description=as_text(name), layout={"width": "auto"}, tooltip=f"φ = {phi:.4g}"
+        )
         button.on_click(lambda _: self.set_trait("threshold", phi))
         return button
 
@@ -272,14 +306,20 @@ class ThresholdExplorer(ipywidgets.VBox):
         self._slider.value = steps.nearest(self.threshold)
         # A widget's message is JSON, which has no infinity; the outermost stop has the same verdicts.
         finite = math.isfinite(self.threshold)
-        self._number.value = self.threshold if finite else float(steps.thresholds[self._slider.value])
-        for button, phi in zip(self._named.children, self._parts[self.choice][2].values(), strict=True):
+        self._number.value = (
+            self.threshold if finite else float(steps.thresholds[self._slider.value])
+        )
+        for button, phi in zip(
+            self._named.children, self._parts[self.choice][2].values(), strict=True
+        ):
             (button.add_class if phi == self.threshold else button.remove_class)("ccb-on")
         share = steps.tested if self.prevalence is None else self.prevalence
         shares = [value for _, value in self._share.options]
         self._share.value = next((value for value in shares if value >= share), shares[-1])
         self._percent.value = float(percent(share).rstrip("\u00a0%"))
-        (self._as_tested.add_class if self.prevalence is None else self._as_tested.remove_class)("ccb-on")
+        (self._as_tested.add_class if self.prevalence is None else self._as_tested.remove_class)(
+            "ccb-on"
+        )
 
     # ── the other face ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -298,7 +338,9 @@ class ThresholdExplorer(ipywidgets.VBox):
 
     def __repr__(self) -> str:
         chosen = f" of {', '.join(map(str, self.choice))}" if self.choice else ""
-        return f"ThresholdExplorer{chosen}: {self.metrics if self.metrics is not None else 'not run'}"
+        return (
+            f"ThresholdExplorer{chosen}: {self.metrics if self.metrics is not None else 'not run'}"
+        )
 
 
 def _row(controls: Sequence[ipywidgets.Widget]) -> ipywidgets.HBox:

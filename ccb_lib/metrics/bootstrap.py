@@ -128,19 +128,30 @@ def paired_difference(
     scores_b, _ = checked_pair(scores_b, labels)
     members, count = _members(groups, labels)
     a, b = (
-        replicate_metric(scores.to(labels.device), labels, members, metric, threshold, specificity, prevalence)
+        replicate_metric(
+            scores.to(labels.device), labels, members, metric, threshold, specificity, prevalence
+        )
         for scores, threshold in zip((scores_a, scores_b), thresholds or (None, None), strict=True)
     )
-    return _estimate(lambda counts: a(counts) - b(counts), count, labels.device, level, replicates, seed)
+    return _estimate(
+        lambda counts: a(counts) - b(counts), count, labels.device, level, replicates, seed
+    )
 
 
 def _estimate(
-    value: ReplicateMetric, count: int, device: torch.device, level: float, replicates: int, seed: int
+    value: ReplicateMetric,
+    count: int,
+    device: torch.device,
+    level: float,
+    replicates: int,
+    seed: int,
 ) -> Estimate:
     checked_resampling(level, replicates)
     estimate = float(value(torch.ones(1, count, device=device)))
     drawn = torch.cat([value(counts) for counts in resampled(count, replicates, seed, device)])
-    return Estimate(estimate, *((math.nan, math.nan) if math.isnan(estimate) else interval(drawn, level)))
+    return Estimate(
+        estimate, *((math.nan, math.nan) if math.isnan(estimate) else interval(drawn, level))
+    )
 
 
 def _members(groups: ArrayLike | None, labels: Tensor) -> tuple[Tensor, int]:
@@ -150,7 +161,9 @@ def _members(groups: ArrayLike | None, labels: Tensor) -> tuple[Tensor, int]:
     else:
         names = groups.numpy(force=True) if isinstance(groups, Tensor) else np.asarray(groups)
         if names.shape != tuple(labels.shape):
-            raise ValueError(f"groups: shape {names.shape} given for {len(labels)} images; give one group per image.")
+            raise ValueError(
+                f"groups: shape {names.shape} given for {len(labels)} images; give one group per image."
+            )
         numbers, count = numbered(names)
         members = torch.from_numpy(numbers)
     members = members.to(labels.device)

@@ -32,9 +32,13 @@ def checked_scores(scores: Scores, name: str = "scores") -> Tensor:
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: {error}. One axis of finite numbers is needed.") from error
     if tensor.ndim != 1 or not len(tensor):
-        raise ValueError(f"{name}: shape {tuple(tensor.shape)} given; one axis of at least one number is needed.")
+        raise ValueError(
+            f"{name}: shape {tuple(tensor.shape)} given; one axis of at least one number is needed."
+        )
     if broken := len(tensor) - int(tensor.isfinite().sum()):
-        raise ValueError(f"{name}: {broken} of {len(tensor)} are NaN or infinite; find out why before judging by them.")
+        raise ValueError(
+            f"{name}: {broken} of {len(tensor)} are NaN or infinite; find out why before judging by them."
+        )
     return tensor
 
 
@@ -63,7 +67,9 @@ def checked_pair(scores: Scores, labels: Scores) -> tuple[Tensor, Tensor]:
     if not (abnormal | (labels == 0)).all():
         values = labels.numpy(force=True) if isinstance(labels, Tensor) else labels
         found = ", ".join(map(repr, np.unique(values.astype(str))[:5].tolist()))
-        raise ValueError(f"labels: {found} given; bools or 0 and 1 are needed, true or 1 for abnormal.")
+        raise ValueError(
+            f"labels: {found} given; bools or 0 and 1 are needed, true or 1 for abnormal."
+        )
     return scores, torch.as_tensor(abnormal, device=scores.device)
 
 
@@ -81,21 +87,27 @@ def both_kinds(scores: Scores, labels: Scores, name: str) -> tuple[Tensor, Tenso
     scores, labels = checked_pair(scores, labels)
     if int(labels.sum()) in (0, len(labels)):
         kind, other = ("abnormal", "normal") if labels[0] else ("normal", "abnormal")
-        raise ValueError(f"All {len(labels)} images are {kind}; {name} compares two kinds. Add {other} images.")
+        raise ValueError(
+            f"All {len(labels)} images are {kind}; {name} compares two kinds. Add {other} images."
+        )
     return scores, labels
 
 
 def checked_prevalence(prevalence: float | None) -> float | None:
     """Return the prevalence, or raise ValueError where it is no share strictly between 0 and 1."""
     if prevalence is not None and not (isinstance(prevalence, Real) and 0 < prevalence < 1):
-        raise ValueError(f"prevalence={prevalence} given; a share between 0 and 1, such as 0.05, or None is needed.")
+        raise ValueError(
+            f"prevalence={prevalence} given; a share between 0 and 1, such as 0.05, or None is needed."
+        )
     return prevalence
 
 
 def checked_specificity(specificity: float) -> float:
     """Return the specificity, or raise ValueError where it is no share from 0 to 1."""
     if not 0 <= specificity <= 1:
-        raise ValueError(f"specificity={specificity} given; a share from 0 to 1, such as 0.95, is needed.")
+        raise ValueError(
+            f"specificity={specificity} given; a share from 0 to 1, such as 0.95, is needed."
+        )
     return specificity
 
 

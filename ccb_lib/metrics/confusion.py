@@ -95,15 +95,22 @@ class Metrics:
             tn=int(tn),
             fn=int(fn),
             prevalence=prevalence,
-            **{name: float(value) for name, value in confusion_metrics(tp, fp, tn, fn, prevalence).items()},
+            **{
+                name: float(value)
+                for name, value in confusion_metrics(tp, fp, tn, fn, prevalence).items()
+            },
         )
 
     def __str__(self) -> str:
         counts = f"φ = {self.threshold:.4g}: TP {self.tp}, FP {self.fp}, TN {self.tn}, FN {self.fn}"
-        return "; ".join([counts, *(f"{name} {shown(getattr(self, name))}" for name in CONFUSION_METRICS)])
+        return "; ".join(
+            [counts, *(f"{name} {shown(getattr(self, name))}" for name in CONFUSION_METRICS)]
+        )
 
 
-def metrics_at(scores: Scores, labels: Scores, threshold: float, *, prevalence: float | None = None) -> Metrics:
+def metrics_at(
+    scores: Scores, labels: Scores, threshold: float, *, prevalence: float | None = None
+) -> Metrics:
     """Count the verdicts at a threshold and compute their metrics.
 
     Args:
@@ -177,4 +184,6 @@ def shown(value: float) -> str:
         >>> shown(0.0625)
         '0.063'
     """
-    return "–" if math.isnan(value) else str(Decimal(value).quantize(Decimal("0.001"), ROUND_HALF_UP))
+    return (
+        "–" if math.isnan(value) else str(Decimal(value).quantize(Decimal("0.001"), ROUND_HALF_UP))
+    )

@@ -59,7 +59,9 @@ def rising(values: Tensor) -> Tensor:
         tensor([1., 3.])
     """
     if type(values) is Tensor and values.device.type == "cpu":
-        return torch.from_numpy(np.sort(values.numpy()))  # numpy sorts values alone and with SIMD: 4 to 20 times faster
+        return torch.from_numpy(
+            np.sort(values.numpy())
+        )  # numpy sorts values alone and with SIMD: 4 to 20 times faster
     return values.sort().values
 
 
@@ -84,7 +86,10 @@ def between(low: Scores, high: Scores) -> Tensor:
         >>> between(1.0, 2.0)
         tensor(1.5000, dtype=torch.float64)
     """
-    low, high = torch.as_tensor(low, dtype=torch.float64), torch.as_tensor(high, dtype=torch.float64)
+    low, high = (
+        torch.as_tensor(low, dtype=torch.float64),
+        torch.as_tensor(high, dtype=torch.float64),
+    )
     middle = low + (high / 2 - low / 2)  # the sum of the two may be more than a float holds
     middle = torch.where(_is_single(low) & _is_single(high), middle.float().double(), middle)
     return torch.where((low < middle) & (middle < high), middle, low)

@@ -12,7 +12,13 @@ from scipy import special
 from torch import Tensor
 
 from ccb_lib.metrics.checks import checked_pair
-from ccb_lib.metrics.replicates import checked_resampling, interval, numbered, replicate_metric, resampled
+from ccb_lib.metrics.replicates import (
+    checked_resampling,
+    interval,
+    numbered,
+    replicate_metric,
+    resampled,
+)
 
 SIGNIFICANCE = 0.05  # of a test
 _ALL_FLIPS = 14  # seeds up to which every one of the 2^n sign flips is counted
@@ -96,17 +102,26 @@ def paired_differences(
         'better'
     """
     checked_resampling(level, replicates)
-    classes, seeds = sorted({pair.abnormal for pair in pairs}), sorted({pair.seed for pair in pairs})
+    classes, seeds = (
+        sorted({pair.abnormal for pair in pairs}),
+        sorted({pair.seed for pair in pairs}),
+    )
     cells = {(pair.seed, pair.abnormal): pair for pair in pairs}
     lacking = [cell for cell in product(seeds, classes) if cell not in cells]
     if not pairs or lacking or len(cells) != len(pairs):
-        raise ValueError(f"One pair for each seed and class is needed; missing or double: {lacking or 'all'}.")
-    measured, drawn = _differences([cells[cell] for cell in product(seeds, classes)], replicates, seed)
+        raise ValueError(
+            f"One pair for each seed and class is needed; missing or double: {lacking or 'all'}."
+        )
+    measured, drawn = _differences(
+        [cells[cell] for cell in product(seeds, classes)], replicates, seed
+    )
     shape = (len(seeds), len(classes))
     measured, drawn = _with_macro(measured.reshape(shape)), _with_macro(drawn.reshape(-1, *shape))
     means, of_images = measured.mean(0), drawn.mean(1)  # of images: all seeds, images redrawn
 
-    picked = torch.cat(list(resampled(len(seeds), replicates, seed + 1, drawn.device))).double() / len(seeds)
+    picked = torch.cat(
+        list(resampled(len(seeds), replicates, seed + 1, drawn.device))
+    ).double() / len(seeds)
     of_seeds = torch.einsum("rs,rsc->rc", picked, drawn) - of_images
     redrawn = of_images + _stretch(len(seeds), level) * of_seeds
     names = ["macro", *classes]
@@ -173,14 +188,18 @@ def _differences(pairs: Sequence[Pair], replicates: int, seed: int) -> tuple[Ten
     for pair, members in zip(pairs, np.split(numbers, ends), strict=True):
         for scores in (pair.a, pair.b):
             scores, labels = checked_pair(scores, pair.labels)
-            arms.append(replicate_metric(scores, labels, torch.from_numpy(members).to(scores.device)))
+            arms.append(
+                replicate_metric(scores, labels, torch.from_numpy(members).to(scores.device))
+            )
 
     def of(counts: Tensor) -> Tensor:
         areas = torch.stack([auc(counts) for auc in arms], dim=1)
         return areas[:, 0::2] - areas[:, 1::2]
 
     device = scores.device
-    return of(torch.ones(1, count, device=device))[0], torch.cat([*map(of, resampled(count, replicates, seed, device))])
+    return of(torch.ones(1, count, device=device))[0], torch.cat(
+        [*map(of, resampled(count, replicates, seed, device))]
+    )
 
 
 def _with_macro(values: Tensor) -> Tensor:
@@ -217,4 +236,6 @@ def _stretch(seeds: int, level: float) -> float:
     if seeds == 1:
         return 1.0  # there is nothing to stretch
     tail = (1 + level) / 2
-    return math.sqrt(seeds / (seeds - 1)) * float(special.stdtrit(seeds - 1, tail) / special.ndtri(tail))
+    return math.sqrt(seeds / (seeds - 1)) * float(
+        special.stdtrit(seeds - 1, tail) / special.ndtri(tail)
+    )

@@ -80,7 +80,9 @@ def sensitivity_at_specificity(scores: Scores, labels: Scores, specificity: floa
     abnormal, normal = _sorted_kinds(scores, labels, "sensitivity at a specificity")
     checked_specificity(specificity)
     count = len(normal)
-    needed = min(count, round(specificity * count) + 1)  # normals that must pass, found as floats compare shares
+    needed = min(
+        count, round(specificity * count) + 1
+    )  # normals that must pass, found as floats compare shares
     while needed > 0 and (needed - 1) / count >= specificity:
         needed -= 1
     if needed == 0:
@@ -123,7 +125,9 @@ def precisions(abnormal: Tensor, normal: Tensor, prevalence: float) -> Tensor:
         >>> precisions(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]), 0.5)
         tensor([0.6667, 1.0000], dtype=torch.float64)
     """
-    found, false = (1 - torch.searchsorted(kind, abnormal).double() / len(kind) for kind in (abnormal, normal))
+    found, false = (
+        1 - torch.searchsorted(kind, abnormal).double() / len(kind) for kind in (abnormal, normal)
+    )
     return prevalence * found / (prevalence * found + (1 - prevalence) * false)
 
 

@@ -8,7 +8,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ccb_lib.metrics.checks import both_kinds, checked_prevalence, checked_specificity, checked_threshold
+from ccb_lib.metrics.checks import (
+    both_kinds,
+    checked_prevalence,
+    checked_specificity,
+    checked_threshold,
+)
 from ccb_lib.metrics.confusion import CONFUSION_METRICS, confusion_metrics, ratio
 
 BOOTSTRAP_METRICS = ("auc", "average_precision", "sensitivity_at_specificity", *CONFUSION_METRICS)
@@ -16,11 +21,17 @@ BOOTSTRAP_METRICS = ("auc", "average_precision", "sensitivity_at_specificity", *
 # From (B, G), how often each replicate drew each group, to (B,) float64 values of a metric, NaN where undefined.
 ReplicateMetric = Callable[[Tensor], Tensor]
 
-_CELLS = 500_000  # replicates × groups worked on at once: 2 MB of counts, which a core's cache holds
-_EXACT_IN_SINGLE = 2**20  # images whose drawn counts sum to less than 2^24 for certain enough: 16 times as many
+_CELLS = (
+    500_000  # replicates × groups worked on at once: 2 MB of counts, which a core's cache holds
+)
+_EXACT_IN_SINGLE = (
+    2**20
+)  # images whose drawn counts sum to less than 2^24 for certain enough: 16 times as many
 
 
-def resampled(count: int, replicates: int, seed: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
+def resampled(
+    count: int, replicates: int, seed: int, device: torch.device | str = "cpu"
+) -> Iterator[Tensor]:
     """Draw ``count`` groups (or seeds) with replacement, many times.
 
     Args:
@@ -54,14 +65,21 @@ def numbered(groups: ArrayLike) -> tuple[np.ndarray, int]:
         (array([0, 1, 0]), 2)
     """
     numbers: dict = {}
-    found = np.array([numbers.setdefault(name, len(numbers)) for name in np.asarray(groups).tolist()], dtype=np.int64)
+    found = np.array(
+        [numbers.setdefault(name, len(numbers)) for name in np.asarray(groups).tolist()],
+        dtype=np.int64,
+    )
     return found, len(numbers)
 
 
 def interval(drawn: Tensor, level: float) -> tuple[float, float]:
     """Return the percentile interval of replicates, those that are NaN left out; NaN where none is left."""
     values = drawn[~drawn.isnan()].numpy(force=True)
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) if len(values) else (math.nan, math.nan)
+    low, high = (
+        np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+        if len(values)
+        else (math.nan, math.nan)
+    )
     return float(low), float(high)
 
 
@@ -70,7 +88,9 @@ def checked_resampling(level: float, replicates: int) -> None:
     if not 0 < level < 1:
         raise ValueError(f"level={level} given; a share between 0 and 1, such as 0.95, is needed.")
     if replicates < 1:
-        raise ValueError(f"replicates={replicates} given; at least 1 is needed, and 1000 for a usable interval.")
+        raise ValueError(
+            f"replicates={replicates} given; at least 1 is needed, and 1000 for a usable interval."
+        )
 
 
 def replicate_metric(
@@ -104,8 +124,12 @@ def replicate_metric(
     checked_prevalence(prevalence)
     if metric in CONFUSION_METRICS:
         if threshold is None:
-            raise ValueError(f"{metric} is that of a verdict: give the threshold, such as detector.threshold_.")
-        return _confusion_metric(metric, scores > checked_threshold(threshold), labels, members, prevalence)
+            raise ValueError(
+                f"{metric} is that of a verdict: give the threshold, such as detector.threshold_."
+            )
+        return _confusion_metric(
+            metric, scores > checked_threshold(threshold), labels, members, prevalence
+        )
     if metric not in BOOTSTRAP_METRICS:
         raise ValueError(f"metric={metric!r} given; choose one of {', '.join(BOOTSTRAP_METRICS)}.")
     both_kinds(scores, labels, metric)
@@ -121,7 +145,9 @@ def replicate_metric(
 def _confusion_metric(
     metric: str, called: Tensor, labels: Tensor, members: Tensor, prevalence: float | None
 ) -> ReplicateMetric:
-    kinds = torch.stack([called & labels, called & ~labels, ~called & ~labels, ~called & labels], dim=1).double()
+    kinds = torch.stack(
+        [called & labels, called & ~labels, ~called & ~labels, ~called & labels], dim=1
+    ).double()
 
     def of(counts: Tensor) -> Tensor:
         per_group = kinds.new_zeros(counts.shape[1], 4).index_add_(0, members, kinds)
@@ -140,7 +166,9 @@ class _Ranks:
         abnormal, order = scores[labels].sort()
         normal, order_of_normals = scores[~labels].sort()
         self.abnormal, self.normal = members[labels][order], members[~labels][order_of_normals]
-        self.below = torch.searchsorted(normal, abnormal)  # how many normals score lower than each abnormal image
+        self.below = torch.searchsorted(
+            normal, abnormal
+        )  # how many normals score lower than each abnormal image
         self.up_to = torch.searchsorted(normal, abnormal, right=True)
         self.ties = not torch.equal(self.below, self.up_to)
         self.first = torch.searchsorted(abnormal, abnormal)  # how many abnormal images score lower
@@ -149,13 +177,19 @@ class _Ranks:
         drawn, normals = counts.index_select(1, self.abnormal), _cumulated(counts, self.normal)
         won = normals.index_select(1, self.below)
         twice = won + (normals.index_select(1, self.up_to) if self.ties else won)
-        return ratio(torch.linalg.vecdot(drawn.double(), twice.double()), 2 * _sum(drawn) * normals[:, -1].double())
+        return ratio(
+            torch.linalg.vecdot(drawn.double(), twice.double()),
+            2 * _sum(drawn) * normals[:, -1].double(),
+        )
 
     def average_precision(self, counts: Tensor, prevalence: float | None) -> Tensor:
         drawn, found, passed, normal = self._alarms(counts)
         false = normal - passed
         if prevalence is not None:
-            found, false = prevalence * ratio(found, found[:, :1]), (1 - prevalence) * ratio(false, normal)
+            found, false = (
+                prevalence * ratio(found, found[:, :1]),
+                (1 - prevalence) * ratio(false, normal),
+            )
         precision = torch.where(drawn > 0, found / (found + false), 0)
         mean = ratio((drawn * precision).sum(1), _sum(drawn))
         return torch.where(normal[:, 0] > 0, mean, torch.nan if prevalence is not None else mean)
@@ -173,7 +207,9 @@ class _Ranks:
             (B, 1): all normal images.
         """
         drawn = counts.index_select(1, self.abnormal).double()
-        abnormals, normals = (_cumulated(counts, kind).double() for kind in (self.abnormal, self.normal))
+        abnormals, normals = (
+            _cumulated(counts, kind).double() for kind in (self.abnormal, self.normal)
+        )
         found = abnormals[:, -1:] - abnormals.index_select(1, self.first)
         return drawn, found, normals.index_select(1, self.below), normals[:, -1:]
 
@@ -182,7 +218,11 @@ def _cumulated(counts: Tensor, members: Tensor) -> Tensor:
     """Cumulate the counts of images in a given order: (B, G) and (N,) to (B, N + 1), 0 first."""
     gathered = counts.index_select(1, torch.cat([members[:1], members]))
     gathered[:, 0] = 0
-    return gathered.cumsum_(1) if len(members) < _EXACT_IN_SINGLE else gathered.cumsum(1, dtype=torch.float64)
+    return (
+        gathered.cumsum_(1)
+        if len(members) < _EXACT_IN_SINGLE
+        else gathered.cumsum(1, dtype=torch.float64)
+    )
 
 
 def _sum(drawn: Tensor) -> Tensor:

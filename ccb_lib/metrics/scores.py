@@ -39,7 +39,9 @@ def distance(a: Tensor, b: Tensor, kind: str = "l2") -> Tensor:
         tensor([12.5000])
     """
     if a.shape != b.shape:
-        raise ValueError(f"Shapes {tuple(a.shape)} and {tuple(b.shape)} given; both must be the same.")
+        raise ValueError(
+            f"Shapes {tuple(a.shape)} and {tuple(b.shape)} given; both must be the same."
+        )
     if kind not in ("l2", "l1", "l1-norm"):
         raise ValueError(f"kind={kind!r} given; choose l2, l1 or l1-norm.")
     difference = (a.float() - b.float()).flatten(1)
@@ -66,7 +68,9 @@ def anomaly_score(terms: ScoreTerms, alpha: float = 0.9) -> NDArray[np.float32] 
         [1.899999976158142]
     """
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha={alpha} given; Eq. 2 weighs the image term by a number from 0 to 1.")
+        raise ValueError(
+            f"alpha={alpha} given; Eq. 2 weighs the image term by a number from 0 to 1."
+        )
     scores = alpha * terms.image + (1 - alpha) * terms.latent
     return scores.float() if isinstance(scores, Tensor) else scores.astype(np.float32)
 

@@ -100,12 +100,19 @@ def compare_with_calibration(
     normal = checked_scores(calibration_scores, "calibration_scores")
     threshold = checked_threshold(threshold)
     if not 0 <= most_abnormal < 1:
-        raise ValueError(f"most_abnormal={most_abnormal} given; a share from 0 to under 1, such as 0.5, is needed.")
+        raise ValueError(
+            f"most_abnormal={most_abnormal} given; a share from 0 to under 1, such as 0.5, is needed."
+        )
     if not 0 < level < 1:
-        raise ValueError(f"level={level} given; a probability between 0 and 1, such as 0.001, is needed.")
+        raise ValueError(
+            f"level={level} given; a probability between 0 and 1, such as 0.001, is needed."
+        )
     flagged, of_normal = (int(np.count_nonzero(part > threshold)) for part in (scores, normal))
     apart = float(ks_2samp(scores, normal, method="asymp").statistic)
-    least, most = _lowest(flagged, len(scores), level / 4), _highest(of_normal, len(normal), level / 4)
+    least, most = (
+        _lowest(flagged, len(scores), level / 4),
+        _highest(of_normal, len(normal), level / 4),
+    )
     by_chance = sum(math.sqrt(math.log(8 / level) / (2 * len(part))) for part in (scores, normal))
     too_many = least > most_abnormal + (1 - most_abnormal) * most
     return Shift(

@@ -35,9 +35,13 @@ def min_max(scores: Scores, cut: float = 0.2) -> float:
     if not 0 < cut < 1:
         raise ValueError(f"cut={cut} given; a number between 0 and 1, such as 0.2, is needed.")
     if len(distinct) == 1:
-        raise ValueError(f"All {len(scores)} scores are {float(distinct[0]):g}, so they cannot be scaled to 0…1.")
+        raise ValueError(
+            f"All {len(scores)} scores are {float(distinct[0]):g}, so they cannot be scaled to 0…1."
+        )
     halves = distinct / 2  # the whole range may be more than a float holds
-    reaches = int(((halves - halves[0]) / (halves[-1] - halves[0]) < cut).sum())  # the first that reaches the cut
+    reaches = int(
+        ((halves - halves[0]) / (halves[-1] - halves[0]) < cut).sum()
+    )  # the first that reaches the cut
     return float(between(distinct[reaches - 1], distinct[reaches]))
 
 
@@ -103,7 +107,9 @@ def oracle_youden(scores: Scores, labels: Scores) -> float:
         3.5
     """
     counts = _of_both_kinds(scores, labels)
-    return counts.best(counts.tp * counts.fp[0] - counts.fp * counts.tp[0])  # whole numbers, so that ties are ties
+    return counts.best(
+        counts.tp * counts.fp[0] - counts.fp * counts.tp[0]
+    )  # whole numbers, so that ties are ties
 
 
 @dataclass(frozen=True)
@@ -122,12 +128,24 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {
-    "normal 95 %": Rule("held-out normals", False, lambda normals, scores, labels: normal_quantile(normals)),
-    "conformal 5 %": Rule("held-out normals", False, lambda normals, scores, labels: conformal_threshold(normals)),
-    "min-max 0.2": Rule("the whole test set", False, lambda normals, scores, labels: min_max(scores)),
-    "oracle F1": Rule("test labels", True, lambda normals, scores, labels: oracle_f1(scores, labels)),
-    "oracle accuracy": Rule("test labels", True, lambda normals, scores, labels: oracle_accuracy(scores, labels)),
-    "oracle Youden": Rule("test labels", True, lambda normals, scores, labels: oracle_youden(scores, labels)),
+    "normal 95 %": Rule(
+        "held-out normals", False, lambda normals, scores, labels: normal_quantile(normals)
+    ),
+    "conformal 5 %": Rule(
+        "held-out normals", False, lambda normals, scores, labels: conformal_threshold(normals)
+    ),
+    "min-max 0.2": Rule(
+        "the whole test set", False, lambda normals, scores, labels: min_max(scores)
+    ),
+    "oracle F1": Rule(
+        "test labels", True, lambda normals, scores, labels: oracle_f1(scores, labels)
+    ),
+    "oracle accuracy": Rule(
+        "test labels", True, lambda normals, scores, labels: oracle_accuracy(scores, labels)
+    ),
+    "oracle Youden": Rule(
+        "test labels", True, lambda normals, scores, labels: oracle_youden(scores, labels)
+    ),
 }
 
 
@@ -157,5 +175,7 @@ def _of_both_kinds(scores: Scores, labels: Scores) -> ThresholdCounts:
     abnormal, normal = int(counts.tp[0]), int(counts.fp[0])
     if not (abnormal and normal):
         kind = "abnormal" if abnormal else "normal"
-        raise ValueError(f"All {abnormal + normal} images are {kind}; an oracle needs images of both kinds.")
+        raise ValueError(
+            f"All {abnormal + normal} images are {kind}; an oracle needs images of both kinds."
+        )
     return counts

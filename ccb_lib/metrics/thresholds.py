@@ -40,7 +40,11 @@ def normal_quantile(normal_scores: Scores, false_alarms: float = 0.05) -> float:
     allowed = _most_within(false_alarms, len(scores))
     below = scores[len(scores) - 1 - allowed]  # the largest score that must not be an alarm
     above = scores[scores > below]
-    return float(between(below, above[0]) if len(above) else next_to(below, torch.full_like(below, torch.inf)))
+    return float(
+        between(below, above[0])
+        if len(above)
+        else next_to(below, torch.full_like(below, torch.inf))
+    )
 
 
 def conformal_p_values(scores: Scores, normal_scores: Scores) -> NDArray[np.float64] | Tensor:
@@ -96,7 +100,9 @@ def conformal_threshold(normal_scores: Scores, false_alarms: float = 0.05) -> fl
         94.0
     """
     scores = rising(checked_scores(normal_scores, "normal_scores"))
-    within = _most_within(false_alarms, len(scores) + 1)  # the greatest numerator of p that is still an alarm
+    within = _most_within(
+        false_alarms, len(scores) + 1
+    )  # the greatest numerator of p that is still an alarm
     if within == 0:
         warnings.warn(
             f"{len(scores)} calibration scores cannot call anything abnormal at a false-alarm rate of {false_alarms}: "
@@ -149,7 +155,9 @@ def false_alarm_rates(
     return shares
 
 
-def false_alarm_range(threshold: float, normal_scores: Scores, tested: int, *, level: float = 0.95) -> tuple[int, int]:
+def false_alarm_range(
+    threshold: float, normal_scores: Scores, tested: int, *, level: float = 0.95
+) -> tuple[int, int]:
     """Say how many of new normal images may lie above a φ that was set on M calibration scores.
 
     φ is itself estimated, so the number varies more than a binomial one. Where k calibration scores lie above φ and
@@ -190,7 +198,9 @@ def false_alarm_range(threshold: float, normal_scores: Scores, tested: int, *, l
 def _most_within(share: float, n: int) -> int:
     """Return the greatest k with k / n ≤ share, as floats compare."""
     if not 0 < share < 1:
-        raise ValueError(f"false_alarms={share} given; a share between 0 and 1, such as 0.05, is needed.")
+        raise ValueError(
+            f"false_alarms={share} given; a share between 0 and 1, such as 0.05, is needed."
+        )
     k = round(share * n)
     return k if k / n <= share else k - 1
 
