@@ -1,6 +1,7 @@
 """Unsupervised anomaly detection in images: the CCB adversarial autoencoder and its baselines.
 
-Every public name is imported on first use: ``import ccb_lib`` alone loads no torch, NumPy or scikit-learn.
+Every public name is imported on first use: ``import ccb_lib`` alone loads no torch, NumPy or
+scikit-learn.
 
 >>> from ccb_lib import CCB, load_dataset
 >>> split = load_dataset("digits", abnormal=8)

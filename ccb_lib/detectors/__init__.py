@@ -77,13 +77,13 @@ def load_detector(path: str | Path, device: str = "auto") -> Detector:
     tensors, header = load_tensors(path)
     if header.get("kind") != "detector":
         raise ValueError(
-            f"{path} holds a {header.get('kind', 'thing of no kind')}, not a detector. A checkpoint is taken up with "
-            "fit(…, resume=path); a detector is written by save(path)."
+            f"{path} holds a {header.get('kind', 'thing of no kind')}, not a detector. A "
+            "checkpoint is taken up with fit(…, resume=path); a detector is written by save(path)."
         )
     if header.get("version") != FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format version {header.get('version')!r}; this ccb_lib reads version {FORMAT_VERSION}. Use "
-            "the version of ccb_lib that wrote it, or save it anew."
+            f"{path} has format version {header.get('version')!r}; this ccb_lib reads version "
+            f"{FORMAT_VERSION}. Use the version of ccb_lib that wrote it, or save it anew."
         )
     if str(header.get("method")) not in METHODS:
         raise ValueError(

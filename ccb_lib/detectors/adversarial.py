@@ -41,12 +41,13 @@ class AdversarialDetector(Detector):
         width: Channels of the first convolution; the others follow in proportion.
         learning_rate: Adam's, constant.
         betas: Adam's (β1, β2).
-        fast: ``True`` takes the fast path: on CUDA a step recorded as one graph, in bfloat16 where that is safe, see
-            `ccb_lib.training.fast_steps`; everywhere Adam in one piece and, but for the narrowest networks, the
-            channels of images and weights last in memory. ``"compiled"`` compiles the networks as well, which
-            takes minutes at the start. ``False`` is PyTorch's plain way. A run may be resumed the other way. ``None``
-            takes it on a CPU alone:
-            **the recorded graph has not been checked on a GPU yet**, so there it must be asked for.
+        fast: ``True`` takes the fast path: on CUDA a step recorded as one graph, in bfloat16 where
+            that is safe, see `ccb_lib.training.fast_steps`; everywhere Adam in one piece and, but
+            for the narrowest networks, the channels of images and weights last in memory.
+            ``"compiled"`` compiles the networks as well, which takes minutes at the start.
+            ``False`` is PyTorch's plain way. A run may be resumed the other way. ``None`` takes it
+            on a CPU alone: **the recorded graph has not been checked on a GPU yet**, so there it
+            must be asked for.
         networks_: After `fit`: the networks by name.
     """
 
@@ -93,7 +94,7 @@ class AdversarialDetector(Detector):
             self._need(getattr(self, name) in ("l2", "l1"), name, "'l2' or 'l1'")
         self._need_whole("latent")
 
-    # ── what a method says of itself ──────────────────────────────────────────────────────────────────────────
+    # ── what a method says of itself ──────────────────────────────────────────────────────────────
 
     @abstractmethod
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
@@ -115,7 +116,7 @@ class AdversarialDetector(Detector):
     def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Both terms of Eq. 2 for (B, C, H, W) in [-1, 1]: (B,) float32 each, higher is more abnormal."""
 
-    # ── the face ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the face ──────────────────────────────────────────────────────────────────────────────────
 
     def _fit(
         self,
@@ -200,14 +201,15 @@ class AdversarialDetector(Detector):
         >>> terms.image.shape, terms.latent.shape
         ((5,), (5,))
 
-        The defaults let a score depend on its image alone. The other values exist to show what published test loops
-        did; see the chapter on protocols.
+        The defaults let a score depend on its image alone. The other values exist to show what
+        published test loops did; see the chapter on protocols.
 
         Args:
             images: N images.
-            batch_norm: ``"running"`` statistics of training, or the ``"batch"``'s own. Either way the detector is left
-                as it was.
-            batch_size: Images scored together; matters only to ``"batch"`` statistics, which take 256 by default.
+            batch_norm: ``"running"`` statistics of training, or the ``"batch"``'s own. Either way
+                the detector is left as it was.
+            batch_size: Images scored together; matters only to ``"batch"`` statistics, which take
+                256 by default.
             dropout: Leave dropout active, drawn from the detector's seed.
 
         Returns:
@@ -269,8 +271,9 @@ class AdversarialDetector(Detector):
             for part in (
                 part for sent in images.split(upload) for part in sent.to(self.device_).split(size)
             ):
-                # Kernels may round differently at another batch size. Filling up a short last batch keeps scores
-                # bit-equal in any order; with batch statistics the filling would change them.
+                # Kernels may round differently at another batch size. Filling up a short last batch
+                # keeps scores bit-equal in any order; with batch statistics the filling would
+                # change them.
                 fill = size - len(part) if len(images) > size and batch_norm == "running" else 0
                 batch = torch.cat([part, part[:1].expand(fill, -1, -1, -1)]) if fill else part
                 x = to_unit(batch, self._layout)

@@ -31,24 +31,27 @@ _BAR_AFTER = 2.0  # seconds of search before a bar is shown
 class AnoGAN(AdversarialDetector):
     """AnoGAN: Schlegl et al., IPMI 2017, arXiv:1703.05921.
 
-    A DCGAN learns normal images. To judge an image, z is searched by gradient for ``search_steps`` steps so that G(z)
-    comes near it; what stays, 0.9 · Σ|x − G(z)| + 0.1 · Σ|f(x) − f(G(z))| with f the last features of D, is both the
-    loss of the search and the score.
+    A DCGAN learns normal images. To judge an image, z is searched by gradient for ``search_steps``
+    steps so that G(z) comes near it; what stays, 0.9 · Σ|x − G(z)| + 0.1 · Σ|f(x) − f(G(z))| with f
+    the last features of D, is both the loss of the search and the score.
 
-    No code of the authors was found. Public re-implementations differ: LeeDoYup/AnoGAN-tf takes 100 steps, one
-    image at a time, at a learning rate of 0.001; the baseline of the authors of EGBAD takes 500 steps at 0.01, 0.001
-    from step 200, 0.0005 from step 300, z ~ N(0, 1), and moving averages of the weights; in the same authors'
-    repository of ALAD the default weighs the residual by 0.1 and the features by 0.9, at 0.001. All three take sums.
+    No code of the authors was found. Public re-implementations differ: LeeDoYup/AnoGAN-tf takes 100
+    steps, one image at a time, at a learning rate of 0.001; the baseline of the authors of EGBAD
+    takes 500 steps at 0.01, 0.001 from step 200, 0.0005 from step 300, z ~ N(0, 1), and moving
+    averages of the weights; in the same authors' repository of ALAD the default weighs the residual
+    by 0.1 and the features by 0.9, at 0.001. All three take sums.
 
-    Here a whole batch is searched at once, and images do not touch: batch norm uses running statistics, the batch's
-    loss is the sum of its images' losses, and Adam keeps its state value by value. **All searches start from the same
-    z**, drawn once from ``seed``, where the paper draws one for each image: so a score depends on its image alone, not
-    on its place in the set, and near images have near scores. The results of recent searches are remembered, and with
+    Here a whole batch is searched at once, and images do not touch: batch norm uses running
+    statistics, the batch's loss is the sum of its images' losses, and Adam keeps its state value by
+    value. **All searches start from the same z**, drawn once from ``seed``, where the paper draws
+    one for each image: so a score depends on its image alone, not on its place in the set, and near
+    images have near scores. The results of recent searches are remembered, and with
     ``scoring_folder`` set each batch's are kept there too.
 
-    Batch norms have PyTorch's momentum and ε, which are those of the first of the three codes and of DCGAN's; the other
-    two have 0.01 and 1e-3 and score with averaged weights, which this does not. Latent 100, learning rate 2e-4 and 4×4
-    convolutions are DCGAN's and those of ALAD's repository.
+    Batch norms have PyTorch's momentum and ε, which are those of the first of the three codes and
+    of DCGAN's; the other two have 0.01 and 1e-3 and score with averaged weights, which this does
+    not. Latent 100, learning rate 2e-4 and 4×4 convolutions are DCGAN's and those of ALAD's
+    repository.
 
     >>> from ccb_lib import AnoGAN, load_dataset
     >>> split = load_dataset("digits", abnormal=8)
@@ -58,10 +61,12 @@ class AnoGAN(AdversarialDetector):
 
     Attributes:
         latent: Length of z.
-        prior: z's values are drawn from ``"uniform"`` −1…1 (the paper) or from ``"normal"`` N(0, 1).
+        prior: z's values are drawn from ``"uniform"`` −1…1 (the paper) or from ``"normal"`` N(0,
+            1).
         search_steps: Steps of the search for each image.
         search_learning_rate: Adam's, for z; constant.
-        search_alpha: Weight of the residual in the search's loss, 0 to 1; ``alpha`` weighs the score alone.
+        search_alpha: Weight of the residual in the search's loss, 0 to 1; ``alpha`` weighs the
+            score alone.
         score_distance: Of both terms: ``"l1-norm"``, a sum; or ``"l1"`` or ``"l2"``, means.
     """
 

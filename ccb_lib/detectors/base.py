@@ -31,7 +31,8 @@ class CollapsedWarning(UserWarning):
 class Detector(Scorer):
     """A score for images, learnt from normal ones alone; higher is more abnormal.
 
-    ``images`` everywhere are uint8 (N, C, H, W), (N, H, W, C) or (N, H, W); a torch ``Dataset``; or a list of paths.
+    ``images`` everywhere are uint8 (N, C, H, W), (N, H, W, C) or (N, H, W); a torch ``Dataset``; or
+    a list of paths.
 
     Every detector is a scikit-learn estimator; see `ccb_lib.detectors.estimator.Estimator`.
 
@@ -47,16 +48,19 @@ class Detector(Scorer):
         alpha: α of Eq. 2, the weight of the image term, 0 to 1.
         device: ``"auto"`` (CUDA if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …
         seed: Of everything random.
-        history_: After `fit`: one dict an epoch with the mean of each loss; ready for ``pandas.DataFrame``.
-        origin_: After `fit`: what made it; `save` writes it along: ``images`` (a hash of those trained on),
-            ``trained on`` (their number), ``device``, ``torch`` and ``ccb_lib`` (versions).
-        collapsed_: After `fit`: what shows that its training led nowhere, in words; empty where all is well. Saved
-            along, and `load_detector` warns of it again.
+        history_: After `fit`: one dict an epoch with the mean of each loss; ready for
+            ``pandas.DataFrame``.
+        origin_: After `fit`: what made it; `save` writes it along: ``images`` (a hash of those
+            trained on), ``trained on`` (their number), ``device``, ``torch`` and ``ccb_lib``
+            (versions).
+        collapsed_: After `fit`: what shows that its training led nowhere, in words; empty where all
+            is well. Saved along, and `load_detector` warns of it again.
         calibration_terms_: After `calibrate`: the score terms of the calibration images.
         false_alarms_: After `calibrate`: the share of false alarms that ``threshold_`` allows.
         show_progress: Show a bar where scoring takes long; `fit` sets it to its own ``progress``.
-        scoring_folder: A folder where a method whose scoring takes hours keeps each batch's results, so
-            that scoring that is stopped and started again goes on; ``None`` keeps nothing on disk.
+        scoring_folder: A folder where a method whose scoring takes hours keeps each batch's
+            results, so that scoring that is stopped and started again goes on; ``None`` keeps
+            nothing on disk.
     """
 
     method: ClassVar[str]
@@ -107,7 +111,7 @@ class Detector(Scorer):
         self.image_size_ = self.channels_ = None
         self._forget_calibration()
 
-    # ── fitting ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── fitting ───────────────────────────────────────────────────────────────────────────────────
 
     def fit(
         self,
@@ -132,21 +136,23 @@ class Detector(Scorer):
             y: Ignored; there for pipelines.
             calibration: Held-out normal images, for ``threshold_``; see `calibrate`.
             false_alarms: Share of held-out normals that may lie above ``threshold_``.
-            resume: A checkpoint file, written after each epoch, and taken up if it exists; a run that was killed ends
-                as an unbroken one would have.
-            on_epoch_end: Called with the detector, ready to score, and the epoch's number from 1; numbers it returns
-                join that epoch's line in ``history_``.
+            resume: A checkpoint file, written after each epoch, and taken up if it exists; a run
+                that was killed ends as an unbroken one would have.
+            on_epoch_end: Called with the detector, ready to score, and the epoch's number from 1;
+                numbers it returns join that epoch's line in ``history_``.
             progress: Show a bar with losses and images per second.
 
         Returns:
             The detector itself.
 
         Raises:
-            ValueError: Images of a wrong form, fewer than two, or a checkpoint of other settings or images.
+            ValueError: Images of a wrong form, fewer than two, or a checkpoint of other settings or
+                images.
             TrainingDiverged: A loss is no longer finite.
 
         Warns:
-            CollapsedWarning: Scores do not vary, or the images made from different inputs are all alike.
+            CollapsedWarning: Scores do not vary, or the images made from different inputs are all
+                alike.
         """
         return finish(
             self.fit_turns(
@@ -159,8 +165,9 @@ class Detector(Scorer):
             )
         )
 
-    # `fit` repeats this signature, since users and scikit-learn's metadata routing read a method's parameters from
-    # it. The body is here alone: training several detectors on one GPU needs a generator, which `fit` runs to its end.
+    # `fit` repeats this signature, since users and scikit-learn's metadata routing read a method's
+    # parameters from it. The body is here alone: training several detectors on one GPU needs a
+    # generator, which `fit` runs to its end.
     def fit_turns(
         self,
         X: Any,
@@ -184,7 +191,8 @@ class Detector(Scorer):
         images = as_images(X, image_size=self.image_size, channels=self.channels, name="X")
         if len(images) < 2:
             raise ValueError(
-                f"X: {len(images)} image given; at least two normal images are needed to learn from."
+                f"X: {len(images)} image given; at least two normal images are needed to learn "
+                "from."
             )
         size, channels = int(images.shape[-1]), int(images.shape[1])
         if calibration is not None:
@@ -208,9 +216,9 @@ class Detector(Scorer):
     def _warn_of_collapse(self, stacklevel: int) -> None:
         if self.collapsed_:
             warnings.warn(
-                f"{type(self).__name__} treats images alike: {'; '.join(self.collapsed_)}. Its training collapsed or "
-                "has hardly begun, and its scores mean nothing. Train longer, lower learning_rate, or try another "
-                "seed.",
+                f"{type(self).__name__} treats images alike: {'; '.join(self.collapsed_)}. Its "
+                "training collapsed or has hardly begun, and its scores mean nothing. Train "
+                "longer, lower learning_rate, or try another seed.",
                 CollapsedWarning,
                 stacklevel=stacklevel,
             )
@@ -242,7 +250,7 @@ class Detector(Scorer):
     ) -> Turns[list[dict[str, float]]]:
         """Learn from (N, C, H, W) uint8, handing over between steps; return the history."""
 
-    # ── scoring ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── scoring ───────────────────────────────────────────────────────────────────────────────────
 
     @abstractmethod
     def reconstruct(self, images: Any) -> Tensor:
@@ -264,7 +272,7 @@ class Detector(Scorer):
         (2, 32, 32)
         """
 
-    # ── files ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── files ─────────────────────────────────────────────────────────────────────────────────────
 
     def save(self, path: str | Path) -> None:
         """Write the detector to one safetensors file, settings and calibration in its header; no pickle.
@@ -305,7 +313,8 @@ class Detector(Scorer):
         """Return image size and channels of what the detector learnt from."""
         if self.image_size_ is None or self.channels_ is None:
             raise NotReady(
-                f"This {type(self).__name__} was not fitted. Call fit(images) first, or load_detector(path)."
+                f"This {type(self).__name__} was not fitted. Call fit(images) first, or "
+                "load_detector(path)."
             )
         return self.image_size_, self.channels_
 

@@ -22,8 +22,8 @@ class CCB(UNetDetector):
     with chains in the place of its skips.
 
     Two choices are no argument. The paper gives every down block a batch norm; here, as in the
-    ancestor's public code, the first and the last have none. And D learns before G from the same x̂,
-    where the ancestor's code updates G first; the paper does not say.
+    ancestor's public code, the first and the last have none. And D learns before G from the same
+    x̂, where the ancestor's code updates G first; the paper does not say.
 
     >>> from ccb_lib import CCB, load_dataset
     >>> split = load_dataset("digits", abnormal=8)
@@ -48,7 +48,8 @@ class CCB(UNetDetector):
         d_loss = discriminator_loss(real_logits, fake_logits)
         self._step("discriminator", d_loss)
 
-        # D has learnt since it saw x: z must be made anew. (Nor can x and x̂ share a pass: batch norm would mix them.)
+        # D has learnt since it saw x: z must be made anew. (Nor can x and x̂ share a pass: batch
+        # norm would mix them.)
         with torch.no_grad():
             _, z = discriminator(x)
         with frozen(discriminator):

@@ -30,20 +30,22 @@ _EPS = 1e-3  # of batch norms, TensorFlow's
 class EGBAD(AdversarialDetector):
     """EGBAD, efficient GAN-based anomaly detection: Zenati et al., 2018, arXiv:1802.06222.
 
-    D(x, z) tells pairs (x, E(x)) from (G(z), z), z ~ N(0, 1). The score weighs ‖x − G(E(x))‖₁ by α = 0.9 and feature
-    matching, the 1-norm between D's features of (x, E(x)) and of (G(E(x)), E(x)), by 0.1. The paper also offers a cross
-    entropy in the place of feature matching.
+    D(x, z) tells pairs (x, E(x)) from (G(z), z), z ~ N(0, 1). The score weighs ‖x − G(E(x))‖₁ by α
+    = 0.9 and feature matching, the 1-norm between D's features of (x, E(x)) and of (G(E(x)), E(x)),
+    by 0.1. The paper also offers a cross entropy in the place of feature matching.
 
-    Its public code (houssamzenati/Efficient-GAN-Anomaly-Detection) scores with moving averages of the weights, which
-    the paper does not say, in inference mode and on a shuffled test set; so does this. That code has networks for
-    28 px digits and for tables of numbers only. The networks here are those that the same authors' repository of ALAD
-    has for CIFAR-10, learning rate and batch size too. Batch norms have that code's momentum and ε (TensorFlow's
-    defaults), and their running statistics change where they change there: each network's in its own update alone, E's
-    by one pass, D's by its two, G's by G(z) and by G(E(x)). The averages keep 0.999 at every step.
+    Its public code (houssamzenati/Efficient-GAN-Anomaly-Detection) scores with moving averages of
+    the weights, which the paper does not say, in inference mode and on a shuffled test set; so does
+    this. That code has networks for 28 px digits and for tables of numbers only. The networks here
+    are those that the same authors' repository of ALAD has for CIFAR-10, learning rate and batch
+    size too. Batch norms have that code's momentum and ε (TensorFlow's defaults), and their running
+    statistics change where they change there: each network's in its own update alone, E's by one
+    pass, D's by its two, G's by G(z) and by G(E(x)). The averages keep 0.999 at every step.
 
-    Where this departs from the ALAD networks: no spectral norm, no biases before batch norms, a dropout rate of 0.5
-    (the EGBAD code's) for 0.2, and a start from N(0, 0.02), batch norms from N(1, 0.02), for N(0, 0.01) and 1. And D's
-    step and the step of G and E see the same batch, where both codes draw two.
+    Where this departs from the ALAD networks: no spectral norm, no biases before batch norms, a
+    dropout rate of 0.5 (the EGBAD code's) for 0.2, and a start from N(0, 0.02), batch norms from
+    N(1, 0.02), for N(0, 0.01) and 1. And D's step and the step of G and E see the same batch, where
+    both codes draw two.
 
     >>> from ccb_lib import EGBAD, load_dataset
     >>> split = load_dataset("digits", abnormal=8)
@@ -54,12 +56,13 @@ class EGBAD(AdversarialDetector):
     Attributes:
         latent: Length of z.
         dropout: Rate in D's layers that see z, 0 to under 1.
-        average_decay: Of the weights' moving averages; ``None`` scores with the last weights. A training of a few
-            hundred steps needs a smaller one: after n steps decayⁿ of the random start is still in it.
-        batch_norm_momentum: Weight of a new batch in the running statistics, above 0 to 1; 0.01 is 0.99 in
-            TensorFlow's words. A training of a few hundred steps needs a larger one.
-        score_distance: Of both terms: ``"l1-norm"``, a sum; or ``"l1"`` or ``"l2"``, means, which weigh 3072 pixels no
-            more than 1024 features.
+        average_decay: Of the weights' moving averages; ``None`` scores with the last weights. A
+            training of a few hundred steps needs a smaller one: after n steps decayⁿ of the random
+            start is still in it.
+        batch_norm_momentum: Weight of a new batch in the running statistics, above 0 to 1; 0.01 is
+            0.99 in TensorFlow's words. A training of a few hundred steps needs a larger one.
+        score_distance: Of both terms: ``"l1-norm"``, a sum; or ``"l1"`` or ``"l2"``, means, which
+            weigh 3072 pixels no more than 1024 features.
     """
 
     method: ClassVar[str] = "egbad"

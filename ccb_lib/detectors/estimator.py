@@ -33,12 +33,14 @@ def setting(default: Any, *, training: bool, terms: bool = False) -> Any:
 class Estimator(BaseEstimator, ABC):
     """The part of a detector that follows scikit-learn's conventions.
 
-    A detector can be cloned, copied, pickled, searched over and put at the end of a ``Pipeline``. Two differences are
-    meant: labels are 0 (normal) and 1 (abnormal), where scikit-learn's outlier detectors have 1 and -1; and a higher
-    `decision_function` is more abnormal, so that ``scoring="roc_auc"`` fits such labels.
+    A detector can be cloned, copied, pickled, searched over and put at the end of a ``Pipeline``.
+    Two differences are meant: labels are 0 (normal) and 1 (abnormal), where scikit-learn's outlier
+    detectors have 1 and -1; and a higher `decision_function` is more abnormal, so that
+    ``scoring="roc_auc"`` fits such labels.
 
-    A search that chooses settings by labels of test images is an **oracle**, as here. Fold -1 is only trained on, so
-    it must be all normal; ``refit=False`` keeps the search from training on fold 0, which is not.
+    A search that chooses settings by labels of test images is an **oracle**, as here. Fold -1 is
+    only trained on, so it must be all normal; ``refit=False`` keeps the search from training on
+    fold 0, which is not.
 
     >>> import numpy as np
     >>> import torch
@@ -82,8 +84,8 @@ class Estimator(BaseEstimator, ABC):
     def set_params(self, **params: Any) -> Self:
         """Change settings; nothing changes if one of them is refused.
 
-        A fitted detector stays fitted, and moves to a new ``device``, unless training depends on a setting that
-        changed. Its calibration is dropped where the score terms depend on one.
+        A fitted detector stays fitted, and moves to a new ``device``, unless training depends on a
+        setting that changed. Its calibration is dropped where the score terms depend on one.
 
         >>> from ccb_lib import CCB
         >>> CCB().set_params(alpha=0.5).alpha
@@ -100,7 +102,8 @@ class Estimator(BaseEstimator, ABC):
         """
         if unknown := sorted(params.keys() - self.get_params().keys()):
             raise ValueError(
-                f"{type(self).__name__} has no setting {', '.join(unknown)}; it has {', '.join(self.get_params())}."
+                f"{type(self).__name__} has no setting {', '.join(unknown)}; it has "
+                f"{', '.join(self.get_params())}."
             )
         checked = type(self)(**{**self.get_params(), **params})
         changed = [f for f in fields(self) if getattr(self, f.name) != getattr(checked, f.name)]

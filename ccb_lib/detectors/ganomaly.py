@@ -18,15 +18,18 @@ from ccb_lib.training.types import Losses
 class GANomaly(AdversarialDetector):
     """GANomaly: Akçay, Atapour-Abarghouei and Breckon, ACCV 2018, arXiv:1805.06725.
 
-    The score is the latent term alone, so ``alpha`` is 0; `score_terms` gives the image term beside it.
+    The score is the latent term alone, so ``alpha`` is 0; `score_terms` gives the image term beside
+    it.
 
-    What its public code (samet-akcay/ganomaly) does otherwise than its paper, and is done here: the score is the mean
-    squared difference of z and ẑ (the paper has its 1-norm: ``latent_distance="l1"``), and D's weights are drawn anew
-    when its loss collapses. What that code does and this does not: it tests with batch norm in training mode, scales
-    the scores by the test set's minimum and maximum, and keeps the epoch with the best test AUC. Its CIFAR-10 test set
-    is unshuffled, normals first; folders of images, such as HAM10000's, it shuffles. The copy that comes with
-    samet-akcay/skip-ganomaly shuffles neither, so on HAM10000 and ILD RELEASED is the test loop of that copy. The copy
-    also detaches x̂ before feature matching, so that its adversarial term never reaches G: ``loss_weights=(50, 0, 1)``.
+    What its public code (samet-akcay/ganomaly) does otherwise than its paper, and is done here: the
+    score is the mean squared difference of z and ẑ (the paper has its 1-norm:
+    ``latent_distance="l1"``), and D's weights are drawn anew when its loss collapses. What that
+    code does and this does not: it tests with batch norm in training mode, scales the scores by the
+    test set's minimum and maximum, and keeps the epoch with the best test AUC. Its CIFAR-10 test
+    set is unshuffled, normals first; folders of images, such as HAM10000's, it shuffles. The copy
+    that comes with samet-akcay/skip-ganomaly shuffles neither, so on HAM10000 and ILD RELEASED is
+    the test loop of that copy. The copy also detaches x̂ before feature matching, so that its
+    adversarial term never reaches G: ``loss_weights=(50, 0, 1)``.
 
     >>> from ccb_lib import GANomaly, load_dataset
     >>> split = load_dataset("digits", abnormal=8)

@@ -92,8 +92,8 @@ class Scorer(Estimator):
         """(M,) float32, the scores of the calibration images under the present α."""
         if self.calibration_terms_ is None:
             raise NotReady(
-                f"This {type(self).__name__} has no calibration images. Call calibrate(normals) with held-out normal "
-                "images, or give fit(…, calibration=normals)."
+                f"This {type(self).__name__} has no calibration images. Call calibrate(normals) "
+                "with held-out normal images, or give fit(…, calibration=normals)."
             )
         return anomaly_score(self.calibration_terms_, self.alpha)
 
@@ -129,8 +129,8 @@ class Scorer(Estimator):
             NotReady: There is no threshold; calibrate() sets one.
 
         Warns:
-            ShiftWarning: The scores are not those of images like the calibration images, even if half of them are
-                abnormal; false in at most one set of a thousand. See
+            ShiftWarning: The scores are not those of images like the calibration images, even if
+                half of them are abnormal; false in at most one set of a thousand. See
                 `ccb_lib.metrics.shift.compare_with_calibration`.
         """
         threshold, scores = self.threshold_, self.decision_function(images)
@@ -158,16 +158,16 @@ class Scorer(Estimator):
             **options: Of `fit`.
 
         Returns:
-            (N,) int: 1 (abnormal) where the score > ``threshold_``, else 0; scikit-learn's own outlier detectors
-            return -1 and 1.
+            (N,) int: 1 (abnormal) where the score > ``threshold_``, else 0; scikit-learn's own
+            outlier detectors return -1 and 1.
 
         Raises:
             ValueError: ``calibration`` is missing, or as in `fit`.
         """
         if calibration is None:
             raise ValueError(
-                f"{type(self).__name__}.fit_predict was given no calibration images; a threshold needs them. Give "
-                "calibration= held-out normal images."
+                f"{type(self).__name__}.fit_predict was given no calibration images; a threshold "
+                "needs them. Give calibration= held-out normal images."
             )
         return self.fit(X, y, calibration=calibration, **options).predict(X)
 

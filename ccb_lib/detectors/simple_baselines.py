@@ -27,8 +27,9 @@ _CHUNK = 1024  # images worked on at once
 class TrivialDetector(Detector):
     """A score of one term, given as both terms of Eq. 2, so that it is the same for every α.
 
-    There is nothing that a seed, epochs or batches could change: ``resume``, ``on_epoch_end`` and the protocols'
-    ``batch_norm``, ``batch_size`` and ``dropout`` are taken and change nothing, and ``history_`` is empty.
+    There is nothing that a seed, epochs or batches could change: ``resume``, ``on_epoch_end`` and
+    the protocols' ``batch_norm``, ``batch_size`` and ``dropout`` are taken and change nothing, and
+    ``history_`` is empty.
     """
 
     scores_each_epoch: ClassVar[bool] = False  # there are none
@@ -125,8 +126,8 @@ class TrivialDetector(Detector):
 class PixelPCA(TrivialDetector):
     """What a principal component analysis of the pixels leaves over: the mean squared residual in [-1, 1].
 
-    scikit-learn chooses the solver. At the sizes of the tables it is the randomised one, seeded, which comes near the
-    components and does not reach them.
+    scikit-learn chooses the solver. At the sizes of the tables it is the randomised one, seeded,
+    which comes near the components and does not reach them.
 
     >>> from ccb_lib import PixelPCA, load_dataset
     >>> split = load_dataset("digits", abnormal=8)

@@ -15,15 +15,16 @@ from ccb_lib.training.types import Losses
 class SkipGANomaly(UNetDetector):
     """Skip-GANomaly: Akçay, Atapour-Abarghouei and Breckon, IJCNN 2019, arXiv:1901.08954.
 
-    The U-Net has plain skips and no dropout, and Eq. 5 is in 1-norm; every setting of `UNetDetector` is
-    one of Skip-GANomaly. With chains in the place of its skips it is `CCBFork`.
+    The U-Net has plain skips and no dropout, and Eq. 5 is in 1-norm; every setting of
+    `UNetDetector` is one of Skip-GANomaly. With chains in the place of its skips it is `CCBFork`.
 
-    What its public code (samet-akcay/skip-ganomaly) does and its paper does not say: D minimises the latent distance
-    beside Eq. 4, G learns before D from the same x̂, and D's weights are drawn anew when its loss collapses. All three
-    are done here. What that code does and this does not: it tests with batch norm in training mode on an unshuffled
-    test set, scales the scores by the test set's minimum and maximum, and keeps the epoch with the best test AUC (see
-    the chapter on protocols); it adds a tensor called noise to the input, which is never filled; and it deepens the
-    generator with the image, log2(size) blocks, where this keeps five.
+    What its public code (samet-akcay/skip-ganomaly) does and its paper does not say: D minimises
+    the latent distance beside Eq. 4, G learns before D from the same x̂, and D's weights are drawn
+    anew when its loss collapses. All three are done here. What that code does and this does not: it
+    tests with batch norm in training mode on an unshuffled test set, scales the scores by the test
+    set's minimum and maximum, and keeps the epoch with the best test AUC (see the chapter on
+    protocols); it adds a tensor called noise to the input, which is never filled; and it deepens
+    the generator with the image, log2(size) blocks, where this keeps five.
 
     >>> from ccb_lib import SkipGANomaly, load_dataset
     >>> split = load_dataset("digits", abnormal=8)

@@ -26,22 +26,22 @@ class UNetDetector(AdversarialDetector):
         chain_init: ``"he"`` or ``"dcgan"``, how the chains' weights start.
         chain_batch_norm: Batch norm inside the chains.
         chain_residual: Residual sums inside the chains.
-        chain_residual_start: How the residual sums start. ``"he"``: each block adds a branch as large
-            as its input, so a chain of four starts with several times its input. ``"zero"``: each
-            branch is multiplied by a learnt number that starts at 0, so every chain starts as a plain
-            skip (ReZero, Bachlechner et al., 2021, arXiv:2003.04887).
+        chain_residual_start: How the residual sums start. ``"he"``: each block adds a branch as
+            large as its input, so a chain of four starts with several times its input. ``"zero"``:
+            each branch is multiplied by a learnt number that starts at 0, so every chain starts as
+            a plain skip (ReZero, Bachlechner et al., 2021, arXiv:2003.04887).
         dropout: Rate in the two deepest decoder blocks, 0 to under 1.
         similarity: Eq. 5 as ``"l2"``, ``"l1"`` or ``"norm"``.
         loss_weights: (λs, λadv, λlat) of Eq. 7.
         image_distance: D1 of Eq. 2, ``"l2"`` or ``"l1"``.
         latent_distance: D2 of Eq. 2, ``"l2"`` or ``"l1"``.
         latent: Length of z.
-        generator_width: Channels of G's first convolution where they differ from ``width``; to give a
-            plain skip as many parameters as chains have, without touching D.
-        log_skips: Put into ``history_`` what each skip delivers, ``skip 1`` … ``skip 4`` from shallow
-            to deep, as root mean squares over a batch; ``skip 1 spread`` …, the same about the batch's
-            mean, which is what a skip tells of *this* image (a chain whose biases alone speak has
-            none); and ``skip 1 gradient`` ….
+        generator_width: Channels of G's first convolution where they differ from ``width``; to give
+            a plain skip as many parameters as chains have, without touching D.
+        log_skips: Put into ``history_`` what each skip delivers, ``skip 1`` … ``skip 4`` from
+            shallow to deep, as root mean squares over a batch; ``skip 1 spread`` …, the same about
+            the batch's mean, which is what a skip tells of *this* image (a chain whose biases alone
+            speak has none); and ``skip 1 gradient`` ….
     """
 
     chain: tuple[int | None, ...]

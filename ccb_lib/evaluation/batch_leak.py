@@ -19,8 +19,9 @@ def mixed_order(labels: NDArray[np.bool_], purity: float, seed: int = 0) -> NDAr
 
     Args:
         labels: (K,) bool, True is abnormal.
-        purity: 1 leaves all normals before all abnormals, so that batches are pure; 0 shuffles everything; between them
-            that share of the places keeps its own kind, and the rest is shuffled among itself.
+        purity: 1 leaves all normals before all abnormals, so that batches are pure; 0 shuffles
+            everything; between them that share of the places keeps its own kind, and the rest is
+            shuffled among itself.
         seed: Of the shuffling.
 
     Returns:
@@ -54,7 +55,8 @@ def leak_table(
         purities: Of `mixed_order`.
 
     Returns:
-        (batch size, purity) → (scores, labels), in the split's own order; as `ThresholdExplorer.from_table` takes it.
+        (batch size, purity) → (scores, labels), in the split's own order; as
+        `ThresholdExplorer.from_table` takes it.
     """
     cells = {}
     for size in batch_sizes:

@@ -33,9 +33,10 @@ def compare_detectors(
         replicates: Of the bootstrap.
 
     Returns:
-        One line a detector: ``parameters`` that learn; ``s / epoch`` of its training, on the machine that trained it;
-        ``ms / image`` of scoring, measured here; ``AUC`` of its score with the ends ``low`` and ``high`` of its 95 %
-        interval; and the AUC of either term of Eq. 2 alone. What a detector has not is NaN.
+        One line a detector: ``parameters`` that learn; ``s / epoch`` of its training, on the
+        machine that trained it; ``ms / image`` of scoring, measured here; ``AUC`` of its score with
+        the ends ``low`` and ``high`` of its 95 % interval; and the AUC of either term of Eq. 2
+        alone. What a detector has not is NaN.
 
     Raises:
         NotReady: A detector was not fitted.

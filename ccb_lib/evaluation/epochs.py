@@ -29,12 +29,14 @@ class EpochBest(NamedTuple):
 class EpochScores:
     """A callback for ``fit(…, on_epoch_end=…)`` that scores a test set after every epoch.
 
-    Choosing by test AUC is an **oracle's** choice. It is here because published numbers were chosen so.
+    Choosing by test AUC is an **oracle's** choice. It is here because published numbers were chosen
+    so.
 
     Args:
         split: Whose test is scored.
         protocols: Those that choose an epoch are recorded; others are passed over.
-        path: Where to keep what was seen, so that a resumed run goes on with it. Written after each epoch.
+        path: Where to keep what was seen, so that a resumed run goes on with it. Written after each
+            epoch.
 
     Attributes:
         aucs: For each protocol's name, its test AUC after each epoch.
@@ -72,8 +74,9 @@ class EpochScores:
             aucs = self.aucs[protocol.name][: epoch - 1]
             if len(aucs) < epoch - 1:
                 raise ValueError(
-                    f"Epoch {epoch} of {protocol.name!r} follows {len(aucs)} recorded ones, so the best epoch "
-                    "cannot be told. Resume with the file that recorded them (path=), or train from the start."
+                    f"Epoch {epoch} of {protocol.name!r} follows {len(aucs)} recorded ones, so the "
+                    "best epoch cannot be told. Resume with the file that recorded them (path=), "
+                    "or train from the start."
                 )
             if not aucs or value > max(aucs):
                 self._best[protocol.name] = EpochBest(epoch, terms, calibration)
@@ -89,7 +92,8 @@ class EpochScores:
         """
         if protocol.name not in self._best:
             raise ValueError(
-                f"No epochs of {protocol.name!r} were recorded; there are: {sorted(self._best) or 'none'}."
+                f"No epochs of {protocol.name!r} were recorded; there are: "
+                f"{sorted(self._best) or 'none'}."
             )
         return self._best[protocol.name]
 

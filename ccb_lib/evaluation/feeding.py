@@ -30,10 +30,10 @@ def score_split(
         detector: Fitted; left as it was.
         split: The images.
         protocol: Its ``batch_norm``, ``dropout``, ``order`` and ``batch_size`` matter here.
-        shared: What other test sets of the same run had scored under the same weights; what this one
-            scores is added. It holds the calibration images, and the batches of abnormal images that end
-            every draw: they are not scored again, and the scores are the same. Start with ``{}`` whenever
-            the weights changed.
+        shared: What other test sets of the same run had scored under the same weights; what this
+            one scores is added. It holds the calibration images, and the batches of abnormal images
+            that end every draw: they are not scored again, and the scores are the same. Start with
+            ``{}`` whenever the weights changed.
 
     Returns:
         The terms of the test images, in the split's own order, and of the calibration images.
@@ -79,7 +79,8 @@ def _scored_in_batches(
     test, back = split.test[torch.from_numpy(order)], np.argsort(order)
     if protocol.order != "normals then abnormals":
         return ScoreTerms(*(term[back] for term in score(test)))
-    # The batches after these hold abnormal images alone. Dropout makes them depend on how many came before.
+    # The batches after these hold abnormal images alone. Dropout makes them depend on how many came
+    # before.
     head = -(-int((~split.test_labels).sum()) // protocol.batch_size) * protocol.batch_size
     key = (*protocol.feeding, head, split.test_ids[head:].tobytes())
     if key in shared and 0 < head < len(test):

@@ -35,17 +35,19 @@ class Protocol:
 
     Attributes:
         name: What tables call it.
-        batch_norm: ``"running"`` statistics of training; ``"recomputed"`` on the training normals with the final
-            weights; or the test ``"batch"``'s own, as networks left in training mode use.
+        batch_norm: ``"running"`` statistics of training; ``"recomputed"`` on the training normals
+            with the final weights; or the test ``"batch"``'s own, as networks left in training mode
+            use.
         dropout: Whether dropout is active.
         order: ``"any"`` where it cannot matter; ``"normals then abnormals"``, the normals mixed;
             ``"normals by class then abnormals"``; ``"shuffled"``, all together by a fixed seed.
         batch_size: Images scored together; the last batch may be short.
         epoch: ``"last"``, or ``"best by test AUC"``, which needs test labels.
-        threshold: ``"calibrated"`` on held-out normals, or ``"oracle"``, the best F1 on the test itself.
-        draw: Which of several balanced draws of the held-out normals a run is scored on, where batch
-            statistics make the company matter; 0 is the data set's own. `evaluate` takes the test of the
-            split that it is given.
+        threshold: ``"calibrated"`` on held-out normals, or ``"oracle"``, the best F1 on the test
+            itself.
+        draw: Which of several balanced draws of the held-out normals a run is scored on, where
+            batch statistics make the company matter; 0 is the data set's own. `evaluate` takes the
+            test of the split that it is given.
     """
 
     name: str
@@ -84,8 +86,9 @@ class Protocol:
             )
         if self.draw < 0 or (self.draw and self.batch_norm != "batch"):
             raise ValueError(
-                f"Protocol {self.name!r}: draw={self.draw} given; a number from 0 is needed, and 0 without batch "
-                "statistics, where the scores of any draw follow from those of all images."
+                f"Protocol {self.name!r}: draw={self.draw} given; a number from 0 is needed, and 0 "
+                "without batch statistics, where the scores of any draw follow from those of all "
+                "images."
             )
 
     @property
@@ -108,9 +111,9 @@ RELEASED = Protocol(
 )
 """The test loop of the public Skip-GANomaly code: batch statistics over pure batches, best epoch by test AUC.
 
-That code trains on all 45,000 normal training images of CIFAR-10, this library on 42,750: 5 % are kept for
-calibration, which every protocol leaves out of training so that one training serves all. That code computes an AUC and
-no φ: the oracle is an assumption.
+That code trains on all 45,000 normal training images of CIFAR-10, this library on 42,750: 5 % are
+kept for calibration, which every protocol leaves out of training so that one training serves all.
+That code computes an AUC and no φ: the oracle is an assumption.
 """
 
 RELEASED_DRAWS: tuple[Protocol, ...] = tuple(
@@ -212,9 +215,10 @@ def evaluate(
     if chooses:
         if epochs is None:
             raise ValueError(
-                f"Protocol {protocol.name!r} takes the best epoch by test AUC, and this detector has only its last. "
-                "Record the epochs while training: recorder = EpochScores(split, [protocol]); "
-                "fit(…, on_epoch_end=recorder); evaluate(…, epochs=recorder)."
+                f"Protocol {protocol.name!r} takes the best epoch by test AUC, and this detector "
+                "has only its last. Record the epochs while training: recorder = "
+                "EpochScores(split, [protocol]); fit(…, on_epoch_end=recorder); evaluate(…, "
+                "epochs=recorder)."
             )
         best = epochs.best(protocol)
         terms, calibration, epoch = best.terms, best.calibration, best.epoch

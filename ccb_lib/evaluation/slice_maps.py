@@ -22,9 +22,10 @@ def map_of_slice(
     """Tile a slice with overlapping patches, score each, and average at each pixel over the patches that cover it.
 
     Args:
-        score: Takes patches (N, 1, size, size) uint8 and returns (N,), one value a patch, or (N, size, size), one a
-            pixel. ``detector.decision_function`` shows where patches are abnormal; ``detector.anomaly_map`` which
-            pixels are not rebuilt; `brightness` what the mean intensity alone shows.
+        score: Takes patches (N, 1, size, size) uint8 and returns (N,), one value a patch, or (N,
+            size, size), one a pixel. ``detector.decision_function`` shows where patches are
+            abnormal; ``detector.anomaly_map`` which pixels are not rebuilt; `brightness` what the
+            mean intensity alone shows.
         grey: (H, W) uint8, the slice in the window that the detector was trained in.
         lung: (H, W) bool, True where the lung is.
         size: Height and width of the patches, in pixels.
@@ -35,7 +36,8 @@ def map_of_slice(
         (H, W) float32, NaN outside the lung and where no patch lies.
 
     Raises:
-        ValueError: ``grey`` and ``lung`` differ in shape, no patch lies in the lung, or the score has another shape.
+        ValueError: ``grey`` and ``lung`` differ in shape, no patch lies in the lung, or the score
+            has another shape.
 
     Example:
         >>> grey = np.full((64, 64), 51, dtype=np.uint8)
@@ -50,14 +52,14 @@ def map_of_slice(
     patches = find_patches({"lung": lung}, size=size, stride=stride, share=share)
     if not patches:
         raise ValueError(
-            f"No patch of {size}×{size} pixels has {share:.0%} of its pixels in the lung. Choose another slice or a "
-            "smaller share."
+            f"No patch of {size}×{size} pixels has {share:.0%} of its pixels in the lung. Choose "
+            "another slice or a smaller share."
         )
     values = np.asarray(score(cut(grey, patches, size)[:, None]))
     if values.shape not in ((len(patches),), (len(patches), size, size)):
         raise ValueError(
-            f"The score of {len(patches)} patches has shape {values.shape}; one value a patch, ({len(patches)},), or "
-            f"one a pixel, ({len(patches)}, {size}, {size}), is needed."
+            f"The score of {len(patches)} patches has shape {values.shape}; one value a patch, "
+            f"({len(patches)},), or one a pixel, ({len(patches)}, {size}, {size}), is needed."
         )
     values = values.reshape(len(patches), *(values.shape[1:] or (1, 1)))
     total, count = np.zeros(grey.shape, dtype=np.float64), np.zeros(grey.shape, dtype=np.int64)

@@ -1,6 +1,7 @@
 """The threshold explorer as one self-contained piece of HTML: no kernel, no network, nothing to install.
 
-`ccb_lib.explorer.widget.ThresholdExplorer` shows the same figures live in a notebook; both draw on what is here.
+`ccb_lib.explorer.widget.ThresholdExplorer` shows the same figures live in a notebook; both draw on
+what is here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,18 +31,20 @@ def explorer_html(
         scores: (N,) scores, higher is more abnormal.
         labels: (N,) bool or 0/1, true is abnormal; one kind alone will do.
         thresholds: Named thresholds, each a button; ±inf calls nothing or everything abnormal.
-        prevalence: Share of abnormal images to weigh precision, accuracy and F1 to at first; ``None`` is as tested.
+        prevalence: Share of abnormal images to weigh precision, accuracy and F1 to at first;
+            ``None`` is as tested.
         title: Shown above, and what screen readers call the whole.
         start: The threshold to start at; by default the first named one, else one in the middle.
-        stops: Where the set has more distinct scores, how many thresholds to offer; the size of the page depends on
-            this, not on N.
+        stops: Where the set has more distinct scores, how many thresholds to offer; the size of the
+            page depends on this, not on N.
 
     Returns:
-        HTML that can be put into any page, several times if need be; names and numbers in it are inert text.
+        HTML that can be put into any page, several times if need be; names and numbers in it are
+        inert text.
 
     Raises:
-        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is no number, a prevalence
-            outside 0…1, or too few stops.
+        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is no
+            number, a prevalence outside 0…1, or too few stops.
     """
     steps = Steps.of(scores, labels, thresholds, start=start, stops=stops)
     return render({(): steps}, (), (), prevalence=prevalence, title=title)
@@ -59,9 +62,9 @@ def table_html(
     """Write an explorer that chooses among the labelled sets of a table.
 
     Args:
-        table: By key, (scores, labels) or (scores, labels, thresholds). A key has one value for each axis; with one
-            axis it may be that value itself. An axis whose values are all floats becomes a slider, any other a list.
-            Keys that are missing show as not run.
+        table: By key, (scores, labels) or (scores, labels, thresholds). A key has one value for
+            each axis; with one axis it may be that value itself. An axis whose values are all
+            floats becomes a slider, any other a list. Keys that are missing show as not run.
         axes: What the parts of a key are called.
         choice: The key to start at; by default the first.
         prevalence: As for `explorer_html`.
@@ -69,13 +72,14 @@ def table_html(
         stops: As for `explorer_html`; fewer, since each set brings its own.
 
     Raises:
-        ValueError: An empty table, keys that do not fit the axes, or as `explorer_html`; the message names the key.
+        ValueError: An empty table, keys that do not fit the axes, or as `explorer_html`; the
+            message names the key.
     """
     sets = steps_of_table(table, axes, stops)
     return render(sets, axes, choose(sets, axes, choice), prevalence=prevalence, title=title)
 
 
-# ── tables ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── tables ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def parts_of_table(
@@ -88,7 +92,8 @@ def parts_of_table(
     """
     if not isinstance(table, Mapping):
         raise ValueError(
-            f"A table of type {type(table).__name__} given; a dict of (scores, labels) by key is needed."
+            f"A table of type {type(table).__name__} given; a dict of (scores, labels) by key is "
+            "needed."
         )
     if not isinstance(axes, Sequence) or isinstance(axes, str):
         raise ValueError(

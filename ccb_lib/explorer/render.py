@@ -67,7 +67,8 @@ def render(
         choices="".join(choosers),
         plot=plot_html(steps, figures, slider=True),
         panels=panels_html(steps, figures),
-        # JSON inside a script element ends at "</script", whatever quotes surround it; no "<" is left to begin one.
+        # JSON inside a script element ends at "</script", whatever quotes surround it; no "<" is
+        # left to begin one.
         data=json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     )
     return as_text(page)

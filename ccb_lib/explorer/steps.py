@@ -31,8 +31,9 @@ class Steps:
     """One labelled set, ready to have its threshold moved; its size does not grow with the number of images.
 
     Attributes:
-        thresholds: (K,) float64, rising: the stops, from all alarms to none. They are short decimals that lie between
-            two scores of the set, so that what is shown is what is counted.
+        thresholds: (K,) float64, rising: the stops, from all alarms to none. They are short
+            decimals that lie between two scores of the set, so that what is shown is what is
+            counted.
         tp: (K,) int64, abnormal images above each stop.
         fp: (K,) int64, normal images above each stop.
         named: The stop of each named threshold, by name.
@@ -43,9 +44,10 @@ class Steps:
         axis: Lowest and highest score drawn.
         ticks: Places along the axis, 0 to 1, with what is written there.
         beyond: Says how many scores lie beyond the axis; empty where none do.
-        bars: (2, BARS) int64, a histogram of the normal and one of the abnormal scores along the axis; scores beyond
-            it are counted in the outermost bars.
-        roc: (P, 2) int64, the ROC curve from all scores, in steps of 1 / ROC_SIZE: false-alarm rate, recall.
+        bars: (2, BARS) int64, a histogram of the normal and one of the abnormal scores along the
+            axis; scores beyond it are counted in the outermost bars.
+        roc: (P, 2) int64, the ROC curve from all scores, in steps of 1 / ROC_SIZE: false-alarm
+            rate, recall.
     """
 
     thresholds: NDArray[np.float64]
@@ -77,14 +79,15 @@ class Steps:
         Args:
             scores: (N,) scores, higher is more abnormal.
             labels: (N,) bool or 0/1, true is abnormal.
-            thresholds: Named thresholds; each gets a stop with the very same verdicts. ±inf is taken for the last
-                stop on its side.
-            start: The threshold to start at; by default the first named one, else one in the middle.
+            thresholds: Named thresholds; each gets a stop with the very same verdicts. ±inf is
+                taken for the last stop on its side.
+            start: The threshold to start at; by default the first named one, else one in the
+                middle.
             stops: How many stops at most, besides the named ones; at least 10.
 
         Raises:
-            ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is no number, or too
-                few stops.
+            ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is no
+                number, or too few stops.
         """
         scores, labels = (part.numpy(force=True) for part in checked_pair(scores, labels))
         thresholds = checked_thresholds(thresholds)
@@ -94,7 +97,8 @@ class Steps:
             )
         if np.abs(scores).max() > _LARGEST:
             raise ValueError(
-                f"scores: from {scores.min():g} to {scores.max():g} is too wide to draw. Scale them."
+                f"scores: from {scores.min():g} to {scores.max():g} is too wide to draw. Scale "
+                "them."
             )
         cuts = ThresholdCounts(*(part.numpy() for part in count_at_thresholds(scores, labels)))
         axis = _axis(scores, labels)

@@ -46,9 +46,9 @@ except ImportError as error:
 class ThresholdExplorer(ipywidgets.VBox):
     """A threshold to move, with all that follows from it: one object, two faces.
 
-    In a notebook with a kernel it is a widget whose figures are counted from the scores. Where there is no kernel (a
-    built page, a viewer of notebooks) the same figures come from counts stored at some hundreds of stops, shown by a
-    script that needs nothing from the network.
+    In a notebook with a kernel it is a widget whose figures are counted from the scores. Where
+    there is no kernel (a built page, a viewer of notebooks) the same figures come from counts
+    stored at some hundreds of stops, shown by a script that needs nothing from the network.
 
     >>> scores, labels = [0.1, 0.2, 0.3, 0.4], [False, False, True, True]
     >>> explorer = ThresholdExplorer(scores, labels, thresholds={"normal 95 %": 0.25, "high": 0.35})
@@ -61,21 +61,22 @@ class ThresholdExplorer(ipywidgets.VBox):
     Args:
         scores: (N,) scores, higher is more abnormal.
         labels: (N,) bool or 0/1, true is abnormal; one kind alone will do.
-        thresholds: Named thresholds, each a button; it starts at the first, or without any in the middle.
+        thresholds: Named thresholds, each a button; it starts at the first, or without any in the
+            middle.
         prevalence: Share of abnormal images to weigh to at first; ``None`` is as tested.
         title: Shown above.
 
     Attributes:
         threshold: φ, any number but NaN; abnormal if and only if score > φ. Set it, or observe it.
-        prevalence: Share of abnormal images that precision, accuracy and F1 are weighed to, between 0 and 1; ``None``
-            is as tested. Set it, or observe it.
+        prevalence: Share of abnormal images that precision, accuracy and F1 are weighed to, between
+            0 and 1; ``None`` is as tested. Set it, or observe it.
         choice: For an explorer of a table, the key shown, a tuple. Set it, or observe it.
-        metrics: `ccb_lib.metrics.Metrics` at the threshold, counted anew from all scores; ``None`` where a key of a
-            table was not run. Observe it.
+        metrics: `ccb_lib.metrics.Metrics` at the threshold, counted anew from all scores; ``None``
+            where a key of a table was not run. Observe it.
 
     Raises:
-        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is NaN, or a prevalence
-            outside 0…1.
+        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is NaN, or
+            a prevalence outside 0…1.
     """
 
     threshold = traitlets.Float()
@@ -108,8 +109,9 @@ class ThresholdExplorer(ipywidgets.VBox):
         """Explore the labelled sets of a table, one at a time.
 
         Args:
-            table: By key, (scores, labels) or (scores, labels, thresholds). A key has one value for each axis; an axis
-                whose values are all floats (α, say) becomes a slider. Keys that are missing show as not run.
+            table: By key, (scores, labels) or (scores, labels, thresholds). A key has one value for
+                each axis; an axis whose values are all floats (α, say) becomes a slider. Keys that
+                are missing show as not run.
             axes: What the parts of a key are called.
             choice: The key to start at; by default the first.
             prevalence: As for one set.
@@ -117,7 +119,8 @@ class ThresholdExplorer(ipywidgets.VBox):
             stops: How many thresholds each set offers where it has more distinct scores.
 
         Raises:
-            ValueError: A table that is empty or does not fit its axes, or as for one set; the key is named.
+            ValueError: A table that is empty or does not fit its axes, or as for one set; the key
+                is named.
         """
         explorer = cls.__new__(cls)
         explorer._set_up(table, tuple(axes), choice, prevalence, title, stops)
@@ -151,7 +154,7 @@ class ThresholdExplorer(ipywidgets.VBox):
         self.prevalence = prevalence
         self._enter(None)
 
-    # ── what follows from what ────────────────────────────────────────────────────────────────────────────────
+    # ── what follows from what ────────────────────────────────────────────────────────────────────
 
     @traitlets.validate("threshold")
     def _check_threshold(self, proposal: dict[str, Any]) -> float:
@@ -218,7 +221,7 @@ class ThresholdExplorer(ipywidgets.VBox):
         self._writing = False
         self.set_trait("metrics", metrics)  # last: who is told may set a threshold in turn
 
-    # ── controls ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── controls ──────────────────────────────────────────────────────────────────────────────────
 
     def _make_controls(self) -> None:
         title = f'<p class="ccb-title">{escape(self._title)}</p>'
@@ -304,7 +307,8 @@ class ThresholdExplorer(ipywidgets.VBox):
     def _point_controls(self, steps: Steps) -> None:
         """Set the controls to what is."""
         self._slider.value = steps.nearest(self.threshold)
-        # A widget's message is JSON, which has no infinity; the outermost stop has the same verdicts.
+        # A widget's message is JSON, which has no infinity; the outermost stop has the same
+        # verdicts.
         finite = math.isfinite(self.threshold)
         self._number.value = (
             self.threshold if finite else float(steps.thresholds[self._slider.value])
@@ -321,7 +325,7 @@ class ThresholdExplorer(ipywidgets.VBox):
             "ccb-on"
         )
 
-    # ── the other face ────────────────────────────────────────────────────────────────────────────────────────
+    # ── the other face ────────────────────────────────────────────────────────────────────────────
 
     def to_html(self) -> str:
         """Write the explorer as a self-contained piece of HTML, as it stands now; see `ccb_lib.explorer`."""

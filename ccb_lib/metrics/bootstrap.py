@@ -52,25 +52,29 @@ def bootstrap_interval(
 ) -> Estimate:
     """Estimate a metric with an interval, resampling whole **groups** of images with replacement.
 
-    Images of one lesion or patient resemble each other; to resample them one by one would pretend to more evidence than
-    there is. The threshold, where one is given, stays fixed: the interval is that of a verdict already settled on.
+    Images of one lesion or patient resemble each other; to resample them one by one would pretend
+    to more evidence than there is. The threshold, where one is given, stays fixed: the interval is
+    that of a verdict already settled on.
 
     Args:
         scores: (N,) scores, higher is more abnormal; the work is done on their device.
         labels: (N,) bool or 0/1, true is abnormal.
-        metric: One of `BOOTSTRAP_METRICS`: auc, average_precision, sensitivity_at_specificity; or, at ``threshold``,
-            accuracy, precision, recall, specificity, f1.
-        groups: (N,) what belongs together, of any type that hashes; ``None`` takes each image for itself.
+        metric: One of `BOOTSTRAP_METRICS`: auc, average_precision, sensitivity_at_specificity; or,
+            at ``threshold``, accuracy, precision, recall, specificity, f1.
+        groups: (N,) what belongs together, of any type that hashes; ``None`` takes each image for
+            itself.
         threshold: φ, for the metrics of a verdict.
         specificity: For sensitivity_at_specificity, 0 to 1.
-        prevalence: Weigh average_precision, accuracy, precision and f1 to this share of abnormal images.
+        prevalence: Weigh average_precision, accuracy, precision and f1 to this share of abnormal
+            images.
         level: Coverage aimed at, between 0 and 1.
-        replicates: How many times to resample. Replicates that leave the metric undefined are left out.
+        replicates: How many times to resample. Replicates that leave the metric undefined are left
+            out.
         seed: Of the resampling; one seed draws the same replicates on every device.
 
     Raises:
-        ValueError: Unknown metric; a threshold missing; all images of one kind in one group, whose spread nothing then
-            tells; or as `auc` and `metrics_at`.
+        ValueError: Unknown metric; a threshold missing; all images of one kind in one group, whose
+            spread nothing then tells; or as `auc` and `metrics_at`.
 
     Example:
         >>> print(bootstrap_interval([0.1, 0.4, 0.3, 0.8], [0, 0, 1, 1], replicates=200))
@@ -98,8 +102,8 @@ def paired_difference(
 ) -> Estimate:
     """Estimate the metric of detector A less that of B **on the same images**, with an interval.
 
-    Each replicate resamples the same groups for both, so what makes images hard for both cancels. An interval that
-    excludes 0 says that they differ.
+    Each replicate resamples the same groups for both, so what makes images hard for both cancels.
+    An interval that excludes 0 says that they differ.
 
     Args:
         scores_a: (N,) scores of A, higher is more abnormal.
@@ -162,7 +166,8 @@ def _members(groups: ArrayLike | None, labels: Tensor) -> tuple[Tensor, int]:
         names = groups.numpy(force=True) if isinstance(groups, Tensor) else np.asarray(groups)
         if names.shape != tuple(labels.shape):
             raise ValueError(
-                f"groups: shape {names.shape} given for {len(labels)} images; give one group per image."
+                f"groups: shape {names.shape} given for {len(labels)} images; give one group per "
+                "image."
             )
         numbers, count = numbered(names)
         members = torch.from_numpy(numbers)
@@ -171,7 +176,8 @@ def _members(groups: ArrayLike | None, labels: Tensor) -> tuple[Tensor, int]:
         of_kind = members[kind]
         if len(of_kind) and bool((of_kind == of_kind[0]).all()):
             raise ValueError(
-                f"The {name} images ({len(of_kind)}) are all of one group, {names[int(kind.nonzero()[0])]!r}, so "
-                "nothing tells how groups differ. Give finer groups, or report the metric without an interval."
+                f"The {name} images ({len(of_kind)}) are all of one group, "
+                f"{names[int(kind.nonzero()[0])]!r}, so nothing tells how groups differ. Give "
+                "finer groups, or report the metric without an interval."
             )
     return members, count

@@ -14,7 +14,8 @@ Scores = ArrayLike | Tensor
 def checked_scores(scores: Scores, name: str = "scores") -> Tensor:
     """Return scores as a tensor (N,) float64.
 
-    A tensor stays on its device, or comes to the CPU where its device has no float64 (MPS); gradients are dropped.
+    A tensor stays on its device, or comes to the CPU where its device has no float64 (MPS);
+    gradients are dropped.
 
     Args:
         scores: One axis of finite numbers.
@@ -37,7 +38,8 @@ def checked_scores(scores: Scores, name: str = "scores") -> Tensor:
         )
     if broken := len(tensor) - int(tensor.isfinite().sum()):
         raise ValueError(
-            f"{name}: {broken} of {len(tensor)} are NaN or infinite; find out why before judging by them."
+            f"{name}: {broken} of {len(tensor)} are NaN or infinite; find out why before judging "
+            "by them."
         )
     return tensor
 
@@ -60,8 +62,8 @@ def checked_pair(scores: Scores, labels: Scores) -> tuple[Tensor, Tensor]:
     labels = labels.detach() if isinstance(labels, Tensor) else np.asarray(labels)
     if tuple(labels.shape) != tuple(scores.shape):
         raise ValueError(
-            f"labels: shape {tuple(labels.shape)} given for scores of {tuple(scores.shape)}; one label per score is "
-            "needed."
+            f"labels: shape {tuple(labels.shape)} given for scores of {tuple(scores.shape)}; one "
+            "label per score is needed."
         )
     abnormal = labels == 1
     if not (abnormal | (labels == 0)).all():
@@ -97,7 +99,8 @@ def checked_prevalence(prevalence: float | None) -> float | None:
     """Return the prevalence, or raise ValueError where it is no share strictly between 0 and 1."""
     if prevalence is not None and not (isinstance(prevalence, Real) and 0 < prevalence < 1):
         raise ValueError(
-            f"prevalence={prevalence} given; a share between 0 and 1, such as 0.05, or None is needed."
+            f"prevalence={prevalence} given; a share between 0 and 1, such as 0.05, or None is "
+            "needed."
         )
     return prevalence
 

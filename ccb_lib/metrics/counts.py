@@ -14,7 +14,8 @@ class ThresholdCounts(NamedTuple):
 
     Attributes:
         scores: (D,) float64, the distinct scores, rising.
-        thresholds: (D + 1,) float64, rising: one below all scores, one between each two, one above all.
+        thresholds: (D + 1,) float64, rising: one below all scores, one between each two, one above
+            all.
         tp: (D + 1,) int64, abnormal images above each threshold.
         fp: (D + 1,) int64, normal images above each threshold.
     """
@@ -80,7 +81,8 @@ def alarms(rising: Scores, thresholds: Scores) -> Tensor:
 def between(low: Scores, high: Scores) -> Tensor:
     """Return φ with low ≤ φ < high, half-way where floats allow: float64, in the shape of both.
 
-    Between float32 numbers φ is a float32 number, since NumPy rounds φ to float32 before it compares it with such.
+    Between float32 numbers φ is a float32 number, since NumPy rounds φ to float32 before it
+    compares it with such.
 
     Example:
         >>> between(1.0, 2.0)

@@ -30,10 +30,11 @@ class Pair(NamedTuple):
     Attributes:
         seed: Of both.
         abnormal: The class.
-        a, b: (N,) scores of each arm for the same images, higher is more abnormal; arrays or tensors.
+        a, b: (N,) scores of each arm for the same images, higher is more abnormal; arrays or
+            tensors.
         labels: (N,) bool, True is abnormal.
-        groups: (N,) str: images of one lesion or patient have one; an image's own id where it stands alone. The same
-            name means the same group in every pair.
+        groups: (N,) str: images of one lesion or patient have one; an image's own id where it
+            stands alone. The same name means the same group in every pair.
     """
 
     seed: int
@@ -49,12 +50,15 @@ class Difference(NamedTuple):
 
     Attributes:
         estimate: Mean over seeds (and classes), from -1 to 1.
-        low, high: Bootstrap percentile interval over seeds and images; with one seed over its images alone.
-        p: Two-sided p-value of the t-test that there is no difference; NaN with one seed, which says nothing of how
-            another start would have ended.
-        adjusted_p: For a class, ``p`` with Holm's correction over all classes; for the macro, ``p`` itself.
-        sign_flip_p: A check of ``p`` that knows the seeds alone: the share of sign flips of the per-seed differences
-            that give as large a mean. It is 2 / 2^n at least, so that it can be below .05 from 6 seeds on.
+        low, high: Bootstrap percentile interval over seeds and images; with one seed over its
+            images alone.
+        p: Two-sided p-value of the t-test that there is no difference; NaN with one seed, which
+            says nothing of how another start would have ended.
+        adjusted_p: For a class, ``p`` with Holm's correction over all classes; for the macro, ``p``
+            itself.
+        sign_flip_p: A check of ``p`` that knows the seeds alone: the share of sign flips of the
+            per-seed differences that give as large a mean. It is 2 / 2^n at least, so that it can
+            be below .05 from 6 seeds on.
         seeds: How many seeds it rests on.
     """
 
@@ -72,15 +76,17 @@ def paired_differences(
 ) -> dict[str, Difference]:
     """Estimate and test the difference in AUC over classes and in each, over seeds **and** images.
 
-    The test is a paired t-test of the n per-seed differences, with the images as a crossed effect: SE² is their
-    variance / n plus the bootstrap variance over images, seeds fixed, and p = 2 P(T > abs(estimate) / SE) with n − 1
-    degrees of freedom. The macro is one test; those of classes are corrected together (Holm, 1979).
+    The test is a paired t-test of the n per-seed differences, with the images as a crossed effect:
+    SE² is their variance / n plus the bootstrap variance over images, seeds fixed, and p = 2 P(T >
+    abs(estimate) / SE) with n − 1 degrees of freedom. The macro is one test; those of classes are
+    corrected together (Holm, 1979).
 
-    For the interval each replicate draws seeds with replacement, and groups of images with replacement; a group drawn
-    twice counts twice in every pair that has it, for both arms. So what makes an image hard for all, or a start bad for
-    both, cancels. Few seeds show less than their true spread, and a percentile bootstrap over n of them is too narrow.
-    What a replicate owes to the seeds it drew is therefore stretched by √(n / (n − 1)) and by Student's quantile over
-    the normal one: the interval that a t-test would give, were seeds all there is.
+    For the interval each replicate draws seeds with replacement, and groups of images with
+    replacement; a group drawn twice counts twice in every pair that has it, for both arms. So what
+    makes an image hard for all, or a start bad for both, cancels. Few seeds show less than their
+    true spread, and a percentile bootstrap over n of them is too narrow. What a replicate owes to
+    the seeds it drew is therefore stretched by √(n / (n − 1)) and by Student's quantile over the
+    normal one: the interval that a t-test would give, were seeds all there is.
 
     Args:
         pairs: One for each seed and class.
@@ -92,7 +98,8 @@ def paired_differences(
         ``"macro"``, the mean over classes, then each class.
 
     Raises:
-        ValueError: No pairs, a seed that lacks a class that another has, or a class with one kind of image.
+        ValueError: No pairs, a seed that lacks a class that another has, or a class with one kind
+            of image.
 
     Example:
         >>> labels, groups = np.arange(40) >= 20, np.arange(40).astype(str)
@@ -159,8 +166,9 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 def verdict(difference: Difference, margin: float, planned_seeds: int) -> str:
     """Say what a difference allows: ``"equal within the margin"``, ``"better"``, ``"worse"`` or ``"undecided"``.
 
-    *Equal*: the whole interval lies within the margin. *Better* or *worse*: the interval lies on one side of 0 and the
-    adjusted p is below .05. *Undecided*: neither, or fewer seeds than planned; one seed never decides.
+    *Equal*: the whole interval lies within the margin. *Better* or *worse*: the interval lies on
+    one side of 0 and the adjusted p is below .05. *Undecided*: neither, or fewer seeds than
+    planned; one seed never decides.
 
     Args:
         difference: Of `paired_differences`.

@@ -37,15 +37,16 @@ def average_precision(scores: Scores, labels: Scores, prevalence: float | None =
     Args:
         scores: (N,) scores, higher is more abnormal.
         labels: (N,) bool or 0/1, true is abnormal.
-        prevalence: Share of abnormal images to weigh the set to, between 0 and 1; ``None`` takes the set as it is.
-            Precision depends on it: what looks good at 50 % may be useless at 1 %.
+        prevalence: Share of abnormal images to weigh the set to, between 0 and 1; ``None`` takes
+            the set as it is. Precision depends on it: what looks good at 50 % may be useless at 1
+            %.
 
     Returns:
         0 to 1; chance is the prevalence.
 
     Raises:
-        ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or a prevalence
-            outside 0…1.
+        ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or
+            a prevalence outside 0…1.
 
     Example:
         >>> average_precision([0.1, 0.4, 0.3, 0.8], [0, 0, 1, 1])
@@ -70,8 +71,8 @@ def sensitivity_at_specificity(scores: Scores, labels: Scores, specificity: floa
         0 to 1.
 
     Raises:
-        ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or a specificity
-            outside 0…1.
+        ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or
+            a specificity outside 0…1.
 
     Example:
         >>> sensitivity_at_specificity([0.1, 0.4, 0.3, 0.8], [0, 0, 1, 1], 0.95)

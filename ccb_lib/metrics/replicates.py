@@ -18,7 +18,8 @@ from ccb_lib.metrics.confusion import CONFUSION_METRICS, confusion_metrics, rati
 
 BOOTSTRAP_METRICS = ("auc", "average_precision", "sensitivity_at_specificity", *CONFUSION_METRICS)
 
-# From (B, G), how often each replicate drew each group, to (B,) float64 values of a metric, NaN where undefined.
+# From (B, G), how often each replicate drew each group, to (B,) float64 values of a metric, NaN
+# where undefined.
 ReplicateMetric = Callable[[Tensor], Tensor]
 
 _CELLS = (
@@ -111,7 +112,8 @@ def replicate_metric(
         threshold, specificity, prevalence: As there.
 
     Returns:
-        A function from (B, G), how often each replicate drew each group, to (B,) float64 values; NaN where undefined.
+        A function from (B, G), how often each replicate drew each group, to (B,) float64 values;
+        NaN where undefined.
 
     Raises:
         ValueError: As `bootstrap_interval`.
@@ -159,7 +161,8 @@ def _confusion_metric(
 class _Ranks:
     """The order of one scored set, found once for all replicates: each draws other counts of the same images.
 
-    Counts are gathered and summed in float32, which is fastest and exact for whole numbers below 2^24.
+    Counts are gathered and summed in float32, which is fastest and exact for whole numbers below
+    2^24.
     """
 
     def __init__(self, scores: Tensor, labels: Tensor, members: Tensor) -> None:
@@ -203,8 +206,8 @@ class _Ranks:
         """Call abnormal what scores at least as high as each abnormal image; count what is found and what passes.
 
         Returns:
-            (B, P) float64: how often each abnormal image was drawn, abnormal images found, normal images passed;
-            (B, 1): all normal images.
+            (B, P) float64: how often each abnormal image was drawn, abnormal images found, normal
+            images passed; (B, 1): all normal images.
         """
         drawn = counts.index_select(1, self.abnormal).double()
         abnormals, normals = (

@@ -25,8 +25,8 @@ def distance(a: Tensor, b: Tensor, kind: str = "l2") -> Tensor:
 
     Args:
         a, b: (N, …) float, the same shape.
-        kind: ``"l2"``, the mean squared difference (Skip-GANomaly's code); ``"l1"``, the mean absolute one; or
-            ``"l1-norm"``, the sum of absolute differences (AnoGAN, EGBAD).
+        kind: ``"l2"``, the mean squared difference (Skip-GANomaly's code); ``"l1"``, the mean
+            absolute one; or ``"l1-norm"``, the sum of absolute differences (AnoGAN, EGBAD).
 
     Returns:
         (N,) float32, on the device of both.
@@ -87,7 +87,8 @@ def error_map(x: Tensor, x_hat: Tensor) -> Tensor:
     """
     if x.shape != x_hat.shape:
         raise ValueError(
-            f"Shapes {tuple(x.shape)} and {tuple(x_hat.shape)} given; an error map needs two of one shape."
+            f"Shapes {tuple(x.shape)} and {tuple(x_hat.shape)} given; an error map needs two of "
+            "one shape."
         )
     with torch.no_grad():
         return (x.float() - x_hat.float()).square().mean(1)

@@ -25,7 +25,8 @@ class Shift:
     Attributes:
         images: N, the number of images scored.
         flagged: How many of them lie above the threshold.
-        interval: Exact binomial 95 % interval of the share that is flagged (Clopper and Pearson 1934).
+        interval: Exact binomial 95 % interval of the share that is flagged (Clopper and Pearson
+            1934).
         expected: The share of the calibration scores above the threshold.
         distance: Kolmogorov–Smirnov distance between the two sets of scores, 0 to 1.
         unlike: Whether the set differs by more than chance and abnormal images explain; see
@@ -47,9 +48,9 @@ class Shift:
     def __str__(self) -> str:
         low, high = self.interval
         return (
-            f"{self.flagged} of {self.images} images are called abnormal ({self.share:.0%}, 95 % interval {low:.0%} to "
-            f"{high:.0%}), of the calibration images {self.expected:.0%}; the Kolmogorov–Smirnov distance of their "
-            f"scores is {self.distance:.2f}"
+            f"{self.flagged} of {self.images} images are called abnormal ({self.share:.0%}, 95 % "
+            f"interval {low:.0%} to {high:.0%}), of the calibration images {self.expected:.0%}; "
+            f"the Kolmogorov–Smirnov distance of their scores is {self.distance:.2f}"
         )
 
 
@@ -63,17 +64,19 @@ def compare_with_calibration(
 ) -> Shift:
     """Compare the scores of a set of images with those that the threshold was set on.
 
-    Let at most a share π (``most_abnormal``) of the set be abnormal, with any scores whatever, and the others be like
-    the calibration images. Then, in expectation,
+    Let at most a share π (``most_abnormal``) of the set be abnormal, with any scores whatever, and
+    the others be like the calibration images. Then, in expectation,
 
     - the share above the threshold is at most π + (1 − π)·f, where f is the share of normal images above it, and
     - the two distributions of scores are at most π apart, since F = (1 − π)·F₀ + π·G gives |F − F₀| = π·|G − F₀|.
 
-    A set is ``unlike`` where one of the two fails by more than chance. For the first, exact binomial intervals of both
-    shares are taken; for the second, the bound of Dvoretzky, Kiefer and Wolfowitz (Massart 1990) on how far each
-    sample's distribution lies from its own. Each of the four bounds fails with probability ``level`` / 4, so a set as
-    described is called unlike with probability at most ``level``, **one in a thousand** by default, whatever its size.
-    The price is power: fewer than 12 images are never called unlike, and a set whose alarms merely double is not.
+    A set is ``unlike`` where one of the two fails by more than chance. For the first, exact
+    binomial intervals of both shares are taken; for the second, the bound of Dvoretzky, Kiefer and
+    Wolfowitz (Massart 1990) on how far each sample's distribution lies from its own. Each of the
+    four bounds fails with probability ``level`` / 4, so a set as described is called unlike with
+    probability at most ``level``, **one in a thousand** by default, whatever its size. The price is
+    power: fewer than 12 images are never called unlike, and a set whose alarms merely double is
+    not.
 
     Args:
         scores: (N,) scores of the images, higher is more abnormal.
@@ -86,7 +89,8 @@ def compare_with_calibration(
         The comparison.
 
     Raises:
-        ValueError: Scores that are not finite, a threshold that is NaN, or a share or level out of range.
+        ValueError: Scores that are not finite, a threshold that is NaN, or a share or level out of
+            range.
 
     Example:
         >>> import numpy as np
@@ -101,7 +105,8 @@ def compare_with_calibration(
     threshold = checked_threshold(threshold)
     if not 0 <= most_abnormal < 1:
         raise ValueError(
-            f"most_abnormal={most_abnormal} given; a share from 0 to under 1, such as 0.5, is needed."
+            f"most_abnormal={most_abnormal} given; a share from 0 to under 1, such as 0.5, is "
+            "needed."
         )
     if not 0 < level < 1:
         raise ValueError(
@@ -147,9 +152,10 @@ def warn_of_shift(shift: Shift, stacklevel: int = 1) -> None:
     """
     if shift.unlike:
         warnings.warn(
-            f"{shift}. Unless most of these images are abnormal, they are not like those that the detector was "
-            "calibrated on (another camera, another source), and its verdicts and p-values mean nothing for them. "
-            "Recalibrate: calibrate(normals) with held-out normal images of the same source.",
+            f"{shift}. Unless most of these images are abnormal, they are not like those that the "
+            "detector was calibrated on (another camera, another source), and its verdicts and "
+            "p-values mean nothing for them. Recalibrate: calibrate(normals) with held-out "
+            "normal images of the same source.",
             ShiftWarning,
             stacklevel=stacklevel + 1,
         )

@@ -1,6 +1,7 @@
 """Rules for φ that see the test set (`min_max`) or its labels too (the oracles), and the table of all rules.
 
-They cannot be used in practice; they serve to examine published numbers. `RULES` says what each rule must see.
+They cannot be used in practice; they serve to examine published numbers. `RULES` says what each
+rule must see.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from ccb_lib.metrics.thresholds import conformal_threshold, normal_quantile
 def min_max(scores: Scores, cut: float = 0.2) -> float:
     """Scale the scores of a whole **test set** to 0…1 and call abnormal what reaches ``cut``.
 
-    So Skip-GANomaly's public code computes F1, at 0.2. It needs no label, yet a verdict depends on the most extreme
-    images that happen to be tested beside it.
+    So Skip-GANomaly's public code computes F1, at 0.2. It needs no label, yet a verdict depends on
+    the most extreme images that happen to be tested beside it.
 
     Args:
         scores: (N,) scores of the test set.
@@ -48,14 +49,16 @@ def min_max(scores: Scores, cut: float = 0.2) -> float:
 def oracle_f1(scores: Scores, labels: Scores) -> float:
     """Find the φ of the best F1 on these very images: an **oracle**, since it reads the test labels.
 
-    Where abnormal images are a share π of the set, calling everything abnormal already gives F1 = 2π / (1 + π).
+    Where abnormal images are a share π of the set, calling everything abnormal already gives F1 =
+    2π / (1 + π).
 
     Args:
         scores: (N,) scores, higher is more abnormal.
         labels: (N,) bool or 0/1, true is abnormal.
 
     Returns:
-        φ between two distinct scores; of several that are equally good the highest, which alarms least.
+        φ between two distinct scores; of several that are equally good the highest, which alarms
+        least.
 
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
@@ -76,7 +79,8 @@ def oracle_accuracy(scores: Scores, labels: Scores) -> float:
         labels: (N,) bool or 0/1, true is abnormal.
 
     Returns:
-        φ between two distinct scores; of several that are equally good the highest, which alarms least.
+        φ between two distinct scores; of several that are equally good the highest, which alarms
+        least.
 
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
@@ -97,7 +101,8 @@ def oracle_youden(scores: Scores, labels: Scores) -> float:
         labels: (N,) bool or 0/1, true is abnormal.
 
     Returns:
-        φ between two distinct scores; of several that are equally good the highest, which alarms least.
+        φ between two distinct scores; of several that are equally good the highest, which alarms
+        least.
 
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
@@ -119,7 +124,8 @@ class Rule:
     Attributes:
         sees: What it must be shown, in words.
         oracle: Whether it reads test labels; such a φ flatters.
-        place: From (calibration scores of normals, test scores, test labels) to φ; each rule uses its part.
+        place: From (calibration scores of normals, test scores, test labels) to φ; each rule uses
+            its part.
     """
 
     sees: str

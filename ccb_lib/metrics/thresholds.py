@@ -19,8 +19,9 @@ from ccb_lib.metrics.counts import between, next_to, rising
 def normal_quantile(normal_scores: Scores, false_alarms: float = 0.05) -> float:
     """Set φ so that at most a share ``false_alarms`` of held-out **normal** scores lies above it.
 
-    The share holds for the given scores. For images yet to come it holds about; `conformal_threshold` guarantees it.
-    φ lies half-way between two distinct scores, so that rounding never decides a verdict.
+    The share holds for the given scores. For images yet to come it holds about;
+    `conformal_threshold` guarantees it. φ lies half-way between two distinct scores, so that
+    rounding never decides a verdict.
 
     Args:
         normal_scores: (M,) scores of normal images that were not trained on.
@@ -50,16 +51,18 @@ def normal_quantile(normal_scores: Scores, false_alarms: float = 0.05) -> float:
 def conformal_p_values(scores: Scores, normal_scores: Scores) -> NDArray[np.float64] | Tensor:
     """Split conformal p-values: how unusual a score is among held-out normal ones.
 
-    p = (1 + number of normal scores ≥ score) / (1 + number of normal scores). If an image is exchangeable with the
-    calibration images, P(p ≤ ε) ≤ ε for every ε: calling it abnormal at p ≤ 0.05 raises a false alarm at most
-    5 % of the time, averaged over calibration sets (Vovk et al. 2005; Bates et al. 2023, arXiv:2104.08279).
+    p = (1 + number of normal scores ≥ score) / (1 + number of normal scores). If an image is
+    exchangeable with the calibration images, P(p ≤ ε) ≤ ε for every ε: calling it abnormal at p ≤
+    0.05 raises a false alarm at most 5 % of the time, averaged over calibration sets (Vovk et al.
+    2005; Bates et al. 2023, arXiv:2104.08279).
 
     Args:
         scores: (N,) scores to judge.
         normal_scores: (M,) scores of normal images that were not trained on.
 
     Returns:
-        (N,) float64 in (0, 1], lower is more abnormal: a tensor on their device if the scores are one, else an array.
+        (N,) float64 in (0, 1], lower is more abnormal: a tensor on their device if the scores are
+        one, else an array.
 
     Raises:
         ValueError: No normal scores, or scores that are not finite.
@@ -78,19 +81,21 @@ def conformal_p_values(scores: Scores, normal_scores: Scores) -> NDArray[np.floa
 def conformal_threshold(normal_scores: Scores, false_alarms: float = 0.05) -> float:
     """Set φ so that score > φ if and only if the conformal p-value ≤ ``false_alarms``.
 
-    The guarantee: an image exchangeable with the calibration images is called abnormal with probability at most
-    ``false_alarms``, averaged over calibration sets, whatever the detector and however small M is. Given one
-    calibration set the rate still varies around that, as a Beta distribution (Vovk 2012, arXiv:1209.2673).
+    The guarantee: an image exchangeable with the calibration images is called abnormal with
+    probability at most ``false_alarms``, averaged over calibration sets, whatever the detector and
+    however small M is. Given one calibration set the rate still varies around that, as a Beta
+    distribution (Vovk 2012, arXiv:1209.2673).
 
-    φ is a calibration score itself: for the equivalence to hold for every score, no other number will do.
+    φ is a calibration score itself: for the equivalence to hold for every score, no other number
+    will do.
 
     Args:
         normal_scores: (M,) scores of normal images that were not trained on.
         false_alarms: The rate ε, between 0 and 1.
 
     Returns:
-        The threshold φ; ``inf``, with a warning, where M < 1/ε − 1: the smallest p-value is then 1/(M + 1) > ε, so
-        nothing can be called abnormal at that rate.
+        The threshold φ; ``inf``, with a warning, where M < 1/ε − 1: the smallest p-value is then
+        1/(M + 1) > ε, so nothing can be called abnormal at that rate.
 
     Raises:
         ValueError: No scores, scores that are not finite, or a rate outside 0…1.
@@ -105,9 +110,9 @@ def conformal_threshold(normal_scores: Scores, false_alarms: float = 0.05) -> fl
     )  # the greatest numerator of p that is still an alarm
     if within == 0:
         warnings.warn(
-            f"{len(scores)} calibration scores cannot call anything abnormal at a false-alarm rate of {false_alarms}: "
-            f"the smallest p-value is 1/{len(scores) + 1}. Give at least {_enough_for(false_alarms)}, or allow a "
-            "higher rate.",
+            f"{len(scores)} calibration scores cannot call anything abnormal at a false-alarm "
+            f"rate of {false_alarms}: the smallest p-value is 1/{len(scores) + 1}. Give at least "
+            f"{_enough_for(false_alarms)}, or allow a higher rate.",
             stacklevel=2,
         )
         return math.inf
@@ -144,8 +149,8 @@ def false_alarm_rates(
     scores = checked_scores(normal_scores, "normal_scores").numpy(force=True)
     if not 0 < calibration < len(scores):
         raise ValueError(
-            f"calibration={calibration} of {len(scores)} normal scores given; both parts need at least one, so "
-            f"a number from 1 to {len(scores) - 1}."
+            f"calibration={calibration} of {len(scores)} normal scores given; both parts need at "
+            f"least one, so a number from 1 to {len(scores) - 1}."
         )
     rng = np.random.default_rng(seed)
     shares = np.empty(splits)
@@ -160,10 +165,10 @@ def false_alarm_range(
 ) -> tuple[int, int]:
     """Say how many of new normal images may lie above a φ that was set on M calibration scores.
 
-    φ is itself estimated, so the number varies more than a binomial one. Where k calibration scores lie above φ and
-    one is φ, the share of new scores above φ is Beta(k + 1, M − k) distributed, without ties and whatever the shape of
-    the scores (Vovk 2012, arXiv:1209.2673); with φ half-way between two scores about Beta(k + ½, M − k + ½). The number
-    of alarms is then beta-binomial.
+    φ is itself estimated, so the number varies more than a binomial one. Where k calibration scores
+    lie above φ and one is φ, the share of new scores above φ is Beta(k + 1, M − k) distributed,
+    without ties and whatever the shape of the scores (Vovk 2012, arXiv:1209.2673); with φ half-way
+    between two scores about Beta(k + ½, M − k + ½). The number of alarms is then beta-binomial.
 
     Args:
         threshold: φ, as `normal_quantile` or `conformal_threshold` set it on ``normal_scores``.
@@ -185,7 +190,8 @@ def false_alarm_range(
 
     if tested < 1 or not 0 < level < 1:
         raise ValueError(
-            f"tested={tested}, level={level} given; a count from 1 and a share between 0 and 1 are needed."
+            f"tested={tested}, level={level} given; a count from 1 and a share between 0 and 1 are "
+            "needed."
         )
     scores = checked_scores(normal_scores, "normal_scores")
     if threshold == math.inf:
