@@ -77,5 +77,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, those not yet imported included."""
+    """List the public names, including those not yet imported."""
     return sorted(set(globals()) | set(__all__))

@@ -1,4 +1,4 @@
-"""What metrics and thresholds accept: tensors on any device or array-likes, and errors that name what is wrong."""
+"""Checks of the arguments of metrics and thresholds: tensors on any device, or array-likes."""
 
 import math
 from numbers import Real
@@ -14,12 +14,12 @@ Scores = ArrayLike | Tensor
 def checked_scores(scores: Scores, name: str = "scores") -> Tensor:
     """Return scores as a tensor (N,) float64.
 
-    A tensor stays on its device, or comes to the CPU where its device has no float64 (MPS);
-    gradients are dropped.
+    A tensor stays on its device, or moves to the CPU if its device has no float64 (MPS). The result
+    has no gradient.
 
     Args:
         scores: One axis of finite numbers.
-        name: What to call them in errors.
+        name: Name of the argument in errors.
 
     Raises:
         ValueError: No scores, more than one axis, or scores that are not finite numbers.
@@ -38,8 +38,8 @@ def checked_scores(scores: Scores, name: str = "scores") -> Tensor:
         )
     if broken := len(tensor) - int(tensor.isfinite().sum()):
         raise ValueError(
-            f"{name}: {broken} of {len(tensor)} are NaN or infinite; find out why before judging "
-            "by them."
+            f"{name}: {broken} of {len(tensor)} are NaN or infinite; finite scores are needed. "
+            "Find the cause before you use them."
         )
     return tensor
 
@@ -80,8 +80,8 @@ def both_kinds(scores: Scores, labels: Scores, name: str) -> tuple[Tensor, Tenso
 
     Args:
         scores: One axis of finite numbers.
-        labels: As many bools, or zeros and ones, both of them present.
-        name: The metric that needs both kinds, for errors.
+        labels: As many bools, or zeros and ones; both values must occur.
+        name: Name of the metric in errors.
 
     Raises:
         ValueError: Only one kind of image, scores that are not finite, or labels that are not 0/1.
@@ -90,13 +90,14 @@ def both_kinds(scores: Scores, labels: Scores, name: str) -> tuple[Tensor, Tenso
     if int(labels.sum()) in (0, len(labels)):
         kind, other = ("abnormal", "normal") if labels[0] else ("normal", "abnormal")
         raise ValueError(
-            f"All {len(labels)} images are {kind}; {name} compares two kinds. Add {other} images."
+            f"All {len(labels)} images are {kind}; {name} needs normal and abnormal images. Add "
+            f"{other} images."
         )
     return scores, labels
 
 
 def checked_prevalence(prevalence: float | None) -> float | None:
-    """Return the prevalence, or raise ValueError where it is no share strictly between 0 and 1."""
+    """Return the prevalence; raise ValueError unless it is None or strictly between 0 and 1."""
     if prevalence is not None and not (isinstance(prevalence, Real) and 0 < prevalence < 1):
         raise ValueError(
             f"prevalence={prevalence} given; a share between 0 and 1, such as 0.05, or None is "
@@ -106,7 +107,7 @@ def checked_prevalence(prevalence: float | None) -> float | None:
 
 
 def checked_specificity(specificity: float) -> float:
-    """Return the specificity, or raise ValueError where it is no share from 0 to 1."""
+    """Return the specificity; raise ValueError unless it is from 0 to 1."""
     if not 0 <= specificity <= 1:
         raise ValueError(
             f"specificity={specificity} given; a share from 0 to 1, such as 0.95, is needed."
@@ -115,7 +116,10 @@ def checked_specificity(specificity: float) -> float:
 
 
 def checked_threshold(threshold: float) -> float:
-    """Return the threshold, or raise ValueError where it is NaN; ±inf calls nothing or everything abnormal."""
+    """Return the threshold as a float; raise ValueError if it is NaN or not a number.
+
+    At inf no image is abnormal, at -inf every image is.
+    """
     try:
         checked = float(threshold)
     except (TypeError, ValueError, OverflowError) as error:
