@@ -65,9 +65,8 @@ class Detector(Scorer):
     """
 
     method: ClassVar[str]
-    released_in_train_mode: ClassVar[bool] = (
-        True  # whether the public code tests with batch statistics
-    )
+    # Whether the public code tests with batch statistics.
+    released_in_train_mode: ClassVar[bool] = True
     scores_each_epoch: ClassVar[bool] = True  # whether a protocol may choose an epoch
 
     image_size: int | None = None
@@ -86,11 +85,8 @@ class Detector(Scorer):
         self._need_choice("image_size", SIZES)
         self._need_choice("channels", (1, 3))
         self._need_number("alpha", lambda value: 0 <= value <= 1, "a number from 0 to 1")
-        self._need(
-            is_whole(self.seed) and 0 <= self.seed < 2**31,
-            "seed",
-            "a whole number from 0 to 2³¹ − 1",
-        )
+        valid_seed = is_whole(self.seed) and 0 <= self.seed < 2**31
+        self._need(valid_seed, "seed", "a whole number from 0 to 2³¹ − 1")
         self._derive()
         self.image_size_: int | None = None
         self.channels_: int | None = None
@@ -140,7 +136,7 @@ class Detector(Scorer):
             calibration: Held-out normal images, for ``threshold_``; see `calibrate`.
             false_alarms: Share of the calibration images that may lie above ``threshold_``.
             resume: A checkpoint file, written after each epoch. If it exists, training resumes from
-                it; an interrupted run ends with the same weights as an uninterrupted one.
+                it; an interrupted run ends as an uninterrupted one would.
             on_epoch_end: Called after each epoch with the detector, ready to score, and the epoch's
                 number from 1. The numbers that it returns are added to that epoch's entry in
                 ``history_``.
@@ -229,12 +225,9 @@ class Detector(Scorer):
     def _made_with(self) -> dict[str, str]:
         from ccb_lib import __version__
 
-        cuda = self.device_.type == "cuda"
-        device = (
-            torch.cuda.get_device_name(self.device_)
-            if cuda
-            else f"CPU, {torch.get_num_threads()} threads"
-        )
+        on_cuda = self.device_.type == "cuda"
+        cpu = f"CPU, {torch.get_num_threads()} threads"
+        device = torch.cuda.get_device_name(self.device_) if on_cuda else cpu
         return {"device": device, "torch": torch.__version__, "ccb_lib": __version__}
 
     def _signs_of_collapse(self, images: Tensor) -> Iterator[str]:

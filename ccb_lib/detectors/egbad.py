@@ -154,7 +154,7 @@ class EGBAD(AdversarialDetector):
         return generator(encoder(x)[0])
 
     def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance of x and G(E(x)) in pixels, and of D's features of both, each paired with E(x)."""
+        """Distance of x and G(E(x)) in pixels, and of D's features of each with E(x)."""
         encoder, generator, discriminator = self._scoring_networks()
         z, _ = encoder(x)
         x_hat = generator(z)

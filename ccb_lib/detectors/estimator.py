@@ -133,7 +133,7 @@ class Estimator(BaseEstimator, ABC):
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for copy, pickle and joblib: settings, calibration, tensors on the CPU."""
+        """Return the state for copies and pickles: settings, calibration, tensors on the CPU."""
         kept = {
             name: value for name, value in vars(self).items() if name not in self._rebuilt_on_copy
         }

@@ -46,7 +46,7 @@ class SkipGANomaly(UNetDetector):
     renew_below: float = 1e-5
 
     def training_step(self, x: Tensor) -> Losses:
-        """Update G by Eq. 7; then D by Eq. 4 plus the distance of z and ẑ, which D minimises too."""
+        """Update G by Eq. 7, then D by Eq. 4 plus the distance of z and ẑ: D minimises both."""
         discriminator = self.networks_["discriminator"]
         x_hat, skip_outputs = self._rebuild_and_log(x)
         real_logits, z = discriminator(x)

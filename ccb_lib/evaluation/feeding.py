@@ -74,7 +74,7 @@ def score_split(
 def _scored_in_batches(
     score: Callable[[Tensor], ScoreTerms], split: AnomalySplit, protocol: "Protocol", shared: Shared
 ) -> ScoreTerms:
-    """Score the test set in the protocol's order; take its last batches from ``shared`` if there."""
+    """Score the test set in the protocol's order; read its last batches from ``shared``."""
     order = feeding_order(split, protocol.order)
     test, back = split.test[torch.from_numpy(order)], np.argsort(order)
     if protocol.order != "normals then abnormals":
