@@ -19,8 +19,8 @@ from ccb_lib.training.fast_steps import FastSteps
 from ccb_lib.training.loop import eager_steps, training
 from ccb_lib.training.types import Losses, Turns
 
-# Mode collapse: the standard deviation of generated images is below this share of that of training
-# images.
+# Training collapsed if the standard deviation of generated images is below this share of that of
+# training images.
 _COLLAPSED_BELOW = 0.01
 
 

@@ -41,7 +41,7 @@ class EGBAD(AdversarialDetector):
     same authors. Batch norms have the momentum and ε of that repository (TensorFlow's defaults).
     Their running statistics change where they change there: those of each network in its own update
     only, E's by one forward pass, D's by its two, G's by G(z) and by G(E(x)). The moving averages
-    decay by 0.999 per step.
+    have a decay of 0.999 per step.
 
     Differences from the ALAD networks: no spectral norm; no biases before batch norms; a dropout
     rate of 0.5 (as in the EGBAD code) instead of 0.2; weights start from N(0, 0.02) and batch norms

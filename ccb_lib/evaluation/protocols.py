@@ -1,4 +1,4 @@
-"""Protocols: how a test set is scored, from RELEASED to CLEAN in steps of one field."""
+"""Protocols: how a test set is scored, from RELEASED to CLEAN in small steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -115,9 +115,9 @@ RELEASED = Protocol(
 
 It uses batch statistics over batches of one kind of image, and the best epoch by test AUC.
 
-That code trains on all 45,000 normal training images of CIFAR-10. This library trains on 42,750: 5
-% are for calibration, and no protocol trains on them, so that all protocols share one training.
-That code computes an AUC and no φ: the oracle threshold is an assumption.
+That code trains on all 45,000 normal training images of CIFAR-10. This library trains on 42,750 of
+them. The other 5 % are for calibration: no protocol trains on them, so that all protocols share one
+training. That code computes an AUC and no φ: the oracle threshold is an assumption.
 """
 
 RELEASED_DRAWS: tuple[Protocol, ...] = tuple(
@@ -143,7 +143,7 @@ STEPS_TO_CLEAN: tuple[Protocol, ...] = (
     ),
     CLEAN,
 )
-"""From RELEASED to CLEAN, one field at a time.
+"""From RELEASED to CLEAN, one choice at a time.
 
 The last step changes three fields, because with running statistics the order and the batch size no
 longer affect scores."""

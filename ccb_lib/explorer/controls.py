@@ -1,12 +1,13 @@
-"""The controls of the live explorer: ipywidgets that set its traits and are set from them."""
+"""The parts of the live explorer: ipywidgets that show its state and set it."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from typing import Any
 
 import traitlets
 
-from ccb_lib.explorer.render import PREVALENCES, Key, as_text, is_slider, percent
+from ccb_lib.explorer.render import PREVALENCES, Key, as_text, is_slider, percent, style
 from ccb_lib.explorer.steps import Steps
 
 try:
@@ -22,7 +23,7 @@ _WIDE = {"layout": {"width": "auto", "flex": "1 1 16rem"}, "style": _STYLE}
 
 
 class ExplorerControls(ipywidgets.VBox):
-    """The controls of `ccb_lib.explorer.widget.ThresholdExplorer`, which sets the counts.
+    """The parts of `ccb_lib.explorer.widget.ThresholdExplorer`, which computes what they show.
 
     A control sets a trait when the user changes it. While ``_updating`` is true, controls are being
     set from the traits and must not set them in turn.
@@ -35,8 +36,13 @@ class ExplorerControls(ipywidgets.VBox):
     _steps: dict[Key, Steps]
     _updating: bool
 
-    def _make_controls(self, axes: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
-        """Build all controls; ``axes`` and ``values`` are the names and the values of the axes."""
+    def _make_controls(
+        self, axes: Sequence[str], values: Sequence[Sequence[Any]], title: str
+    ) -> None:
+        """Build all parts; ``axes`` and ``values`` are the names and the values of the axes."""
+        heading = f'<p class="ccb-title">{escape(title)}</p>'
+        self._head = ipywidgets.HTML(f"<style>{style()}</style>{heading}")
+        self._plot, self._panels = ipywidgets.HTML(), ipywidgets.HTML()
         self._choosers = _row(
             [self._make_chooser(i, name, values[i]) for i, name in enumerate(axes)]
         )

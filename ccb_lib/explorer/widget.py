@@ -2,10 +2,8 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any, Self
 
-import ipywidgets
 import traitlets
 from numpy.typing import ArrayLike
 
@@ -20,7 +18,6 @@ from ccb_lib.explorer.render import (
     panels_html,
     plot_html,
     render,
-    style,
 )
 from ccb_lib.explorer.steps import Steps
 from ccb_lib.metrics import (
@@ -133,10 +130,7 @@ class ThresholdExplorer(ExplorerControls):
             self._sorted_scores[key] = (rising(scores[labels]), rising(scores[~labels]))
         self._values = [axis_values(self._steps, axis) for axis in range(len(axes))]
         self._updating = True
-        self._make_controls(axes, self._values)
-        title = f'<p class="ccb-title">{escape(self._title)}</p>'
-        self._head = ipywidgets.HTML(f"<style>{style()}</style>{title}")
-        self._plot, self._panels = ipywidgets.HTML(), ipywidgets.HTML()
+        self._make_controls(axes, self._values, self._title)
         choosers = [self._choosers] if axes else []
         super().__init__(
             [
