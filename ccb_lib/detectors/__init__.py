@@ -79,9 +79,9 @@ def load_detector(path: str | Path, device: str = "auto") -> Detector:
     tensors, header = load_tensors(path)
     if header.get("kind") != "detector":
         raise ValueError(
-            f"{path} holds a {header.get('kind', 'thing of no kind')}, not a detector. Training "
-            "resumes from a checkpoint with fit(…, resume=path); a detector is written by "
-            "save(path)."
+            f"{path} is not a detector file: its kind is {header.get('kind')!r}, not 'detector'. "
+            "Training resumes from a checkpoint with fit(…, resume=path); save(path) writes a "
+            "detector."
         )
     if header.get("version") != FORMAT_VERSION:
         raise ValueError(

@@ -119,7 +119,7 @@ class AnoGAN(AdversarialDetector):
         return {"discriminator": d_loss.detach(), "generator": g_loss.detach()}
 
     def examples(self, x: Tensor) -> Tensor:
-        """Images made from as many random z as x has images."""
+        """Generate as many images from random z as x has images."""
         return self.networks_["generator"](self._draw(len(x), x.device))
 
     def rebuild(self, x: Tensor) -> Tensor:
@@ -173,7 +173,7 @@ class AnoGAN(AdversarialDetector):
         if path.is_file():
             tensors, header = load_tensors(path)
             if header != {"kind": "search", "key": key} or tensors["z"].shape[0] != len(x):
-                raise ValueError(f"{path} is not the search that its name says. Delete it.")
+                raise ValueError(f"{path} is not the search result of its name. Delete it.")
             if self._bar is not None:
                 self._bar.update(len(x) * self.search_steps)
             return tensors["z"].to(x.device)

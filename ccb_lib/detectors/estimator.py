@@ -145,7 +145,7 @@ class Estimator(BaseEstimator, ABC):
         """Restore from `__getstate__`; ``device="auto"`` chooses a device of this machine.
 
         Raises:
-            ValueError: The device asked for is not on this machine.
+            ValueError: This machine does not have the requested device.
         """
         kept = dict(state)
         learnt = kept.pop("_learnt", None)

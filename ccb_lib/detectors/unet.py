@@ -78,7 +78,7 @@ class UNetDetector(AdversarialDetector):
         if self.generator_width is not None:
             self._need_whole("generator_width")
         compiled = self.log_skips and self.fast == "compiled"
-        self._need(not compiled, "log_skips", "False with fast='compiled', which sees no hooks,")
+        self._need(not compiled, "log_skips", "False with fast='compiled', which runs no hooks,")
 
     def _load_state(self, tensors: dict[str, Tensor]) -> None:
         blocks = sum(length or 0 for length in self.chain)
@@ -117,15 +117,15 @@ class UNetDetector(AdversarialDetector):
     def _logged(self, d_loss: Tensor, losses: Losses, skip_outputs: list[Tensor]) -> Losses:
         """The detached losses of a step and the root mean squares of skip outputs and gradients."""
         levels = [level for level in range(LEVELS, 0, -1) if self.chain[level - 1] is not None]
-        seen = {"discriminator": d_loss, **losses}
+        logged = {"discriminator": d_loss, **losses}
         for level, signal in sorted(
             zip(levels, skip_outputs, strict=False), key=lambda pair: pair[0]
         ):
             about_mean = signal.detach() - signal.detach().mean(0)
-            seen |= {f"skip {level}": rms(signal), f"skip {level} spread": rms(about_mean)}
+            logged |= {f"skip {level}": rms(signal), f"skip {level} spread": rms(about_mean)}
             if signal.grad is not None:
-                seen[f"skip {level} gradient"] = rms(signal.grad)
-        return {name: value.detach() for name, value in seen.items()}
+                logged[f"skip {level} gradient"] = rms(signal.grad)
+        return {name: value.detach() for name, value in logged.items()}
 
     def _generator_losses(
         self, x: Tensor, x_hat: Tensor, z: Tensor, fake_logits: Tensor, z_hat: Tensor

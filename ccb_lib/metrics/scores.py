@@ -68,9 +68,7 @@ def anomaly_score(terms: ScoreTerms, alpha: float = 0.9) -> NDArray[np.float32] 
         [1.899999976158142]
     """
     if not 0 <= alpha <= 1:
-        raise ValueError(
-            f"alpha={alpha} given; Eq. 2 weighs the image term by a number from 0 to 1."
-        )
+        raise ValueError(f"alpha={alpha} given; a number from 0 to 1 is needed.")
     scores = alpha * terms.image + (1 - alpha) * terms.latent
     return scores.float() if isinstance(scores, Tensor) else scores.astype(np.float32)
 

@@ -440,7 +440,7 @@ def test_searches_on_disk_of_other_weights_images_or_settings_are_never_taken(an
     (own,) = first
     (tmp_path / f"{own}.safetensors").write_bytes(next(f for f in tmp_path.iterdir() if f.stem != own).read_bytes())
     anogan._found.clear()
-    with pytest.raises(ValueError, match="not the search that its name says"):
+    with pytest.raises(ValueError, match="not the search result of its name"):
         anogan.search(x)
 
 
