@@ -90,8 +90,8 @@ def both_kinds(scores: Scores, labels: Scores, name: str) -> tuple[Tensor, Tenso
     if int(labels.sum()) in (0, len(labels)):
         kind, other = ("abnormal", "normal") if labels[0] else ("normal", "abnormal")
         raise ValueError(
-            f"All {len(labels)} images are {kind}; {name} needs normal and abnormal images. Add "
-            f"{other} images."
+            f"All {len(labels)} images are {kind}; {name} needs images of both kinds. Add {other} "
+            "images."
         )
     return scores, labels
 

@@ -126,7 +126,7 @@ def replicate_metric(
     if metric in CONFUSION_METRICS:
         if threshold is None:
             raise ValueError(
-                f"{metric} needs a threshold; give one, such as threshold=detector.threshold_."
+                f"{metric} depends on φ: give the threshold, such as detector.threshold_."
             )
         return _confusion_metric(
             metric, scores > checked_threshold(threshold), labels, members, prevalence
