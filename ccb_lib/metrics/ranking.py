@@ -4,11 +4,10 @@ Each metric sorts normal and abnormal scores and counts by binary search, on the
 scores.
 """
 
-import torch
 from torch import Tensor
 
 from ccb_lib.metrics.checks import Scores, both_kinds, checked_prevalence, checked_specificity
-from ccb_lib.metrics.counts import rising
+from ccb_lib.metrics.counts import rank_in, rising
 
 
 def auc(scores: Scores, labels: Scores) -> float:
@@ -105,10 +104,11 @@ def twice_won(abnormal: Tensor, normal: Tensor) -> Tensor:
         An int64 scalar, 0 to 2PQ.
 
     Example:
+        >>> import torch
         >>> twice_won(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]))
         tensor(7)
     """
-    below, up_to = (torch.searchsorted(normal, abnormal, right=right) for right in (False, True))
+    below, up_to = (rank_in(normal, abnormal, ties=ties) for ties in (False, True))
     return (below + up_to).sum()
 
 
@@ -126,6 +126,7 @@ def precisions(abnormal: Tensor, normal: Tensor, prevalence: float) -> Tensor:
         (P,) float64.
 
     Example:
+        >>> import torch
         >>> precisions(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]), 0.5)
         tensor([0.6667, 1.0000], dtype=torch.float64)
     """

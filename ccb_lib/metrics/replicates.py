@@ -15,6 +15,7 @@ from ccb_lib.metrics.checks import (
     checked_threshold,
 )
 from ccb_lib.metrics.confusion import CONFUSION_METRICS, confusion_metrics, ratio
+from ccb_lib.metrics.counts import rank_in
 
 BOOTSTRAP_METRICS = ("auc", "average_precision", "sensitivity_at_specificity", *CONFUSION_METRICS)
 
@@ -174,7 +175,7 @@ class _Ranks:
         self.below = torch.searchsorted(normal, abnormal)
         self.up_to = torch.searchsorted(normal, abnormal, right=True)
         self.ties = not torch.equal(self.below, self.up_to)
-        self.first = torch.searchsorted(abnormal, abnormal)  # how many abnormal images score lower
+        self.first = rank_in(abnormal, abnormal)  # how many abnormal images score lower
 
     def auc(self, counts: Tensor) -> Tensor:
         drawn, normals = counts.index_select(1, self.abnormal), _cumulated(counts, self.normal)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta, ks_2samp
+from scipy.special import betaincinv
 
 from ccb_lib.metrics.checks import checked_scores, checked_threshold
 
@@ -105,8 +105,10 @@ def compare_with_calibration(
         >>> compare_with_calibration(normal[::2] + 1, normal, 0.95).unlike
         True
     """
-    scores = checked_scores(scores)
-    normal = checked_scores(calibration_scores, "calibration_scores")
+    from scipy.stats import ks_2samp  # costs half a second to import
+
+    scores = checked_scores(scores).numpy(force=True)
+    normal = checked_scores(calibration_scores, "calibration_scores").numpy(force=True)
     threshold = checked_threshold(threshold)
     if not 0 <= most_abnormal < 1:
         raise ValueError(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ccb_lib.metrics.checks import Scores, checked_scores
-from ccb_lib.metrics.counts import between, next_to, rising
+from ccb_lib.metrics.counts import between, next_to, rank_in, rising
 
 
 def normal_quantile(normal_scores: Scores, false_alarms: float = 0.05) -> float:
@@ -75,7 +75,7 @@ def conformal_p_values(scores: Scores, normal_scores: Scores) -> NDArray[np.floa
     """
     judged = checked_scores(scores)
     calibration = rising(checked_scores(normal_scores, "normal_scores").to(judged.device))
-    at_least = len(calibration) - torch.searchsorted(calibration, judged)
+    at_least = len(calibration) - rank_in(calibration, judged)
     p_values = (1 + at_least).double() / (1 + len(calibration))
     return p_values if isinstance(scores, Tensor) else p_values.numpy()
 

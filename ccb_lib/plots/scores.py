@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -141,6 +142,38 @@ def auc_per_epoch(
     ax.set(xlabel="epoch", ylabel="AUC", ylim=(0, 1.02))
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return _figure_of(ax)
+
+
+@styled
+def auc_dots(table: pd.DataFrame) -> Figure:
+    """Draw a table of AUCs: one line of points for each row, one colour and marker for each column.
+
+    Args:
+        table: AUCs, 0 to 1, for example detectors as rows and variants of a data set as columns.
+
+    Returns:
+        The figure, with a line at 0.5, which is chance. AUCs under 0.5 stay as they are.
+
+    Raises:
+        ValueError: An empty table, or a value outside 0 to 1.
+
+    Example:
+        >>> figure = auc_dots(pd.DataFrame({"original": [0.8], "background": [0.5]}, index=["PCA"]))
+        >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        ['PCA']
+    """
+    if table.empty:
+        raise ValueError("An empty table given; at least one row and one column are needed.")
+    check_range(table.to_numpy(dtype=float), "AUC")
+    figure, (axis,) = panels(1, height=1.1 + 0.32 * len(table))
+    rows = np.arange(len(table))
+    axis.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
+    for (name, colour), marker in zip(colours(list(table.columns)).items(), cycle(MARKERS), strict=False):
+        axis.plot(table[name], rows, linestyle="none", marker=marker, color=colour, label=name, alpha=0.9)
+    axis.set_yticks(rows, table.index)
+    axis.set(xlim=(0, 1), ylim=(len(table) - 0.5, -0.5), xlabel="AUC")
+    figure.legend(loc="outside lower center", ncols=min(4, len(table.columns)))
+    return figure
 
 
 def _labelled(scores: ArrayLike, labels: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
 """Results that someone else measured: what a file of scores may hold, and names taken out of it."""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from ccb_lib.detectors import METHODS
 from ccb_lib.reproduction.runs import CLASSES, DATASETS
-from ccb_lib.reproduction.store import Result, TestSet
+from ccb_lib.reproduction.store import Result, TestSet, key_of
 
 _HASH = r"[0-9a-f]{16}"
 _IDS = {
@@ -23,7 +22,6 @@ _IDS = {
 """Public forms of image ids and of groups, by data set; anything else must be hashed."""
 
 _REQUIRED = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit", "key", "alpha", "device", "torch")
-_IDENTITY = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit")
 _PATH = re.compile(r"(^|[\s\"'(])(/|~/|\\\\|[A-Za-z]:[\\/])|\\|://|\.dcm\b")
 
 
@@ -85,20 +83,14 @@ def check_contribution(results: Iterable[Result], table: int | str) -> None:
             raise ValueError(f"Run {key} is of {facts['dataset']}; table {table} needs {wanted}.")
         if facts["method"] not in METHODS:
             raise ValueError(f"Run {key} is of {facts['method']!r}; methods are {', '.join(METHODS)}.")
-        if key != _key(facts):
+        if key != key_of(facts):
             raise ValueError(
-                f"Run {key}: its settings give the key {_key(facts)}. The manifest was changed; run again."
+                f"Run {key}: its settings give the key {key_of(facts)}. The manifest was changed; run again."
             )
         if unknown := set(facts["abnormal"]) - set(CLASSES[facts["dataset"]]):
             raise ValueError(f"Run {key} has classes {sorted(unknown)} that {facts['dataset']} does not have.")
         _check_text(facts, key)
         _check_ids(result)
-
-
-def _key(facts: dict[str, Any]) -> str:
-    """16 digits from a manifest's settings, as `Run.key`."""
-    identity = {name: facts[name] for name in _IDENTITY}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _check_text(facts: dict[str, Any], key: str) -> None:

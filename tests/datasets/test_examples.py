@@ -3,38 +3,47 @@
 import csv
 
 import numpy as np
-from PIL import Image, ImageOps
+import pytest
+from PIL import Image
 
+from ccb_lib import load_dataset
 from ccb_lib.datasets import folder, ild
-from ccb_lib.datasets.examples.folder import write_petals
+from ccb_lib.datasets.examples.folder import DOT_GREY, write_folder
 from ccb_lib.datasets.examples.ild import write_database
 
 
-def test_petals_come_in_every_form_and_no_piece_on_two_sides(tmp_path):
-    root = write_petals(tmp_path, train=40, test=8)
-    forms = {(path.suffix, Image.open(path).mode, bool(Image.open(path).getexif())) for path in root.rglob("*.*g")}
-    assert forms == {(".png", "RGB", False), (".png", "RGBA", False), (".jpg", "RGB", False), (".jpg", "RGB", True)}
-    split = folder.load(root=root, abnormal="abnormal+spotted")
-    assert split.test_labels.sum() == 16
-    pieces = {"train": set(), "test": set()}
-    for row in csv.DictReader((root / "labels.csv").read_text().splitlines()):
-        pieces[row["path"].split("/")[0]].add(row["group"])
-    assert len(pieces["test"]) == 4  # three pieces of the flower, and the leaves
-    assert not pieces["train"] & pieces["test"]
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("digits", abnormal=8)
 
 
-def test_turned_petals_are_upright_again(tmp_path):
-    """Every fourth file is stored turned; upright, it looks as the photograph does, lit from the same side."""
-    root = write_petals(tmp_path, train=8, test=4)
-    stored = Image.open(root / "train/normal/003.jpg")
-    assert stored.getexif()[0x0112] == 6
-    upright = np.asarray(ImageOps.exif_transpose(stored))
-    assert not np.array_equal(upright, np.asarray(stored))
-    assert np.array_equal(upright, np.asarray(stored.transpose(Image.Transpose.ROTATE_270)))
+def test_a_folder_holds_the_images_of_its_split(tmp_path, digits):
+    root = write_folder(tmp_path, digits, train=40, test=8)
+    read = folder.load(root=root, abnormal="abnormal")
+    known = {image.numpy().tobytes() for image in digits.train}
+    assert len(read.train) + len(read.calibration) == 40
+    assert {image.numpy().tobytes() for image in read.train} <= known
+    abnormal = {image.numpy().tobytes() for image in digits.test[digits.test_labels]}
+    assert {image.numpy().tobytes() for image in read.test[read.test_labels]} <= abnormal
+    rows = list(csv.DictReader((root / "labels.csv").read_text().splitlines()))
+    assert len(rows) == 40 + 3 * 8
+    assert all((root / row["path"]).is_file() for row in rows)
+    assert {row["label"] for row in rows} == {"normal", "abnormal", "dotted"}
 
 
-def test_petals_are_the_same_each_time(tmp_path):
-    one, two = write_petals(tmp_path / "1", train=8, test=4), write_petals(tmp_path / "2", train=8, test=4)
+def test_a_dotted_image_differs_from_the_normal_one_in_a_dot_alone(tmp_path, digits):
+    root = write_folder(tmp_path, digits, train=4, test=8)
+    for number in range(8):
+        plain, dotted = (
+            np.asarray(Image.open(root / f"test/{kind}/{number:03d}.png")) for kind in ("normal", "dotted")
+        )
+        changed = plain != dotted
+        assert 0 < changed.sum() <= 21  # whole pixels within 2.5 of a pixel's centre
+        assert (dotted[changed] == DOT_GREY).all()
+
+
+def test_folders_are_the_same_each_time(tmp_path, digits):
+    one, two = (write_folder(tmp_path / name, digits, train=8, test=4) for name in "12")
     for path in sorted(one.rglob("*.*")):
         assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
 

@@ -1,0 +1,88 @@
+"""Pictures of image sets that only some machines have; a line that says how to get the images stands in for them."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ccb_lib.chapters.helpers import dataset_dir_or_none
+from ccb_lib.datasets import ham10000, lung_ct_98
+from ccb_lib.datasets.patches import find_patches
+from ccb_lib.io.image_files import read_images
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+    from matplotlib.figure import Figure
+
+# Images of HAM10000 in which something other than the lesion stands out.
+MARKS = {
+    "0030522": "hair",
+    "0029051": "hair",
+    "0030589": "ink",
+    "0026789": "ruler",
+    "0027648": "ruler",
+    "0032689": "rim",
+    "0033644": "rim",
+    "0027815": "rim, ruler",
+}
+
+
+def skin_by_diagnosis() -> "Figure | Markdown":
+    """Draw ten images of each diagnosis of HAM10000."""
+    from ccb_lib.plots import image_grid
+
+    folder = dataset_dir_or_none("ham10000")
+    if folder is None:
+        return _absent("ham10000", "ten images of each diagnosis")
+    images = ham10000.read(folder)
+    first = {name: np.flatnonzero(images.classes == name)[:10] for name in ham10000.CLASSES}
+    return image_grid({name: images.pixels[rows] for name, rows in first.items()})
+
+
+def skin_of_one_lesion() -> "Figure | Markdown":
+    """Draw all photographs of the lesion of HAM10000 that has most."""
+    from ccb_lib.plots import image_grid
+
+    folder = dataset_dir_or_none("ham10000")
+    if folder is None:
+        return _absent("ham10000", "all photographs of one lesion")
+    images = ham10000.read(folder)
+    lesions, counts = np.unique(images.groups, return_counts=True)
+    lesion = str(lesions[counts.argmax()])
+    paths = ham10000.find(folder)[1]
+    chosen = [paths[row] for row in np.flatnonzero(images.groups == lesion)]
+    return image_grid({lesion: read_images(chosen, image_size=128, channels=3)})
+
+
+def skin_marks() -> "Figure | Markdown":
+    """Draw images of HAM10000 with hair, ink, rulers and dark rims."""
+    from ccb_lib.plots import image_grid
+
+    folder = dataset_dir_or_none("ham10000")
+    if folder is None:
+        return _absent("ham10000", "images with hair, ink, rulers and dark rims")
+    path_of = {path.stem: path for path in ham10000.find(folder)[1]}
+    pictures = read_images([path_of[f"ISIC_{number}"] for number in MARKS], image_size=128, channels=3)
+    return image_grid({"128 px": pictures}, titles=list(MARKS.values()))
+
+
+def marked_slice(number: str = "67") -> "Figure | Markdown":
+    """Draw a slice of lung_ct_98, what was marked on it, and the patches cut from it.
+
+    Args:
+        number: The slice's file name without ending.
+    """
+    from ccb_lib.plots.data import slice_regions
+
+    folder = dataset_dir_or_none("lung_ct_98")
+    if folder is None:
+        return _absent("lung_ct_98", "a slice, what was marked on it, and the patches cut from it")
+    grey, marked = lung_ct_98.read_slice(folder, number)
+    return slice_regions(grey, regions=marked, patches=find_patches(marked))
+
+
+def _absent(name: str, what: str) -> "Markdown":
+    from IPython.display import Markdown
+
+    return Markdown(
+        f"*Here the page shows {what} where `{name}` is on the machine; `ccb data fetch {name}` says how to get it.*"
+    )
