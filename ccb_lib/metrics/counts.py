@@ -59,21 +59,21 @@ def rising(values: Tensor) -> Tensor:
         >>> rising(torch.tensor([3.0, 1.0]))
         tensor([1., 3.])
     """
-    if type(values) is Tensor and values.device.type == "cpu":
+    if _on_cpu(values):
         # NumPy sorts without indices and with SIMD: 4 to 20 times faster than torch on a CPU.
         return torch.from_numpy(np.sort(values.numpy()))
     return values.sort().values
 
 
 def rank_in(rising: Tensor, values: Tensor, *, ties: bool = False) -> Tensor:
-    """Count for each value how many of the rising numbers are lower; with ``ties``, as high or lower.
+    """Count for each value the ascending numbers below it; with ``ties``, those equal to it too.
 
     Example:
         >>> rank_in(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 9.0]))
         tensor([1, 3])
     """
     if _on_cpu(rising):
-        # NumPy starts each search where the last one ended: 3 times faster where values rise too.
+        # NumPy starts each search at the end of the last: 3 times faster if values ascend too.
         side = "right" if ties else "left"
         return torch.as_tensor(np.searchsorted(rising.numpy(), values.numpy(), side=side))
     return torch.searchsorted(rising, values, right=ties)

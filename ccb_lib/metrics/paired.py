@@ -78,8 +78,9 @@ def paired_differences(
 
     The test is a paired t-test of the n per-seed differences, with the images as a crossed effect:
     SE² is their variance / n plus the bootstrap variance over images, seeds fixed, and p = 2 P(T >
-    abs(estimate) / SE) with n − 1 degrees of freedom. The macro mean is one test; the tests of the
-    classes are corrected together (Holm, 1979).
+    abs(estimate) / SE) with n − 1 degrees of freedom. The test is conservative where the variation
+    between images exceeds that between seeds. The macro mean is one test; the tests of the classes
+    are corrected together (Holm, 1979).
 
     For the interval each replicate draws seeds with replacement, and groups of images with
     replacement; a group drawn twice counts twice in every pair that has it, for both arms. So
@@ -112,10 +113,8 @@ def paired_differences(
         'better'
     """
     checked_resampling(level, replicates)
-    classes, seeds = (
-        sorted({pair.abnormal for pair in pairs}),
-        sorted({pair.seed for pair in pairs}),
-    )
+    classes = sorted({pair.abnormal for pair in pairs})
+    seeds = sorted({pair.seed for pair in pairs})
     cells = {(pair.seed, pair.abnormal): pair for pair in pairs}
     lacking = [cell for cell in product(seeds, classes) if cell not in cells]
     if not pairs or lacking or len(cells) != len(pairs):

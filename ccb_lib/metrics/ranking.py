@@ -84,7 +84,8 @@ def sensitivity_at_specificity(scores: Scores, labels: Scores, specificity: floa
     abnormal, normal = _sorted_kinds(scores, labels, "sensitivity at a specificity")
     checked_specificity(specificity)
     count = len(normal)
-    # The smallest number of normals with needed / count ≥ specificity, compared as floats.
+    # The smallest number of normals with needed / count ≥ specificity, compared as floats: 0.9 of
+    # 10 may be a little over 9.
     needed = min(count, round(specificity * count) + 1)
     while needed > 0 and (needed - 1) / count >= specificity:
         needed -= 1
@@ -130,9 +131,7 @@ def precisions(abnormal: Tensor, normal: Tensor, prevalence: float) -> Tensor:
         >>> precisions(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]), 0.5)
         tensor([0.6667, 1.0000], dtype=torch.float64)
     """
-    found, false = (
-        1 - torch.searchsorted(kind, abnormal).double() / len(kind) for kind in (abnormal, normal)
-    )
+    found, false = (1 - rank_in(kind, abnormal).double() / len(kind) for kind in (abnormal, normal))
     return prevalence * found / (prevalence * found + (1 - prevalence) * false)
 
 

@@ -172,8 +172,8 @@ class _Ranks:
         normal, order_of_normals = scores[~labels].sort()
         self.abnormal, self.normal = members[labels][order], members[~labels][order_of_normals]
         # For each abnormal image, how many normals score lower, and how many no higher.
-        self.below = torch.searchsorted(normal, abnormal)
-        self.up_to = torch.searchsorted(normal, abnormal, right=True)
+        self.below = rank_in(normal, abnormal)
+        self.up_to = rank_in(normal, abnormal, ties=True)
         self.ties = not torch.equal(self.below, self.up_to)
         self.first = rank_in(abnormal, abnormal)  # how many abnormal images score lower
 

@@ -139,12 +139,12 @@ def compare_with_calibration(
 
 def _lowest(count: int, of: int, failing: float) -> float:
     """Lower Clopper–Pearson bound of a share; its error probability is at most ``failing``."""
-    return float(beta.ppf(failing, count, of - count + 1)) if count else 0.0
+    return float(betaincinv(count, of - count + 1, failing)) if count else 0.0
 
 
 def _highest(count: int, of: int, failing: float) -> float:
     """Upper Clopper–Pearson bound of a share; its error probability is at most ``failing``."""
-    return float(beta.ppf(1 - failing, count + 1, of - count)) if count < of else 1.0
+    return float(betaincinv(count + 1, of - count, 1 - failing)) if count < of else 1.0
 
 
 def warn_of_shift(shift: Shift, stacklevel: int = 1) -> None:
