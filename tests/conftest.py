@@ -18,7 +18,9 @@ from ccb_lib.datasets.base import data_root
 from ccb_lib.reproduction.runs import CLASSES
 
 mpl.use("agg")
-torch.set_num_threads(1)  # networks of width 4 gain nothing from more, and lose much where processors are shared
+torch.set_num_threads(
+    1
+)  # networks of width 4 gain nothing from more, and lose much where processors are shared
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +47,9 @@ def no_file_above():
 @pytest.fixture
 def noise():
     """64 images that differ, (64, 1, 32, 32) uint8."""
-    return torch.randint(0, 256, (64, 1, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    return torch.randint(0, 256, (64, 1, 32, 32), generator=torch.Generator().manual_seed(0)).to(
+        torch.uint8
+    )
 
 
 @pytest.fixture(scope="session")
@@ -96,10 +100,18 @@ def legible():
             if text.get_text().strip() and text.get_visible():
                 assert text.get_fontsize() >= 8, f"{text.get_text()!r} is too small"
                 box = text.get_window_extent()
-                assert all(page.contains(*corner) for corner in box.corners()), f"{text!r} is cut off: {box}"
+                assert all(page.contains(*corner) for corner in box.corners()), (
+                    f"{text!r} is cut off: {box}"
+                )
         for ax in figure.axes:
-            labels = [x.get_window_extent() for x in ax.get_xticklabels() if x.get_text() and not x.get_rotation()]
-            assert all(left.x1 < right.x0 for left, right in pairwise(labels)), "tick labels overlap"
+            labels = [
+                x.get_window_extent()
+                for x in ax.get_xticklabels()
+                if x.get_text() and not x.get_rotation()
+            ]
+            assert all(left.x1 < right.x0 for left, right in pairwise(labels)), (
+                "tick labels overlap"
+            )
         return figure
 
     return check
@@ -108,5 +120,7 @@ def legible():
 def unseen_ticks(figure):
     """Tick labels beyond the limits of their axis, which matplotlib keeps and does not draw."""
     axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
-    ticks = [(tick, sorted(axis.get_view_interval())) for axis in axes for tick in axis.get_major_ticks()]
+    ticks = [
+        (tick, sorted(axis.get_view_interval())) for axis in axes for tick in axis.get_major_ticks()
+    ]
     return {tick.label1 for tick, (low, high) in ticks if not low <= tick.get_loc() <= high}

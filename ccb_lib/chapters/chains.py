@@ -42,7 +42,9 @@ def skip_signal(number: int = 6, folder: str | Path | None = None) -> pd.DataFra
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def chain_summary(signals: pd.DataFrame, number: int = 6, folder: str | Path | None = None) -> pd.DataFrame:
+def chain_summary(
+    signals: pd.DataFrame, number: int = 6, folder: str | Path | None = None
+) -> pd.DataFrame:
     """Lay beside each other what overfitting and a dead signal would show, one row a start and chain.
 
     Args:
@@ -55,7 +57,9 @@ def chain_summary(signals: pd.DataFrame, number: int = 6, folder: str | Path | N
         signal: 0 where a skip says the same of every image; and ``AUC``, the mean over classes and seeds under CLEAN.
     """
     last = signals[signals["epoch"] == signals["epochs"]]
-    last = last.assign(share=(last["spread"] / last["signal"]).fillna(0))  # no signal at all tells nothing either
+    last = last.assign(
+        share=(last["spread"] / last["signal"]).fillna(0)
+    )  # no signal at all tells nothing either
     by = ["chain_init", "chain"]
     frame = load_results(number, protocols=(CLEAN,), folder=folder)
     aucs = frame.merge(last.drop_duplicates("key")[[*by, "key"]], on="key", suffixes=("_given", ""))
@@ -70,7 +74,12 @@ def chain_summary(signals: pd.DataFrame, number: int = 6, folder: str | Path | N
         }
     )
     chains = sorted(last["chain"].unique(), key=lambda chain: int(chain.split("-")[0]))
-    order = [(start, chain) for start in ("he", "dcgan") for chain in chains if (start, chain) in shown.index]
+    order = [
+        (start, chain)
+        for start in ("he", "dcgan")
+        for chain in chains
+        if (start, chain) in shown.index
+    ]
     return shown.reindex(order).rename_axis(["chains from", "blocks"])
 
 
@@ -87,11 +96,21 @@ def what_length_does(summary: pd.DataFrame) -> str:
     for start, rows in summary.groupby(level=0, sort=False):
         if len(rows) < 2:
             continue
-        (short, long), losses, aucs = rows.index.get_level_values(1)[[0, -1]], rows["training loss"], rows["AUC"]
-        rises, falls = float(losses.iloc[-1]) > float(losses.iloc[0]), float(aucs.iloc[-1]) < float(aucs.iloc[0])
+        (short, long), losses, aucs = (
+            rows.index.get_level_values(1)[[0, -1]],
+            rows["training loss"],
+            rows["AUC"],
+        )
+        rises, falls = (
+            float(losses.iloc[-1]) > float(losses.iloc[0]),
+            float(aucs.iloc[-1]) < float(aucs.iloc[0]),
+        )
         reading = {
             (False, True): "as overfitting would show",
-            (True, True): "not as overfitting would show, since the training images are rebuilt less well too",
+            (
+                True,
+                True,
+            ): "not as overfitting would show, since the training images are rebuilt less well too",
         }.get((rises, falls), "longer ranks no worse here")
         lines.append(
             f"- Chains from {start}, {short} to {long}: training loss {losses.iloc[0]} to {losses.iloc[-1]}, AUC "

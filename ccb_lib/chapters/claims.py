@@ -29,11 +29,16 @@ def shown_stability(frame: pd.DataFrame) -> pd.DataFrame:
         settings = {name: None if pd.isna(line[name]) else line[name] for name in CHOICES}
         setting = f"{display_name(line['dataset'])}, {described({**settings, 'chain_init': None, 'other': None})}"
         parts = [SHOWN_NAMES.get(line["method"], line["method"]), _chain(line["chain"])]
-        parts += [f"from {settings['chain_init']}" if settings["chain_init"] else "", settings["other"] or ""]
+        parts += [
+            f"from {settings['chain_init']}" if settings["chain_init"] else "",
+            settings["other"] or "",
+        ]
         texts = {name: "–" if pd.isna(line[name]) else f"{line[name]:.3f}" for name in _MEASURES}
         counts = {name: line[name] for name in ("seeds", "runs", "collapsed")}
         rows[setting, ", ".join(part for part in parts if part)] = texts | counts
-    shown = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", *_MEASURES, "runs", "collapsed"])
+    shown = pd.DataFrame.from_dict(
+        rows, orient="index", columns=["seeds", *_MEASURES, "runs", "collapsed"]
+    )
     return shown.sort_index(level=0, sort_remaining=False, kind="stable")
 
 
@@ -52,8 +57,14 @@ def definitions() -> pd.DataFrame:
         0.9
     """
     rows = {
-        "anogan": ("image less the nearest generated image", "features of the discriminator, image less generated"),
-        "egbad": ("image less its reconstruction", "features of the discriminator of (image, latent vector)"),
+        "anogan": (
+            "image less the nearest generated image",
+            "features of the discriminator, image less generated",
+        ),
+        "egbad": (
+            "image less its reconstruction",
+            "features of the discriminator of (image, latent vector)",
+        ),
     }
     return pd.DataFrame(
         {

@@ -97,7 +97,9 @@ def lung_picture(number: int = SLICE) -> "Figure":
         ValueError: Another slice.
     """
     if number not in TESTED:
-        raise ValueError(f"slice {number} given; {TESTED[0]} to {TESTED[-1]}, which are not trained on, are needed.")
+        raise ValueError(
+            f"slice {number} given; {TESTED[0]} to {TESTED[-1]}, which are not trained on, are needed."
+        )
     from ccb_lib.plots import image_grid
     from ccb_lib.plots.slices import slice_with_map
 
@@ -105,13 +107,20 @@ def lung_picture(number: int = SLICE) -> "Figure":
     split, detector = example.split, shared_detector(example.split)
     if not example.real:
         images = torch.cat([split.test[:5], split.test[-5:]])
-        rows = {"image": images, "rebuilt": detector.reconstruct(images), "error": detector.anomaly_map(images)}
+        rows = {
+            "image": images,
+            "rebuilt": detector.reconstruct(images),
+            "error": detector.anomaly_map(images),
+        }
         return image_grid(rows, titles=["normal"] * 5 + ["abnormal"] * 5)
     volume = chest_ct.read_volume()
     grey, lung = volume.grey(number), volume.lung[number]
     maps = {
         title: map_of_slice(score, grey, lung, share=SHARE)
-        for title, score in {"CCB's score": detector.decision_function, "brightness alone": brightness}.items()
+        for title, score in {
+            "CCB's score": detector.decision_function,
+            "brightness alone": brightness,
+        }.items()
     }
     circle = (chest_ct.MASS_COLUMN, chest_ct.MASS_ROW, chest_ct.MASS_RADIUS)
     return slice_with_map(grey, maps, circle=circle, title=f"slice {number}")

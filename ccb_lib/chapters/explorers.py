@@ -46,7 +46,9 @@ def results_explorer(
         return note(number)
     from ccb_lib.explorer.widget import ThresholdExplorer
 
-    return ThresholdExplorer.from_table(cells, axes=("Chain" if number >= 6 else "Method", "Class"), **options)
+    return ThresholdExplorer.from_table(
+        cells, axes=("Chain" if number >= 6 else "Method", "Class"), **options
+    )
 
 
 def explorer_cells(
@@ -73,11 +75,15 @@ def explorer_cells(
         out.
     """
     several = [settings] if isinstance(settings, Mapping) else list(settings)
-    every = ("ccb",) if number >= 6 else (*NETWORK_METHODS, *TRIVIAL_METHODS)  # Tables 6–7 name a cell by its chain
+    every = (
+        ("ccb",) if number >= 6 else (*NETWORK_METHODS, *TRIVIAL_METHODS)
+    )  # Tables 6–7 name a cell by its chain
     wanted = list(every if methods is None else methods)
     classes = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
     results = read_results(number, folder)
-    stored = load_results(number, protocols=(protocol,), folder=folder).sort_values("seed", kind="stable")
+    stored = load_results(number, protocols=(protocol,), folder=folder).sort_values(
+        "seed", kind="stable"
+    )
     cells, trivial = {}, {}
     for chosen in several:
         frame = at_settings(stored, chosen)
@@ -95,11 +101,19 @@ def explorer_cells(
             if scored.calibration is not None:
                 phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
                 thresholds = {"normal 95 %": phi, **thresholds}
-            name = f"{line.chain} blocks" if number >= 6 else SHOWN_NAMES.get(line.method, line.method)
+            name = (
+                f"{line.chain} blocks" if number >= 6 else SHOWN_NAMES.get(line.method, line.method)
+            )
             without_network = line.method in TRIVIAL_METHODS
-            if len(several) > 1 and (of_images(chosen) != of_images(PAPER) if without_network else chosen != PAPER):
+            if len(several) > 1 and (
+                of_images(chosen) != of_images(PAPER) if without_network else chosen != PAPER
+            ):
                 name += f", {described(of_images(chosen) if without_network else chosen)}"
-            (trivial if without_network else cells)[name, line.abnormal] = (scores, tests.labels, thresholds)
+            (trivial if without_network else cells)[name, line.abnormal] = (
+                scores,
+                tests.labels,
+                thresholds,
+            )
     # Those of most classes first, so that a chooser of classes lists them in the paper's order, too.
     counts = Counter(name for name, _ in cells)
     return dict(sorted(cells.items(), key=lambda item: -counts[item[0][0]])) | trivial
@@ -138,8 +152,14 @@ def arm_cells(
         scored, tests = found
         thresholds = {}
         if scored.calibration is not None:
-            thresholds["normal 95 %"] = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
-        cells[line.arm, line.abnormal] = (anomaly_score(scored.test, line.alpha), tests.labels, thresholds)
+            thresholds["normal 95 %"] = normal_quantile(
+                anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS
+            )
+        cells[line.arm, line.abnormal] = (
+            anomaly_score(scored.test, line.alpha),
+            tests.labels,
+            thresholds,
+        )
     return cells
 
 

@@ -53,7 +53,9 @@ def facts(name: str) -> tuple[Facts, str]:
     there, compute = _COMPUTED[name]
     if there():
         return compute(), f"Computed from the images of `{name}` when this page was built."
-    stored = json.loads((project_data("results") / f"facts-{name}.json").read_text(encoding="utf-8"))
+    stored = json.loads(
+        (project_data("results") / f"facts-{name}.json").read_text(encoding="utf-8")
+    )
     return stored, (
         f"`{name}` is not on this machine, so this page shows figures that the same code computed and stored where it "
         f"was. `ccb data fetch {name}` gets the images."
@@ -87,9 +89,14 @@ def ham10000_facts(seed: int = 0) -> Facts:
     return {
         "counts": counts.to_dict("index"),
         "photographs": {str(number): int(lesions) for number, lesions in photographs.items()},
-        "held_out": _held_out(images.pixels.flatten(1).numpy().astype(np.float32), images.groups, seed),
+        "held_out": _held_out(
+            images.pixels.flatten(1).numpy().astype(np.float32), images.groups, seed
+        ),
         "lesions": {
-            **{side: len(names) for side, names in zip(("train", "calibration", "test"), sides, strict=True)},
+            **{
+                side: len(names)
+                for side, names in zip(("train", "calibration", "test"), sides, strict=True)
+            },
             "on two sides": sum(map(len, sides)) - len(set.union(*sides)),
         },
         "natural": {name: float(part.test_labels.mean()) for name, part in parts.items()},
@@ -124,7 +131,10 @@ def brain_mri_facts() -> Facts:
         "mean intensity": images.pixels.float().mean((1, 2, 3)).numpy(),
     }
     variants = {name: load_dataset("brain-mri", variant=name) for name in brain_mri.VARIANTS}
-    same = {title: trained(detector, variants["original"]) for title, detector in _brain_detectors().items()}
+    same = {
+        title: trained(detector, variants["original"])
+        for title, detector in _brain_detectors().items()
+    }
     own = {
         title: {name: _auc(trained(detector, part), part) for name, part in variants.items()}
         for title, detector in _brain_detectors().items()
@@ -133,9 +143,14 @@ def brain_mri_facts() -> Facts:
     return {
         "counts": counts.assign(**{"largest group": largest}).to_dict("index"),
         "formats": pd.crosstab(files["class"], files["format"]).to_dict("index"),
-        "sides": {"least": int(files[["width", "height"]].min().min()), "most": int(files["width"].max())},
+        "sides": {
+            "least": int(files[["width", "height"]].min().min()),
+            "most": int(files["width"].max()),
+        },
         "files": {title: float(roc_auc_score(tumour, values)) for title, values in told_by.items()},
-        "same": {title: {n: _auc(d, part) for n, part in variants.items()} for title, d in same.items()},
+        "same": {
+            title: {n: _auc(d, part) for n, part in variants.items()} for title, d in same.items()
+        },
         "own": own,
     }
 
@@ -146,7 +161,9 @@ def write(name: str) -> None:
     if not there():
         raise FileNotFoundError(f"{name} is not on this machine. Run `ccb data fetch {name}`.")
     path = project_data("results") / f"facts-{name}.json"
-    path.write_text(json.dumps(_rounded(compute()), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(_rounded(compute()), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def _brain_detectors() -> Mapping[str, Detector]:
@@ -197,7 +214,10 @@ def _shipped(parts: Mapping[str, AnomalySplit]) -> Facts:
     for name, part in parts.items():
         scores = detector.decision_function(part.test)
         alarms = float((scores[~part.test_labels] > detector.threshold_).mean())
-        rows[name] = {"AUC": float(roc_auc_score(part.test_labels, scores)), "false-alarm rate": alarms}
+        rows[name] = {
+            "AUC": float(roc_auc_score(part.test_labels, scores)),
+            "false-alarm rate": alarms,
+        }
     return rows
 
 

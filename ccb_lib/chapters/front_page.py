@@ -55,14 +55,20 @@ def five_lines(steps: pd.DataFrame, folder: str | Path | None = None) -> "Markdo
 def _clean(steps: pd.DataFrame, folder: str | Path | None) -> str:
     """Lay the networks' clean AUCs beside those of scores that need no network."""
     frame = load_results(_TABLE, protocols=(CLEAN,), folder=folder)
-    frame = frame[frame["method"].isin(TRIVIAL_METHODS) & frame["normal"].isna() & frame["image_size"].isna()]
+    frame = frame[
+        frame["method"].isin(TRIVIAL_METHODS) & frame["normal"].isna() & frame["image_size"].isna()
+    ]
     simple = frame.groupby("method")["auc"].mean()
     clean = steps[(steps["dataset"] == _DATASET) & (steps["step"] == "CLEAN, all normals")]
     networks = clean.groupby("method")["value"].mean().dropna()
     if simple.empty or networks.empty:
         return "*not run*"
-    said = ", ".join(f"{SHOWN_NAMES.get(name, name)} {value:.3f}" for name, value in networks.items())
-    simpler = ", ".join(f"{display_name(name.replace('-', ' '))} {value:.3f}" for name, value in simple.items())
+    said = ", ".join(
+        f"{SHOWN_NAMES.get(name, name)} {value:.3f}" for name, value in networks.items()
+    )
+    simpler = ", ".join(
+        f"{display_name(name.replace('-', ' '))} {value:.3f}" for name, value in simple.items()
+    )
     return (
         f"Mean AUC on HAM10000, each network at its fullest setting that was run: {said}. Without a network: "
         f"{simpler}. 0.5 is chance. [Tables 4 and 5](tables-4-5)."

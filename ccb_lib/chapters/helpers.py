@@ -42,9 +42,14 @@ def trained(detector: AnyDetector, split: AnomalySplit, *, progress: bool = Fals
     """
     settings = {**detector.get_params(), "device": None}
     identity = json.dumps(
-        [detector.method, settings, digest(split.train, split.calibration)], sort_keys=True, default=str
+        [detector.method, settings, digest(split.train, split.calibration)],
+        sort_keys=True,
+        default=str,
     )
-    path = models_folder() / f"{detector.method}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
+    path = (
+        models_folder()
+        / f"{detector.method}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
+    )
     if path.exists():
         loaded = load_detector(path, device=detector.device)
         loaded.show_progress = progress

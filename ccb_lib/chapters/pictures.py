@@ -61,7 +61,9 @@ def skin_marks() -> "Figure | Markdown":
     if folder is None:
         return _absent("ham10000", "images with hair, ink, rulers and dark rims")
     path_of = {path.stem: path for path in ham10000.find(folder)[1]}
-    pictures = read_images([path_of[f"ISIC_{number}"] for number in MARKS], image_size=128, channels=3)
+    pictures = read_images(
+        [path_of[f"ISIC_{number}"] for number in MARKS], image_size=128, channels=3
+    )
     return image_grid({"128 px": pictures}, titles=list(MARKS.values()))
 
 

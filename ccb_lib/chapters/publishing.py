@@ -33,7 +33,9 @@ def third_party_images(figure: "Figure") -> "Figure | Markdown":
         return figure
     from IPython.display import Markdown
 
-    return Markdown("*This site shows no images of this set, because their terms of use are in doubt.*")
+    return Markdown(
+        "*This site shows no images of this set, because their terms of use are in doubt.*"
+    )
 
 
 def strip_images(folder: str | Path) -> int:
@@ -65,7 +67,9 @@ def strip_images(folder: str | Path) -> int:
                 in_this += len(cell.get("outputs", [])) - len(kept)
                 cell["outputs"] = kept
         if in_this:
-            path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            path.write_text(
+                json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
         removed += in_this
     return removed
 
@@ -78,4 +82,6 @@ def _has_image(output: dict) -> bool:
 
 
 if __name__ == "__main__":
-    print(f"{strip_images(sys.argv[1])} outputs with images of doubtful terms removed from notebooks for download.")
+    print(
+        f"{strip_images(sys.argv[1])} outputs with images of doubtful terms removed from notebooks for download."
+    )

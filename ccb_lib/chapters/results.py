@@ -14,7 +14,13 @@ from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import DATASETS, TRIVIAL_METHODS
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings, of_images
-from ccb_lib.reproduction.tables import SHOWN_NAMES, TABLE_METRICS, reported_and_measured, runs_in_words, select
+from ccb_lib.reproduction.tables import (
+    SHOWN_NAMES,
+    TABLE_METRICS,
+    reported_and_measured,
+    runs_in_words,
+    select,
+)
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -35,11 +41,16 @@ def settings_run(number: int, *, folder: str | Path | None = None) -> list[dict[
     """
     frame = load_results(number, protocols=(CLEAN,), folder=folder)[list(CHOICES)].drop_duplicates()
     found = [
-        {name: None if pd.isna(value) else value for name, value in line.items()} for line in frame.to_dict("records")
+        {name: None if pd.isna(value) else value for name, value in line.items()}
+        for line in frame.to_dict("records")
     ]
     networks = [settings for settings in found if settings["epochs"] is not None]
     seen = [of_images(settings) for settings in (PAPER, *networks)]
-    alone = [settings for settings in found if settings["epochs"] is None and of_images(settings) not in seen]
+    alone = [
+        settings
+        for settings in found
+        if settings["epochs"] is None and of_images(settings) not in seen
+    ]
     return [PAPER, *sorted((s for s in networks if s != PAPER), key=str), *sorted(alone, key=str)]
 
 
@@ -54,12 +65,20 @@ def other_settings(number: int, *, folder: str | Path | None = None) -> list[dic
 def _new_at(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
     """Rows at these settings, those of trivial scores only where settings change the images."""
     rows = at_settings(frame, settings)
-    return rows[~rows["method"].isin(TRIVIAL_METHODS)] if of_images(settings) == of_images(PAPER) else rows
+    return (
+        rows[~rows["method"].isin(TRIVIAL_METHODS)]
+        if of_images(settings) == of_images(PAPER)
+        else rows
+    )
 
 
 def _only_networks_differ(settings: Mapping[str, Any] | None) -> bool:
     """Tell whether settings differ from the paper's in what trivial scores do not have, which would only repeat."""
-    return settings is not None and {**PAPER, **settings} != PAPER and of_images(settings) == of_images(PAPER)
+    return (
+        settings is not None
+        and {**PAPER, **settings} != PAPER
+        and of_images(settings) == of_images(PAPER)
+    )
 
 
 def runs_caption(
@@ -96,7 +115,9 @@ def reported_released_clean(
         at the paper's own settings. The caption names the runs of each method, and what was not run. A method of which
         nothing was run has its reported row alone. Trivial scores stand where settings change the images.
     """
-    frame = reported_and_measured(number, settings=settings, folder=folder).rename(index=SHOWN_NAMES, level=0)
+    frame = reported_and_measured(number, settings=settings, folder=folder).rename(
+        index=SHOWN_NAMES, level=0
+    )
     if _only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
     classes = list(frame.index.unique("abnormal"))
@@ -112,17 +133,27 @@ def reported_released_clean(
             released = "released*" if part["imposed"].any() else "released"
             rows[name, released], rows[name, "clean"] = part["released"], part["clean"]
             exact |= {(name, released), (name, "clean")} if part["exact"].any() else set()
-    index = pd.MultiIndex.from_tuples(list(rows), names=[None, None])  # names would take a line of their own
-    shown = pd.DataFrame(list(rows.values()), index=index, columns=pd.Index(classes, name="abnormal"))
+    index = pd.MultiIndex.from_tuples(
+        list(rows), names=[None, None]
+    )  # names would take a line of their own
+    shown = pd.DataFrame(
+        list(rows.values()), index=index, columns=pd.Index(classes, name="abnormal")
+    )
     shown = shown.map(lambda v: NOT_RUN if pd.isna(v) else f"{v:.3f}").rename(columns=display_name)
     style = shown.style.set_table_attributes('class="dataframe"')
-    style = style.apply(lambda row: ["font-weight: bold" if row.name in exact else ""] * len(row), axis=1)
+    style = style.apply(
+        lambda row: ["font-weight: bold" if row.name in exact else ""] * len(row), axis=1
+    )
     caption = _caption(number, settings, not_run if missing else [], bool(exact), folder)
     return style.set_caption(caption) if caption else style
 
 
 def _caption(
-    number: int, settings: Mapping[str, Any] | None, not_run: list[str], bold: bool, folder: str | Path | None
+    number: int,
+    settings: Mapping[str, Any] | None,
+    not_run: list[str],
+    bold: bool,
+    folder: str | Path | None,
 ) -> str:
     words = runs_in_words(number, settings=settings, folder=folder)
     parts = [f"{SHOWN_NAMES.get(method, method)}: {said}." for method, said in words.items()]
@@ -139,7 +170,9 @@ def long_form(
     number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
 ) -> pd.DataFrame:
     """Return one row a cell and source, as `grouped_bars` and `chain_lines` take it; missing is NaN."""
-    frame = reported_and_measured(number, settings=settings, folder=folder)[["reported", "released", "clean"]]
+    frame = reported_and_measured(number, settings=settings, folder=folder)[
+        ["reported", "released", "clean"]
+    ]
     frame = frame.rename(index=SHOWN_NAMES, level=0).rename_axis(columns="source")
     return frame.stack(future_stack=True).rename("value").reset_index()
 
@@ -157,7 +190,9 @@ def with_intervals(
     Returns:
         One row a run and class: ``method``, ``chain``, ``abnormal``, ``seed``, ``auc``, ``low``, ``high``.
     """
-    frame = select(number, load_results(number, protocols=(protocol,), folder=folder), settings, folder)
+    frame = select(
+        number, load_results(number, protocols=(protocol,), folder=folder), settings, folder
+    )
     results = read_results(number, folder)
     rows = []
     for line in frame.itertuples():
@@ -176,10 +211,14 @@ def note(number: int) -> "Markdown":
     """Say that nothing was run yet, and how to run it."""
     from IPython.display import Markdown
 
-    return Markdown(f"*Not run yet. `ccb table {number} --run --device cuda --seeds 3` fills these cells.*")
+    return Markdown(
+        f"*Not run yet. `ccb table {number} --run --device cuda --seeds 3` fills these cells.*"
+    )
 
 
-def reading(number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None) -> "Markdown":
+def reading(
+    number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
+) -> "Markdown":
     """Say in computed sentences what a table's cells show, or that they are missing."""
     from IPython.display import Markdown
 
@@ -235,5 +274,9 @@ def other_choices(
     columns = [row, "protocol", "choice"]
     wide = frame.pivot_table(index=columns, columns="abnormal", values="value", sort=False)
     wide.insert(0, "mean", wide.mean(axis=1, skipna=False))
-    wide = wide.rename(index=SHOWN_NAMES, level=0).rename(columns=display_name).rename_axis(columns=None)
+    wide = (
+        wide.rename(index=SHOWN_NAMES, level=0)
+        .rename(columns=display_name)
+        .rename_axis(columns=None)
+    )
     return wide.map(lambda value: NOT_RUN if np.isnan(value) else f"{value:.3f}")

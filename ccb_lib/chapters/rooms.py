@@ -56,7 +56,9 @@ def floors(arrows: dict[str, set[str]]) -> dict[str, int]:
     """
     placed: dict[str, int] = {}
     while len(placed) < len(arrows):
-        ready = [room for room, needs in arrows.items() if room not in placed and needs <= placed.keys()]
+        ready = [
+            room for room, needs in arrows.items() if room not in placed and needs <= placed.keys()
+        ]
         if not ready:
             raise ValueError(f"A circle of imports among {sorted(arrows.keys() - placed.keys())}.")
         placed |= {room: max((placed[n] + 1 for n in arrows[room]), default=0) for room in ready}
@@ -73,8 +75,14 @@ def rooms_figure() -> "Figure":
 
     arrows = imports_between_packages()
     level = floors(arrows)
-    rows = [sorted(room for room in arrows if level[room] == n) for n in range(max(level.values()) + 1)]
-    place = {room: ((i + 1) / (len(row) + 1), n) for n, row in enumerate(rows) for i, room in enumerate(row)}
+    rows = [
+        sorted(room for room in arrows if level[room] == n) for n in range(max(level.values()) + 1)
+    ]
+    place = {
+        room: ((i + 1) / (len(row) + 1), n)
+        for n, row in enumerate(rows)
+        for i, room in enumerate(row)
+    }
     figure = Figure(figsize=(8, 1.0 + 0.8 * len(rows)))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()

@@ -45,12 +45,31 @@ def measurements(folder: str | Path | None = None) -> pd.DataFrame:
         ``low``, ``high``, ``unit`` and what else was stored; ``depth`` is the number of blocks in all chains.
     """
     rows = [
-        {"kind": kind_of(content), "file": name, "waiting": content["machine"].get("waiting threads", "–"), **row}
+        {
+            "kind": kind_of(content),
+            "file": name,
+            "waiting": content["machine"].get("waiting threads", "–"),
+            **row,
+        }
         for name, content in stored_benchmarks(_folder(folder))
         for row in content["rows"]
     ]
-    columns = ["kind", "file", "what", "method", "path", "group", "image_size", "batch", "width", "chain", "detectors"]
-    frame = pd.DataFrame(rows, columns=None if rows else [*columns, "median", "low", "high", "ratio", "unit"])
+    columns = [
+        "kind",
+        "file",
+        "what",
+        "method",
+        "path",
+        "group",
+        "image_size",
+        "batch",
+        "width",
+        "chain",
+        "detectors",
+    ]
+    frame = pd.DataFrame(
+        rows, columns=None if rows else [*columns, "median", "low", "high", "ratio", "unit"]
+    )
     chains = frame["chain"] if "chain" in frame else pd.Series(dtype=object)
     frame["depth"] = [_DEPTH if not isinstance(chain, list) else sum(chain) for chain in chains]
     return frame
@@ -95,14 +114,27 @@ def step_table(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     steps = _group(frame, kind, "method")
     if steps.empty:
         return missing(kind)
-    steps = steps.astype({"detectors": int}).drop_duplicates(["method", "detectors", "path"], keep="last")
+    steps = steps.astype({"detectors": int}).drop_duplicates(
+        ["method", "detectors", "path"], keep="last"
+    )
     steps = steps.assign(cell=[f"{m:g} [{low:g}, {high:g}]" for m, low, high in _triples(steps)])
     index = ["method", "detectors"]
-    table = steps.pivot_table(index=index, columns="path", values="cell", aggfunc="first", sort=False)
+    table = steps.pivot_table(
+        index=index, columns="path", values="cell", aggfunc="first", sort=False
+    )
     ratio = steps[steps["path"] == "fast"].set_index(index)["ratio"]
     table["eager / fast"] = [f"{value:.2f}" for value in ratio.reindex(table.index)]
-    order = [(m, n) for m in PAPER_METHODS for n in sorted(steps["detectors"].unique()) if (m, n) in table.index]
-    return table.fillna(NOT_RUN).loc[order].rename_axis(index=["method", "at a time"], columns="ms a step")
+    order = [
+        (m, n)
+        for m in PAPER_METHODS
+        for n in sorted(steps["detectors"].unique())
+        if (m, n) in table.index
+    ]
+    return (
+        table.fillna(NOT_RUN)
+        .loc[order]
+        .rename_axis(index=["method", "at a time"], columns="ms a step")
+    )
 
 
 @styled
@@ -120,15 +152,25 @@ def cost_figure(frame: pd.DataFrame, kind: str) -> "Figure | Markdown":
     if all(group.empty for group in groups.values()):
         return missing(kind)
     figure, axes = panels(2, 2, height=2.3, share_y=False)
-    paths = [path for path in _COLOURS if any(path in set(group["path"]) for group in groups.values())]
+    paths = [
+        path for path in _COLOURS if any(path in set(group["path"]) for group in groups.values())
+    ]
     for ax, (name, (column, label)) in zip(axes, AXES.items(), strict=True):
         for number, path in enumerate(paths):
             group = groups[name]
-            _line(ax, group[group["path"] == path].sort_values(column), column, path, MARKERS[number])
+            _line(
+                ax, group[group["path"] == path].sort_values(column), column, path, MARKERS[number]
+            )
         ax.set(xlabel=label, yscale="log")
-        ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter=NullFormatter())
+        ax.yaxis.set(
+            major_locator=LogLocator(subs=(1, 2, 5)),
+            major_formatter="{x:g}",
+            minor_formatter=NullFormatter(),
+        )
         ax.set_ylabel("ms a step" if name in ("image_size", "batch") else "")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(paths))
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(paths)
+    )
     return figure
 
 
@@ -151,7 +193,14 @@ def growth(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
         line = _group(frame[frame["path"] == "fast"], kind, name).sort_values(column)
         for _, row in line.iterrows():
             times = row["median"] / line["median"].iloc[0]
-            rows.append({"along": label, "setting": f"{row[column]:g}", "ms a step": row["median"], "times": times})
+            rows.append(
+                {
+                    "along": label,
+                    "setting": f"{row[column]:g}",
+                    "ms a step": row["median"],
+                    "times": times,
+                }
+            )
     if not rows:
         return missing(kind)
     return pd.DataFrame(rows).set_index(["along", "setting"]).round(2)
@@ -162,12 +211,21 @@ def throughput(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     found = frame[(frame["what"] == "score") & (frame["kind"] == kind)]
     if found.empty:
         return missing(kind)
-    table = found.pivot_table(index="method", columns="path", values="median", aggfunc="first", sort=False)
-    searched = found.groupby("method")["search_steps"].first() if "search_steps" in found else pd.Series(dtype=float)
+    table = found.pivot_table(
+        index="method", columns="path", values="median", aggfunc="first", sort=False
+    )
+    searched = (
+        found.groupby("method")["search_steps"].first()
+        if "search_steps" in found
+        else pd.Series(dtype=float)
+    )
     table["note"] = [
-        f"{searched[m]:g} steps of search" if m in searched and not pd.isna(searched[m]) else "" for m in table.index
+        f"{searched[m]:g} steps of search" if m in searched and not pd.isna(searched[m]) else ""
+        for m in table.index
     ]
-    return table.reindex([m for m in PAPER_METHODS if m in table.index]).rename_axis(columns="images a second")
+    return table.reindex([m for m in PAPER_METHODS if m in table.index]).rename_axis(
+        columns="images a second"
+    )
 
 
 def operations(frame: pd.DataFrame) -> "pd.DataFrame | Markdown":
@@ -175,8 +233,14 @@ def operations(frame: pd.DataFrame) -> "pd.DataFrame | Markdown":
     found = frame[frame["what"] == "operations"]
     if found.empty:
         return missing("CPU")
-    table = found.pivot_table(index="method", columns="path", values="median", aggfunc="last", sort=False)
-    return table.astype(int).reindex([m for m in PAPER_METHODS if m in table.index]).rename_axis(columns="a step")
+    table = found.pivot_table(
+        index="method", columns="path", values="median", aggfunc="last", sort=False
+    )
+    return (
+        table.astype(int)
+        .reindex([m for m in PAPER_METHODS if m in table.index])
+        .rename_axis(columns="a step")
+    )
 
 
 def threads(frame: pd.DataFrame) -> "pd.DataFrame | str":
@@ -184,11 +248,13 @@ def threads(frame: pd.DataFrame) -> "pd.DataFrame | str":
     found = frame[frame["what"] == "threads"]
     if found.empty:
         return NOT_RUN
-    found = found.assign(cell=[f"{m:g} (best {b:g})" for m, b in zip(found["median"], found["best"], strict=True)])
-    index = ["waiting", "width"]
-    return found.pivot_table(index=index, columns="path", values="cell", aggfunc="first").rename_axis(
-        columns="ms a step"
+    found = found.assign(
+        cell=[f"{m:g} (best {b:g})" for m, b in zip(found["median"], found["best"], strict=True)]
     )
+    index = ["waiting", "width"]
+    return found.pivot_table(
+        index=index, columns="path", values="cell", aggfunc="first"
+    ).rename_axis(columns="ms a step")
 
 
 def targets(folder: str | Path | None = None) -> pd.DataFrame:
@@ -207,8 +273,13 @@ def targets(folder: str | Path | None = None) -> pd.DataFrame:
             for key in rows:
                 if key[1] == row["name"] and row["measured"] is not None:
                     reached = "yes" if row["reached"] else "no"
-                    rows[key] |= {"measured": f"{row['measured']:g} {row['unit']}", "reached": reached}
-                    rows[key]["on"] = content["machine"]["device"] + (" (quick)" if content.get("quick") else "")
+                    rows[key] |= {
+                        "measured": f"{row['measured']:g} {row['unit']}",
+                        "reached": reached,
+                    }
+                    rows[key]["on"] = content["machine"]["device"] + (
+                        " (quick)" if content.get("quick") else ""
+                    )
     return pd.DataFrame(rows.values()).set_index("target")
 
 
@@ -216,7 +287,9 @@ def top_kernels(folder: str | Path | None = None) -> "pd.DataFrame | Markdown":
     """The dearest kernels of CCB's fast step on a GPU, or the command that names them."""
     for _, content in stored_benchmarks(_folder(folder)):
         if kind_of(content) == "GPU" and "profile" in content:
-            return pd.DataFrame({name: rows for name, rows in content["profile"].items() if "fast" in name})
+            return pd.DataFrame(
+                {name: rows for name, rows in content["profile"].items() if "fast" in name}
+            )
     return missing("profile")
 
 

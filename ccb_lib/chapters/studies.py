@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ccb_lib.plots.style import NOT_RUN
-from ccb_lib.reproduction.comparisons import at_setting, differences, planned, settings_run, study_frame
+from ccb_lib.reproduction.comparisons import (
+    at_setting,
+    differences,
+    planned,
+    settings_run,
+    study_frame,
+)
 from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.studies import arm_of, runs_of
 
@@ -27,7 +33,10 @@ def primary(folder: str | Path | None = None) -> "Markdown":
         runs = {run.seed: set() for run in runs_of("skips", datasets=[setting.dataset])}
         for run in runs_of("skips", datasets=[setting.dataset], chosen=["ccb", "identity"]):
             runs[run.seed] |= {(arm_of("skips", run.identity), name) for name in run.abnormal}
-        there = {seed: set(zip(part["arm"], part["abnormal"], strict=True)) for seed, part in frame.groupby("seed")}
+        there = {
+            seed: set(zip(part["arm"], part["abnormal"], strict=True))
+            for seed, part in frame.groupby("seed")
+        }
         whole = [seed for seed, wanted in runs.items() if wanted <= there.get(seed, set())]
         if len(whole) == len(runs):
             found = differences("skips", setting, chosen=["ccb"], folder=folder)
@@ -51,7 +60,8 @@ def at_other_sizes(folder: str | Path | None = None) -> "Markdown":
             continue
         found = differences("skips", setting, chosen=["ccb"], folder=folder)
         lines += [
-            f"- {setting}, exploratory: {in_words(row)}" for _, row in found[found["abnormal"] == "macro"].iterrows()
+            f"- {setting}, exploratory: {in_words(row)}"
+            for _, row in found[found["abnormal"] == "macro"].iterrows()
         ]
     return Markdown("\n".join(lines) or "*Nothing was run at another size.*")
 
@@ -91,8 +101,12 @@ def difference_table(frame: pd.DataFrame) -> pd.DataFrame:
             "adjusted p": frame["adjusted_p"].map(p_text),
             "sign flips": frame["sign_flip_p"].map(p_text),
             "seeds": frame["seeds"],
-            "verdict": frame["verdict"].where(frame["seeds"] >= frame["planned_seeds"].clip(lower=2), "no verdict"),
+            "verdict": frame["verdict"].where(
+                frame["seeds"] >= frame["planned_seeds"].clip(lower=2), "no verdict"
+            ),
         }
     )
-    shown.index = pd.MultiIndex.from_arrays([frame["arm"], frame["abnormal"].map(display_name)], names=[None, None])
+    shown.index = pd.MultiIndex.from_arrays(
+        [frame["arm"], frame["abnormal"].map(display_name)], names=[None, None]
+    )
     return shown

@@ -14,7 +14,13 @@ from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import CLASSES, DATASETS, TRIVIAL_METHODS, is_imposed
 from ccb_lib.reproduction.settings import PAPER
-from ccb_lib.reproduction.tables import SHOWN_NAMES, TABLE_METRICS, coverage, reported_and_measured, select
+from ccb_lib.reproduction.tables import (
+    SHOWN_NAMES,
+    TABLE_METRICS,
+    coverage,
+    reported_and_measured,
+    select,
+)
 from ccb_lib.reproduction.waterfall import STEPS, effects, macro, waterfall
 
 if TYPE_CHECKING:
@@ -34,7 +40,11 @@ def waterfalls(
     """
     parts = [waterfall(number, metric=metric, folder=folder) for number in numbers]
     parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else waterfall(numbers[0], metric=metric, folder=folder)
+    return (
+        pd.concat(parts, ignore_index=True)
+        if parts
+        else waterfall(numbers[0], metric=metric, folder=folder)
+    )
 
 
 def waterfall_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -79,7 +89,9 @@ def effects_in_words(frame: pd.DataFrame) -> "Markdown":
     found = effects(frame)
     lines = []
     for (dataset, method), part in found.groupby(["dataset", "method"], sort=False):
-        worth = {line["effect"]: _signed(line["mean"], line["spread"]) for _, line in part.iterrows()}
+        worth = {
+            line["effect"]: _signed(line["mean"], line["spread"]) for _, line in part.iterrows()
+        }
         rows = frame[(frame["dataset"] == dataset) & (frame["method"] == method)]
         name = f"{display_name(dataset)}, {SHOWN_NAMES.get(method, method)}"
         said = (
@@ -150,10 +162,17 @@ def what_is_missing(folder: str | Path | None = None) -> "Markdown":
     for number in TABLE_METRICS:
         frame = reported_and_measured(number, settings=PAPER, folder=folder)
         reported = frame[frame["reported"].notna()]
-        counts[number] = (int(reported[["released", "clean"]].notna().any(axis=1).sum()), len(reported))
+        counts[number] = (
+            int(reported[["released", "clean"]].notna().any(axis=1).sum()),
+            len(reported),
+        )
     done, wanted = (sum(column) for column in zip(*counts.values(), strict=True))
-    listed = ", ".join(f"Table {number}: {run} of {cells}" for number, (run, cells) in counts.items())
-    return Markdown(f"At the paper's own settings, {done} of {wanted} reported cells were measured ({listed}).")
+    listed = ", ".join(
+        f"Table {number}: {run} of {cells}" for number, (run, cells) in counts.items()
+    )
+    return Markdown(
+        f"At the paper's own settings, {done} of {wanted} reported cells were measured ({listed})."
+    )
 
 
 def false_alarms_observed(number: int | str, *, folder: str | Path | None = None) -> pd.DataFrame:
@@ -183,7 +202,9 @@ def false_alarms_observed(number: int | str, *, folder: str | Path | None = None
         scores = anomaly_score(scored.test, line.alpha)[~tests.labels]
         observed = float((scores > line.threshold).mean())
         rows.append((line.method, line.abnormal, line.seed, FALSE_ALARMS, observed, len(scores)))
-    return pd.DataFrame(rows, columns=["method", "abnormal", "seed", "promised", "observed", "normals"])
+    return pd.DataFrame(
+        rows, columns=["method", "abnormal", "seed", "promised", "observed", "normals"]
+    )
 
 
 def with_enough_seeds(table: pd.DataFrame, least: int = 5) -> tuple[pd.DataFrame, str]:
@@ -203,5 +224,7 @@ def with_enough_seeds(table: pd.DataFrame, least: int = 5) -> tuple[pd.DataFrame
     few = (table["seeds"] < least) & ~table.index.isin(TRIVIAL_METHODS)
     if not few.any():
         return table, ""
-    counts = ", ".join(f"{SHOWN_NAMES.get(name, name)} ({n})" for name, n in table.loc[few, "seeds"].items())
+    counts = ", ".join(
+        f"{SHOWN_NAMES.get(name, name)} ({n})" for name, n in table.loc[few, "seeds"].items()
+    )
     return table[~few], f"Not shown, fewer than {least} seeds were run: {counts}."

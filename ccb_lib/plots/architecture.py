@@ -17,7 +17,11 @@ from ccb_lib.models.ccb import LEVELS, Generator, count_parameters
 from ccb_lib.models.modes import scoring_mode
 from ccb_lib.plots.style import CLASS_COLOURS, GREY, METHOD_COLOURS
 
-_COLOURS = {nn.Conv2d: METHOD_COLOURS["CCB"], nn.ConvTranspose2d: METHOD_COLOURS["GANomaly"], nn.Linear: GREY}
+_COLOURS = {
+    nn.Conv2d: METHOD_COLOURS["CCB"],
+    nn.ConvTranspose2d: METHOD_COLOURS["GANomaly"],
+    nn.Linear: GREY,
+}
 _CHAIN = CLASS_COLOURS["abnormal"]
 _WIDE, _GAP, _DOWN = 0.3, 0.1, -2.0  # of a layer's bar; from row to row
 
@@ -30,7 +34,10 @@ class _Net(NamedTuple):
     inputs: str = "x"
 
 
-_AUTOENCODER = (("x", _Net("generator", "G"), "x̂"), ("x, x̂", _Net("discriminator", "D"), "z, ẑ\nreal?"))
+_AUTOENCODER = (
+    ("x", _Net("generator", "G"), "x̂"),
+    ("x, x̂", _Net("discriminator", "D"), "z, ẑ\nreal?"),
+)
 _ROWS: dict[str, tuple[Sequence[str | _Net], ...]] = {
     "ccb": _AUTOENCODER,
     "ccb-fork": _AUTOENCODER,
@@ -71,7 +78,8 @@ def score_formula(detector: Detector) -> str:
     if detector.method in _TRIVIAL:
         return _TRIVIAL[detector.method]
     kinds = [
-        getattr(detector, f"{term}_distance", getattr(detector, "score_distance", "l2")) for term in ("image", "latent")
+        getattr(detector, f"{term}_distance", getattr(detector, "score_distance", "l2"))
+        for term in ("image", "latent")
     ]
     names = (("x", "x̂"), _FEATURES.get(detector.method, ("z", "ẑ")))
     terms = [_DISTANCES[kind].format(*pair) for kind, pair in zip(kinds, names, strict=True)]
@@ -132,12 +140,19 @@ def draw_method(detector: AdversarialDetector) -> Figure:
         ValueError: It has no networks.
     """
     if detector.method not in _ROWS:
-        raise ValueError(f"{detector.method!r} has no networks to draw; give one of {', '.join(_ROWS)}.")
+        raise ValueError(
+            f"{detector.method!r} has no networks to draw; give one of {', '.join(_ROWS)}."
+        )
     if detector.image_size_ is None:
-        raise NotReady(f"This {type(detector).__name__} was not fitted, so it has no networks yet. Call fit(…) first.")
+        raise NotReady(
+            f"This {type(detector).__name__} was not fitted, so it has no networks yet. Call fit(…) first."
+        )
     device = detector.device_
     size, channels = detector.image_size_, detector.channels_
-    fed = {"x": torch.zeros(1, channels, size, size, device=device), "z": torch.zeros(1, detector.latent, 1, 1)}
+    fed = {
+        "x": torch.zeros(1, channels, size, size, device=device),
+        "z": torch.zeros(1, detector.latent, 1, 1),
+    }
     fed["z"] = fed["z"].to(device)
 
     rows = _ROWS[detector.method]
@@ -166,7 +181,9 @@ def _tensor(axis: Axes, x: float, y: float, text: str) -> float:
     return x + wide
 
 
-def _network(axis: Axes, x: float, y: float, name: str, network: nn.Module, layers: list[Layer]) -> float:
+def _network(
+    axis: Axes, x: float, y: float, name: str, network: nn.Module, layers: list[Layer]
+) -> float:
     """Draw one network's bars from x onwards; return where they end."""
     axis.add_patch(_arrow((x, y), (x + 0.3, y)))
     left = x + 0.35
@@ -174,7 +191,9 @@ def _network(axis: Axes, x: float, y: float, name: str, network: nn.Module, laye
     halves = [0.14 + 0.065 * layer.height.bit_length() for layer in layers]
     for centre, half, layer in zip(centres, halves, layers, strict=True):
         corner = (centre - _WIDE / 2, y - half)
-        axis.add_patch(Rectangle(corner, _WIDE, 2 * half, fc=_COLOURS[layer.kind], ec="none", alpha=0.85))
+        axis.add_patch(
+            Rectangle(corner, _WIDE, 2 * half, fc=_COLOURS[layer.kind], ec="none", alpha=0.85)
+        )
         label = f"{layer.channels}×{layer.height}²" if layer.height > 1 else f"{layer.channels}"
         axis.text(centre, y - half - 0.06, label, rotation=90, ha="center", va="top", fontsize=7.5)
     top = y + max(halves) + 0.08
@@ -187,7 +206,15 @@ def _network(axis: Axes, x: float, y: float, name: str, network: nn.Module, laye
             if length:
                 circle = {"boxstyle": "circle,pad=0.15", "fc": _CHAIN, "ec": "none"}
                 at = ((a + b) / 2, top)
-                axis.text(*at, f"{length}", fontsize=7, ha="center", va="center", color="white", bbox=circle)
+                axis.text(
+                    *at,
+                    f"{length}",
+                    fontsize=7,
+                    ha="center",
+                    va="center",
+                    color="white",
+                    bbox=circle,
+                )
         top = y + 1.2
     right = centres[-1] + _WIDE / 2
     title = f"{name}: {count_parameters(network):,} parameters"
@@ -197,4 +224,6 @@ def _network(axis: Axes, x: float, y: float, name: str, network: nn.Module, laye
 
 
 def _arrow(a: tuple[float, float], b: tuple[float, float]) -> FancyArrowPatch:
-    return FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=8, color=GREY, linewidth=1, shrinkA=0, shrinkB=0)
+    return FancyArrowPatch(
+        a, b, arrowstyle="-|>", mutation_scale=8, color=GREY, linewidth=1, shrinkA=0, shrinkB=0
+    )

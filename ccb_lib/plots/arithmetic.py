@@ -36,16 +36,23 @@ def prevalence_intervals(pairs: pd.DataFrame, *, hue: str = "method") -> Figure:
     _need(pairs, ("dataset", "abnormal", "accuracy", "f1", hue))
     shade = colours(list(dict.fromkeys(pairs[hue])))
     datasets = list(dict.fromkeys(pairs["dataset"]))
-    figure, axes = panels(len(datasets), height=0.4 + 0.11 * len(pairs) / len(datasets), share_y=False)
+    figure, axes = panels(
+        len(datasets), height=0.4 + 0.11 * len(pairs) / len(datasets), share_y=False
+    )
     step = 0.8 / len(shade)
     for ax, dataset in zip(axes, datasets, strict=True):
         rows = pairs[pairs["dataset"] == dataset]
         classes = list(dict.fromkeys(rows["abnormal"]))
         for row in rows.to_dict("records"):
             interval = possible_prevalence(row["accuracy"], row["f1"])
-            y = classes.index(row["abnormal"]) + (list(shade).index(row[hue]) - (len(shade) - 1) / 2) * step
+            y = (
+                classes.index(row["abnormal"])
+                + (list(shade).index(row[hue]) - (len(shade) - 1) / 2) * step
+            )
             if interval is not None:
-                ax.barh(y, interval.high - interval.low, step * 0.8, interval.low, color=shade[row[hue]])
+                ax.barh(
+                    y, interval.high - interval.low, step * 0.8, interval.low, color=shade[row[hue]]
+                )
         common = common_prevalence(zip(rows["accuracy"], rows["f1"], strict=True))
         title = display_name(dataset)
         if common is None:
@@ -58,7 +65,9 @@ def prevalence_intervals(pairs: pd.DataFrame, *, hue: str = "method") -> Figure:
         ax.set_yticks(range(len(classes)), [display_name(name) for name in classes])
         ax.grid(visible=False, axis="y")
     axes[-1].set_xlabel("share of abnormal images in the test set")
-    handles = [Line2D([], [], color=colour, linewidth=5, label=name) for name, colour in shade.items()]
+    handles = [
+        Line2D([], [], color=colour, linewidth=5, label=name) for name, colour in shade.items()
+    ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, handlelength=1.2)
     return figure
 
@@ -92,16 +101,35 @@ def operating_points(pairs: pd.DataFrame, *, prevalence: float = 0.5) -> Figure:
                 "markeredgecolor": "white",
                 "markersize": 8,
             }
-            ax.plot(alarms, recall, shapes[row["abnormal"]], markeredgewidth=0.6, clip_on=False, zorder=3, **look)
-        ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=display_name(dataset), xlabel="false-alarm rate")
+            ax.plot(
+                alarms,
+                recall,
+                shapes[row["abnormal"]],
+                markeredgewidth=0.6,
+                clip_on=False,
+                zorder=3,
+                **look,
+            )
+        ax.set(
+            xlim=(0, 1),
+            ylim=(0, 1),
+            aspect="equal",
+            title=display_name(dataset),
+            xlabel="false-alarm rate",
+        )
         ax.set(xticks=np.linspace(0, 1, 3), yticks=np.linspace(0, 1, 3))
         handles = [
-            Line2D([], [], color=GREY, marker=m, linestyle="none", label=display_name(c)) for c, m in shapes.items()
+            Line2D([], [], color=GREY, marker=m, linestyle="none", label=display_name(c))
+            for c, m in shapes.items()
         ]
-        ax.legend(handles=handles, loc="lower right", handletextpad=0, borderpad=0, labelspacing=0.2)
+        ax.legend(
+            handles=handles, loc="lower right", handletextpad=0, borderpad=0, labelspacing=0.2
+        )
     axes[0].set_ylabel("recall")
     handles = [
-        Line2D([], [], color=METHOD_COLOURS.get(name, GREY), marker="o", linestyle="none", label=name)
+        Line2D(
+            [], [], color=METHOD_COLOURS.get(name, GREY), marker="o", linestyle="none", label=name
+        )
         for name in methods
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, handletextpad=0.2)
@@ -109,7 +137,9 @@ def operating_points(pairs: pd.DataFrame, *, prevalence: float = 0.5) -> Figure:
 
 
 @styled
-def attainable_counts(counts: Mapping[str, pd.Series], pairs: int, marked: Mapping[str, int]) -> Figure:
+def attainable_counts(
+    counts: Mapping[str, pd.Series], pairs: int, marked: Mapping[str, int]
+) -> Figure:
     """Show how many reported pairs are attainable as the number of normals varies, one panel a class.
 
     Args:
@@ -126,7 +156,9 @@ def attainable_counts(counts: Mapping[str, pd.Series], pairs: int, marked: Mappi
     figure, axes = panels(len(counts), height=1.35)
     for ax, (name, series) in zip(axes, counts.items(), strict=True):
         if marked.get(name) not in series.index:
-            raise ValueError(f"marked={dict(marked)} given; {name!r} needs one of its numbers of normals.")
+            raise ValueError(
+                f"marked={dict(marked)} given; {name!r} needs one of its numbers of normals."
+            )
         at = series.index == marked[name]
         ax.bar(series.index[~at], series[~at], width=1.0, color="#b9d3e6")
         ax.bar(
@@ -136,7 +168,9 @@ def attainable_counts(counts: Mapping[str, pd.Series], pairs: int, marked: Mappi
             color=METHOD_COLOURS["SkipGANomaly"],
         )
         ax.set(ylim=(0, pairs), xlim=(series.index[0] - 1, series.index[-1] + 1))
-        ax.set_title(f"{display_name(name)}: {series[at].iloc[0]} of {pairs} at {marked[name]} normals")
+        ax.set_title(
+            f"{display_name(name)}: {series[at].iloc[0]} of {pairs} at {marked[name]} normals"
+        )
         ax.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         ax.grid(visible=False, axis="x")
     axes[-1].set_xlabel("normal images in the test set")
@@ -146,4 +180,6 @@ def attainable_counts(counts: Mapping[str, pd.Series], pairs: int, marked: Mappi
 
 def _need(pairs: pd.DataFrame, columns: tuple[str, ...]) -> None:
     if missing := [column for column in columns if column not in pairs]:
-        raise ValueError(f"The pairs have no column {missing}; they have {list(pairs)}. See reported_pairs().")
+        raise ValueError(
+            f"The pairs have no column {missing}; they have {list(pairs)}. See reported_pairs()."
+        )

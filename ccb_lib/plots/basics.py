@@ -24,7 +24,9 @@ def use_style() -> None:
     plt.rcParams.update(STYLE)
 
 
-def image_grid(rows: Mapping[str, Any], *, titles: Sequence[str] = (), maximum: float | None = None) -> Figure:
+def image_grid(
+    rows: Mapping[str, Any], *, titles: Sequence[str] = (), maximum: float | None = None
+) -> Figure:
     """Draw rows of images: originals, reconstructions, error maps.
 
     Args:
@@ -64,17 +66,30 @@ def image_grid(rows: Mapping[str, Any], *, titles: Sequence[str] = (), maximum: 
             for axis, image in zip(line, np.asarray(images), strict=False):
                 axis.imshow(image, cmap="magma", vmin=0, vmax=largest)
         else:
-            for axis, image in zip(line, as_images(images).cpu().permute(0, 2, 3, 1).numpy(), strict=False):
-                axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+            for axis, image in zip(
+                line, as_images(images).cpu().permute(0, 2, 3, 1).numpy(), strict=False
+            ):
+                axis.imshow(
+                    image.squeeze(-1) if image.shape[-1] == 1 else image,
+                    cmap="gray",
+                    vmin=0,
+                    vmax=255,
+                )
         at = line[0].get_position()
-        figure.text((left - 0.07) / width, (at.y0 + at.y1) / 2, label, ha="right", va="center", fontsize=9)
+        figure.text(
+            (left - 0.07) / width, (at.y0 + at.y1) / 2, label, ha="right", va="center", fontsize=9
+        )
     first = 0
     for heading, (_, span) in zip(headings, groups, strict=True):
         middle = (left + side * (first + span / 2)) / width
-        figure.text(middle, 1 - (top - 0.04) / height, heading, ha="center", va="bottom", fontsize=9)
+        figure.text(
+            middle, 1 - (top - 0.04) / height, heading, ha="center", va="bottom", fontsize=9
+        )
         if span > 1:
             ends = [(left + side * (first + at)) / width for at in (0.1, span - 0.1)]
-            figure.add_artist(Line2D(ends, [1 - (top - 0.02) / height] * 2, color=GREY, linewidth=0.8))
+            figure.add_artist(
+                Line2D(ends, [1 - (top - 0.02) / height] * 2, color=GREY, linewidth=0.8)
+            )
         first += span
     return figure
 
@@ -95,7 +110,12 @@ def loss_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     """Draw each loss of ``detector.history_`` over the epochs, one panel a loss, each on its own scale."""
     names = [name for name in history[0] if name not in ("epoch", "seconds")]
     figure, axes = plt.subplots(
-        1, len(names), sharex=True, squeeze=False, figsize=(2.1 * len(names), 2.1), layout="constrained"
+        1,
+        len(names),
+        sharex=True,
+        squeeze=False,
+        figsize=(2.1 * len(names), 2.1),
+        layout="constrained",
     )
     plt.close(figure)  # a notebook shows it once, as the value of its cell
     epochs = [line["epoch"] for line in history]
@@ -116,7 +136,10 @@ def draw_generator(generator: Generator, image_size: int = 32) -> Figure:
     """
     channels = generator.encoder[0][0].in_channels
     widths = [block[0].out_channels for block in generator.encoder]
-    lengths = [len(skip) if has else None for skip, has in zip(generator.skips, generator.has_skip, strict=True)]
+    lengths = [
+        len(skip) if has else None
+        for skip, has in zip(generator.skips, generator.has_skip, strict=True)
+    ]
     figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
     plt.close(figure)  # a notebook shows it once, as the value of its cell
     axis.set(xlim=(-0.5, 10.5), ylim=(-5.75, 0.75))
@@ -125,13 +148,21 @@ def draw_generator(generator: Generator, image_size: int = 32) -> Figure:
     def box(x: float, y: float, text: str, colour: str, wide: float = 1.7) -> None:
         axis.add_patch(
             FancyBboxPatch(
-                (x - wide / 2, y - 0.24), wide, 0.48, boxstyle="round,pad=0.04", fc=colour, ec="none", alpha=0.9
+                (x - wide / 2, y - 0.24),
+                wide,
+                0.48,
+                boxstyle="round,pad=0.04",
+                fc=colour,
+                ec="none",
+                alpha=0.9,
             )
         )
         axis.text(x, y, text, ha="center", va="center", fontsize=8.5, color="white")
 
     def arrow(a: tuple[float, float], b: tuple[float, float], colour: str = NEUTRAL) -> None:
-        axis.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=9, color=colour, linewidth=1.1))
+        axis.add_patch(
+            FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=9, color=colour, linewidth=1.1)
+        )
 
     def size(level: int) -> str:
         side = image_size >> level
@@ -152,7 +183,11 @@ def draw_generator(generator: Generator, image_size: int = 32) -> Figure:
         shown = min(length, 12)
         for k in range(shown):
             left = 5 + (k - shown / 2) * 0.46 + 0.04
-            axis.add_patch(Rectangle((left, y - 0.17), 0.38, 0.34, fc=ABNORMAL, ec="white", linewidth=1, zorder=3))
+            axis.add_patch(
+                Rectangle(
+                    (left, y - 0.17), 0.38, 0.34, fc=ABNORMAL, ec="white", linewidth=1, zorder=3
+                )
+            )
         blocks = {0: "plain skip", 1: "1 block"}.get(length, f"{length} blocks")
         axis.text(5, y + 0.24, f"{blocks}, {count_parameters(generator.skips[level - 1]):,} parameters",
                   ha="center", va="bottom", fontsize=7.5, color="black")  # fmt: skip

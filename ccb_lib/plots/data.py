@@ -35,7 +35,9 @@ def verdict_grid(table: pd.DataFrame, folder: Path, maps: Path) -> Figure:
     figure, axes = panels(2, len(table), height=0.3 + 4.4 / len(table), share_y=False)
     for axis in axes:
         axis.set(xticks=[], yticks=[], frame_on=False)
-    for (line, row), above, below in zip(table.iterrows(), axes[: len(table)], axes[len(table) :], strict=True):
+    for (line, row), above, below in zip(
+        table.iterrows(), axes[: len(table)], axes[len(table) :], strict=True
+    ):
         image = read_images([folder / row.path], image_size=128, channels=3)[0]
         above.imshow(image.permute(1, 2, 0).numpy())
         above.set_title(f"{row.verdict}\np = {row.p_value:.3f}", fontsize=8, loc="center")
@@ -74,7 +76,9 @@ def slice_regions(
     figure, (left, right) = panels(1, 2, height=3.1, share_y=False)
     for axis in (left, right):
         _show(axis, image)
-    seen = dict.fromkeys([*(label for label, _ in contours), *(regions or {}), *(patch.label for patch in patches)])
+    seen = dict.fromkeys(
+        [*(label for label, _ in contours), *(regions or {}), *(patch.label for patch in patches)]
+    )
     for label, points in contours:
         left.add_patch(Polygon(points, fill=False, edgecolor=_colour(label), linewidth=1.6))
     for label, mask in (regions or {}).items():
@@ -83,7 +87,9 @@ def slice_regions(
         left.imshow(tint, extent=(0, mask.shape[1], mask.shape[0], 0))
     for patch in patches:
         corner = (patch.column, patch.row)
-        right.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=_colour(patch.label), linewidth=0.8))
+        right.add_patch(
+            Rectangle(corner, size, size, fill=False, edgecolor=_colour(patch.label), linewidth=0.8)
+        )
     left.set_title("drawn", fontsize=9)
     right.set_title(f"{len(patches)} patches of {size}×{size}", fontsize=9)
     handles = [Rectangle((0, 0), 1, 1, color=_colour(label)) for label in seen]
@@ -93,7 +99,9 @@ def slice_regions(
 
 
 @styled
-def pixel_centres(points: NDArray[np.floating], mask: NDArray[np.bool_], window: tuple[int, int, int, int]) -> Figure:
+def pixel_centres(
+    points: NDArray[np.floating], mask: NDArray[np.bool_], window: tuple[int, int, int, int]
+) -> Figure:
     """Draw a piece of a contour over the pixels that it covers, with their centres.
 
     Args:
@@ -107,9 +115,16 @@ def pixel_centres(points: NDArray[np.floating], mask: NDArray[np.bool_], window:
     y, x = np.mgrid[top:bottom, left:right] + 0.5
     inside = mask[top:bottom, left:right]
     axis.scatter(x[inside], y[inside], s=9, color="#222255")
-    axis.scatter(x[~inside], y[~inside], s=9, facecolors="none", edgecolors="#999999", linewidths=0.7)
+    axis.scatter(
+        x[~inside], y[~inside], s=9, facecolors="none", edgecolors="#999999", linewidths=0.7
+    )
     axis.add_patch(Polygon(points, fill=False, edgecolor=COLOURS["ground_glass"], linewidth=2))
-    axis.set(xlim=(left, right), ylim=(bottom, top), xticks=range(left, right + 1, 2), yticks=range(top, bottom + 1, 2))
+    axis.set(
+        xlim=(left, right),
+        ylim=(bottom, top),
+        xticks=range(left, right + 1, 2),
+        yticks=range(top, bottom + 1, 2),
+    )
     axis.set_xlabel("x in pixels")
     axis.set_ylabel("y in pixels")
     return figure

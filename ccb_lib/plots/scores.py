@@ -14,11 +14,22 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from ccb_lib.plots.style import CLASS_COLOURS, GREY, MARKERS, NOT_RUN, check_range, colours, panels, styled
+from ccb_lib.plots.style import (
+    CLASS_COLOURS,
+    GREY,
+    MARKERS,
+    NOT_RUN,
+    check_range,
+    colours,
+    panels,
+    styled,
+)
 
 
 @styled
-def roc_bundle(curves: Mapping[str, tuple[ArrayLike, ArrayLike] | None], *, ax: Axes | None = None) -> Figure:
+def roc_bundle(
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike] | None], *, ax: Axes | None = None
+) -> Figure:
     """Several ROC curves in one square, each with its AUC in the legend.
 
     Args:
@@ -44,7 +55,12 @@ def roc_bundle(curves: Mapping[str, tuple[ArrayLike, ArrayLike] | None], *, ax: 
             continue
         scores, labels = _labelled(*curve, name)
         auc = roc_auc_score(labels, scores)
-        ax.plot(*roc_curve(labels, scores)[:2], color=colour, linestyle=dash, label=f"{name} ({_three(auc)})")
+        ax.plot(
+            *roc_curve(labels, scores)[:2],
+            color=colour,
+            linestyle=dash,
+            label=f"{name} ({_three(auc)})",
+        )
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     ax.set(xlabel="false-alarm rate", ylabel="recall")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, title="AUC in brackets")
@@ -76,14 +92,22 @@ def score_histogram(
         ValueError: Lengths that differ, one class only, or scores or thresholds that are not finite.
     """
     scores, labels = _labelled(scores, labels, "scores")
-    named = thresholds if isinstance(thresholds, Mapping) else {} if thresholds is None else {"φ": thresholds}
+    named = (
+        thresholds
+        if isinstance(thresholds, Mapping)
+        else {}
+        if thresholds is None
+        else {"φ": thresholds}
+    )
     if not np.isfinite(list(named.values())).all():
         raise ValueError(f"thresholds={dict(named)} given; finite numbers are needed.")
     ax = ax or panels(1, height=3.2)[1][0]
     edges = np.histogram_bin_edges(scores, bins)
     for name, of in (("normal", scores[~labels]), ("abnormal", scores[labels])):
         look = {"color": CLASS_COLOURS[name], "weights": np.full(len(of), 1 / len(of))}
-        ax.hist(of, edges, histtype="stepfilled", alpha=0.35, label=f"{name} (n = {len(of):,})", **look)
+        ax.hist(
+            of, edges, histtype="stepfilled", alpha=0.35, label=f"{name} (n = {len(of):,})", **look
+        )
         ax.hist(of, edges, histtype="step", linewidth=1.3, **look)
     for (name, phi), dash in zip(named.items(), cycle(("-", "--", ":", "-.")), strict=False):
         ax.axvline(phi, color="black", linewidth=1.3, linestyle=dash, label=f"{name} = {phi:.3g}")
@@ -115,7 +139,9 @@ def auc_per_epoch(
     if not aucs:
         raise ValueError("No series given; at least one name with its AUC per epoch is needed.")
     if unknown := set(chosen or {}) - set(aucs):
-        raise ValueError(f"chosen names {sorted(unknown)}, which aucs does not hold: {sorted(aucs)}.")
+        raise ValueError(
+            f"chosen names {sorted(unknown)}, which aucs does not hold: {sorted(aucs)}."
+        )
     ax = ax or panels(1, height=3.2)[1][0]
     ax.axhline(0.5, color=GREY, linestyle="--", linewidth=1, label="chance")
     for (name, colour), marker in zip(colours(aucs).items(), cycle(MARKERS), strict=False):
@@ -130,13 +156,35 @@ def auc_per_epoch(
             continue
         epoch = chosen[name]
         if not 1 <= epoch <= len(series) or np.isnan(series[epoch - 1]):
-            raise ValueError(f"chosen epoch {epoch} of {name!r} given; it has epochs 1 to {len(series)} that ran.")
+            raise ValueError(
+                f"chosen epoch {epoch} of {name!r} given; it has epochs 1 to {len(series)} that ran."
+            )
         best = series[epoch - 1]
-        ax.plot(epoch, best, "o", markersize=12, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=2)
+        ax.plot(
+            epoch,
+            best,
+            "o",
+            markersize=12,
+            markerfacecolor="none",
+            markeredgecolor=colour,
+            markeredgewidth=2,
+        )
         above = (0, 10) if best < 0.9 else (0, -18)
-        ax.annotate(_three(best), (epoch, best), above, textcoords="offset points", ha="center", color="black")
+        ax.annotate(
+            _three(best),
+            (epoch, best),
+            above,
+            textcoords="offset points",
+            ha="center",
+            color="black",
+        )
     if chosen:
-        ring = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black"}
+        ring = {
+            "marker": "o",
+            "markersize": 9,
+            "markerfacecolor": "none",
+            "markeredgecolor": "black",
+        }
         ax.plot([], [], linestyle="none", label="chosen epoch", **ring)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="epoch", ylabel="AUC", ylim=(0, 1.02))
@@ -168,8 +216,12 @@ def auc_dots(table: pd.DataFrame) -> Figure:
     figure, (axis,) = panels(1, height=1.1 + 0.32 * len(table))
     rows = np.arange(len(table))
     axis.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
-    for (name, colour), marker in zip(colours(list(table.columns)).items(), cycle(MARKERS), strict=False):
-        axis.plot(table[name], rows, linestyle="none", marker=marker, color=colour, label=name, alpha=0.9)
+    for (name, colour), marker in zip(
+        colours(list(table.columns)).items(), cycle(MARKERS), strict=False
+    ):
+        axis.plot(
+            table[name], rows, linestyle="none", marker=marker, color=colour, label=name, alpha=0.9
+        )
     axis.set_yticks(rows, table.index)
     axis.set(xlim=(0, 1), ylim=(len(table) - 0.5, -0.5), xlabel="AUC")
     figure.legend(loc="outside lower center", ncols=min(4, len(table.columns)))
@@ -184,7 +236,9 @@ def _labelled(scores: ArrayLike, labels: ArrayLike, name: str) -> tuple[np.ndarr
             f"{values.shape} given; one axis of equal length is needed, and both 0 (normal) and 1 (abnormal)."
         )
     if not np.isfinite(values).all():
-        raise ValueError(f"{name}: {(~np.isfinite(values)).sum()} scores are not finite. Leave their images out.")
+        raise ValueError(
+            f"{name}: {(~np.isfinite(values)).sum()} scores are not finite. Leave their images out."
+        )
     return values, truth.astype(bool)
 
 

@@ -24,7 +24,9 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
         ValueError: There is nothing to draw.
     """
     if frame.empty:
-        raise ValueError("No differences given: run the study for both arms first (ccb study skips --run).")
+        raise ValueError(
+            "No differences given: run the study for both arms first (ccb study skips --run)."
+        )
     arms = list(frame["arm"].unique())
     lines = max(len(frame[frame["arm"] == arm]) for arm in arms)
     figure, axes = panels(len(arms), height=0.6 + 0.24 * lines, share_y=False)
@@ -34,8 +36,19 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
         ax.axvline(0, color=GREY, linewidth=1)
         for row in part.itertuples():
             bold = row.abnormal == "macro"
-            ax.plot([row.low, row.high], [row.Index] * 2, color=PALETTE[0], linewidth=2.6 if bold else 1.4)
-            ax.plot(row.difference, row.Index, MARKERS[1 if bold else 0], color=PALETTE[0], markersize=6 if bold else 4)
+            ax.plot(
+                [row.low, row.high],
+                [row.Index] * 2,
+                color=PALETTE[0],
+                linewidth=2.6 if bold else 1.4,
+            )
+            ax.plot(
+                row.difference,
+                row.Index,
+                MARKERS[1 if bold else 0],
+                color=PALETTE[0],
+                markersize=6 if bold else 4,
+            )
         ax.set_yticks(range(len(part)), [display_name(name) for name in part["abnormal"]])
         ax.set_ylim(len(part) - 0.5, -0.5)
         ax.set_title(arm)
@@ -75,7 +88,13 @@ def signal_lines(frame: pd.DataFrame, value: str = "spread") -> Figure:
         for skip, part in last[last["chain_init"] == start].groupby("skip"):
             means = part.groupby("chain")[value].mean().reindex(chains)
             name, at = f"skip {skip}", range(len(chains))
-            ax.plot(at, means.where(means > least), marker=MARKERS[skip - 1], color=colour[name], label=name)
+            ax.plot(
+                at,
+                means.where(means > least),
+                marker=MARKERS[skip - 1],
+                color=colour[name],
+                label=name,
+            )
             dead = [k for k in at if means.iloc[k] <= least]
             ax.plot(
                 [k + 0.08 * (skip - 2.5) for k in dead], [foot] * len(dead), "x", color=colour[name]
@@ -86,5 +105,7 @@ def signal_lines(frame: pd.DataFrame, value: str = "spread") -> Figure:
         ax.set_ylabel(f"{value}, rms")
         ax.set_title({"he": "chains from He", "dcgan": "chains from N(0, 0.02)"}[start])
     axes[-1].set_xlabel("blocks in each chain, shallow to deep")
-    axes[0].legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.1), columnspacing=1, handletextpad=0.4)
+    axes[0].legend(
+        ncols=4, loc="lower left", bbox_to_anchor=(0, 1.1), columnspacing=1, handletextpad=0.4
+    )
     return figure

@@ -50,7 +50,9 @@ STYLE = {
     "xtick.bottom": False,
     "lines.linewidth": 1.6,
 }
-styled = plt.rc_context(STYLE)  # as a decorator: draw in this style, and leave the reader's settings alone
+styled = plt.rc_context(
+    STYLE
+)  # as a decorator: draw in this style, and leave the reader's settings alone
 
 
 def colours(names: Collection[str]) -> dict[str, str]:
@@ -66,13 +68,20 @@ def colours(names: Collection[str]) -> dict[str, str]:
     return {name: chosen[name] for name in names}
 
 
-def panels(rows: int, columns: int = 1, *, height: float, share_y: bool = True) -> tuple[Figure, list[Axes]]:
+def panels(
+    rows: int, columns: int = 1, *, height: float, share_y: bool = True
+) -> tuple[Figure, list[Axes]]:
     """Make a figure `WIDTH` inches wide of ``rows`` × ``columns`` panels, each ``height`` inches high.
 
     The figure is not kept by pyplot: a notebook shows it once, as the value of its cell, and none pile up.
     """
     figure, grid = plt.subplots(
-        rows, columns, figsize=(WIDTH, rows * height), layout="constrained", squeeze=False, sharey=share_y
+        rows,
+        columns,
+        figsize=(WIDTH, rows * height),
+        layout="constrained",
+        squeeze=False,
+        sharey=share_y,
     )
     plt.close(figure)
     return figure, list(np.ravel(grid))
@@ -81,4 +90,6 @@ def panels(rows: int, columns: int = 1, *, height: float, share_y: bool = True) 
 def check_range(values: np.ndarray, name: str) -> None:
     """Raise a ValueError where a share, NaN aside, lies outside 0…1."""
     if ((values < 0) | (values > 1)).any():
-        raise ValueError(f"{name} from {np.nanmin(values):g} to {np.nanmax(values):g} given; 0…1 is needed.")
+        raise ValueError(
+            f"{name} from {np.nanmin(values):g} to {np.nanmax(values):g} given; 0…1 is needed."
+        )

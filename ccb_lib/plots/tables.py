@@ -58,10 +58,16 @@ def grouped_bars(
     colour = colours(bars)
     for ax, (row, part) in zip(axes, product(rows, parts), strict=True):
         groups = [
-            [cells.get((bar, row, name) if compare == "method" else (row, bar, name)) for bar in bars] for name in part
+            [
+                cells.get((bar, row, name) if compare == "method" else (row, bar, name))
+                for bar in bars
+            ]
+            for name in part
         ]
         _bar_groups(ax, groups, [colour[bar] for bar in bars], per_row)
-        slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(part) > 5 else {}
+        slanted = (
+            {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(part) > 5 else {}
+        )
         ax.set_xticks(range(len(part)), [display_name(name) for name in part], **slanted)
         ax.set(ylim=(0, 1), yticks=np.arange(0, 1.1, 0.2), ylabel=metric)
         ax.set_title(row if len(rows) + len(absent) > 1 and part is parts[0] else "")
@@ -72,7 +78,9 @@ def grouped_bars(
         handles.append(Line2D([], [], color=GREY, linestyle="--", linewidth=1, label="chance"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3 if len(handles) > 4 else 4)
     if absent:
-        figure.supxlabel(f"N{NOT_RUN[1:]}: {', '.join(absent)}", fontsize=9, color=GREY, x=0.02, ha="left")
+        figure.supxlabel(
+            f"N{NOT_RUN[1:]}: {', '.join(absent)}", fontsize=9, color=GREY, x=0.02, ha="left"
+        )
     return figure
 
 
@@ -93,14 +101,18 @@ def chain_lines(frame: pd.DataFrame, *, metric: str = "accuracy") -> Figure:
     """
     if "dataset" not in frame:
         frame = frame.assign(dataset="")
-    cells, (datasets, sources, chains, _) = _cells(frame, ("dataset", "source", "chain", "abnormal"))
+    cells, (datasets, sources, chains, _) = _cells(
+        frame, ("dataset", "source", "chain", "abnormal")
+    )
     rows = list(product(datasets, sources))
     figure, axes = panels(len(rows), height=2.7)
     ends = [end for cell in cells.values() for end in cell]
     floor = np.floor((min(ends, default=0.5) - 0.05) * 10) / 10
     for ax, (dataset, source) in zip(axes, rows, strict=True):
         classes = list(dict.fromkeys(frame.loc[frame["dataset"] == dataset, "abnormal"]))
-        for i, ((name, colour), marker) in enumerate(zip(colours(classes).items(), cycle(MARKERS), strict=False)):
+        for i, ((name, colour), marker) in enumerate(
+            zip(colours(classes).items(), cycle(MARKERS), strict=False)
+        ):
             line = [cells.get((dataset, source, chain, name), (np.nan,) * 3) for chain in chains]
             value, low, high = np.array(line).T
             ax.errorbar(
@@ -134,9 +146,13 @@ def _cells(frame: pd.DataFrame, keys: tuple[str, ...]) -> tuple[dict[tuple, Cell
     if "source" not in frame:
         frame = frame.assign(source="")
     if missing := [column for column in (*keys, "value") if column not in frame]:
-        raise ValueError(f"The frame has no column {missing}; it has {list(frame)}. One row a number is needed.")
+        raise ValueError(
+            f"The frame has no column {missing}; it has {list(frame)}. One row a number is needed."
+        )
     if frame.empty:
-        raise ValueError("The frame has no rows; give a row for each cell, with value NaN where it was not run.")
+        raise ValueError(
+            "The frame has no rows; give a row for each cell, with value NaN where it was not run."
+        )
     if (twice := frame.duplicated(list(keys))).any():
         raise ValueError(
             f"{tuple(frame.loc[twice, list(keys)].iloc[0])} occurs more than once. Average over seeds first, "
@@ -147,12 +163,18 @@ def _cells(frame: pd.DataFrame, keys: tuple[str, ...]) -> tuple[dict[tuple, Cell
     for column in {"value", "low", "high"} & set(frame):
         check_range(frame[column].to_numpy(float), column)
     # The order of the paper, where its numbers are there: other sources may have holes.
-    frame = frame.sort_values("source", key=lambda names: names.map(("", *SOURCES).index), kind="stable")
+    frame = frame.sort_values(
+        "source", key=lambda names: names.map(("", *SOURCES).index), kind="stable"
+    )
     levels = [list(dict.fromkeys(frame[key])) for key in keys]
     run = frame[frame["value"].notna()]
-    ends = [run[end].fillna(run["value"]) if end in run else run["value"] for end in ("low", "high")]
+    ends = [
+        run[end].fillna(run["value"]) if end in run else run["value"] for end in ("low", "high")
+    ]
     values = zip(run["value"], *ends, strict=True)
-    return dict(zip(run[list(keys)].itertuples(index=False, name=None), values, strict=True)), levels
+    return dict(
+        zip(run[list(keys)].itertuples(index=False, name=None), values, strict=True)
+    ), levels
 
 
 def _bar_groups(ax: Axes, groups: list[list[Cell | None]], colour: list[str], slots: int) -> None:

@@ -38,7 +38,9 @@ def waterfall_figure(frame: pd.DataFrame) -> Figure:
     if frame.empty:
         raise ValueError("No runs of networks given: run some first (ccb table 4 --run).")
     if frame["metric"].nunique() > 1:
-        raise ValueError(f"Several measures given ({', '.join(frame['metric'].unique())}); draw one at a time.")
+        raise ValueError(
+            f"Several measures given ({', '.join(frame['metric'].unique())}); draw one at a time."
+        )
     metric = frame["metric"].iloc[0]
     steps = STEPS[metric]
     groups = list(frame.groupby(["dataset", "method"], sort=False))
@@ -46,7 +48,9 @@ def waterfall_figure(frame: pd.DataFrame) -> Figure:
     for ax, ((dataset, method), part) in zip(axes, groups, strict=True):
         _panel(ax, part, steps, METHOD_COLOURS.get(SHOWN_NAMES.get(method, method), PALETTE[0]))
         several = frame["dataset"].nunique() > 1
-        ax.set_title(f"{display_name(dataset)}, {_title(part)}" if several else _title(part), fontsize=9)
+        ax.set_title(
+            f"{display_name(dataset)}, {_title(part)}" if several else _title(part), fontsize=9
+        )
         ax.set_ylabel(_NAMES[metric])
         ax.set_xticks(range(len(steps)), [])
     names = [step.replace(", ", "\n") for step in steps]
@@ -55,12 +59,26 @@ def waterfall_figure(frame: pd.DataFrame) -> Figure:
 
 
 def _panel(ax: Axes, part: pd.DataFrame, steps: tuple[str, ...], colour: str) -> None:
-    classes = part.groupby(["abnormal", "step"])["value"].mean().unstack("step").reindex(columns=list(steps))
+    classes = (
+        part.groupby(["abnormal", "step"])["value"]
+        .mean()
+        .unstack("step")
+        .reindex(columns=list(steps))
+    )
     for line in classes.to_numpy():
         ax.plot(range(len(steps)), line, color="#bbbbbb", linewidth=0.8, marker=".", markersize=3)
     found = macro(part).set_index("step").reindex(list(steps))
     spread = found["spread"].fillna(0).to_numpy()
-    ax.errorbar(range(len(steps)), found["mean"], spread, color=colour, marker="o", markersize=5, capsize=3, zorder=3)
+    ax.errorbar(
+        range(len(steps)),
+        found["mean"],
+        spread,
+        color=colour,
+        marker="o",
+        markersize=5,
+        capsize=3,
+        zorder=3,
+    )
     for at, mean in enumerate(found["mean"]):
         if np.isnan(mean):
             said = "not\nreported" if steps[at] == REPORTED else "not\nstored"
@@ -81,6 +99,8 @@ def _title(part: pd.DataFrame) -> str:
     first = part.iloc[0]
     seeds, classes = part["seed"].nunique(), part["abnormal"].nunique()
     wanted = len(CLASSES[first["dataset"]])
-    counted = f"{seeds} seed{'s' * (seeds > 1)}" + (f", {classes} of {wanted} classes" if classes < wanted else "")
+    counted = f"{seeds} seed{'s' * (seeds > 1)}" + (
+        f", {classes} of {wanted} classes" if classes < wanted else ""
+    )
     name = SHOWN_NAMES.get(first["method"], first["method"])
     return f"{name}\n{first['epochs']:g} epochs, width {first['width']:g}, {counted}, {first['device']}"

@@ -19,7 +19,9 @@ def need(found, what):
     if os.environ.get("CCB_REQUIRE_BROWSER") == "1":
         pytest.fail(f"CCB_REQUIRE_BROWSER=1, but there is no {what}.")
     _missing.add(what)
-    pytest.skip(f"There is no {what}: THE EXPLORER WAS NOT TRIED IN A BROWSER. Install it to run this test.")
+    pytest.skip(
+        f"There is no {what}: THE EXPLORER WAS NOT TRIED IN A BROWSER. Install it to run this test."
+    )
 
 
 def pytest_terminal_summary(terminalreporter):
