@@ -1,7 +1,8 @@
-"""Figures of the arithmetic: possible prevalences, operating points, and test sets that fit reported pairs.
+"""Figures of what reported pairs of accuracy and F1 imply about the test sets.
 
-Pairs are as `ccb_lib.reproduction.arithmetic.reported_pairs` gives them. Every function returns a matplotlib
-``Figure`` that a notebook shows as the value of its cell and that ``figure.savefig(path)`` writes.
+They show possible prevalences, operating points and attainable pairs. The functions take pairs as
+`ccb_lib.reproduction.arithmetic.reported_pairs` returns them. Each returns a matplotlib ``Figure``,
+which a notebook shows as the value of a cell and ``figure.savefig(path)`` writes to a file.
 """
 
 from collections.abc import Mapping
@@ -20,20 +21,26 @@ from ccb_lib.reproduction.names import display_name
 
 @styled
 def prevalence_intervals(pairs: pd.DataFrame, *, hue: str = "method") -> Figure:
-    """Draw the possible prevalences of each pair as a bar, and the overlap of each data set as a band.
+    """Draw the prevalences possible for each pair as bars, and their overlap as a band.
 
     Args:
-        pairs: Columns ``dataset``, ``abnormal``, ``accuracy``, ``f1`` and the column that ``hue`` names.
-        hue: What tells pairs of one class apart: ``"method"`` or ``"chain"``.
+        pairs: Columns ``dataset``, ``abnormal``, ``accuracy``, ``f1``, and the column that ``hue``
+            names.
+        hue: The column that sets the colour of a bar: ``"method"`` or ``"chain"``.
 
     Returns:
-        The figure, a panel for each data set; no band where the bars have no point in common, and no bar for
-        a pair that is possible at no prevalence.
+        The figure, one panel for each data set. A pair that is possible at no prevalence has no
+        bar. A data set whose bars have no point in common has no band.
 
     Raises:
-        ValueError: A column is missing, or an accuracy or F1 is no rounded share.
+        ValueError: A column is missing, or an accuracy or F1 is not a rounded share.
+
+    Example:
+        >>> from ccb_lib.reproduction.arithmetic import reported_pairs
+        >>> len(prevalence_intervals(reported_pairs()).axes) > 0
+        True
     """
-    _need(pairs, ("dataset", "abnormal", "accuracy", "f1", hue))
+    _require_columns(pairs, ("dataset", "abnormal", "accuracy", "f1", hue))
     shade = colours(list(dict.fromkeys(pairs[hue])))
     datasets = list(dict.fromkeys(pairs["dataset"]))
     figure, axes = panels(
@@ -74,20 +81,25 @@ def prevalence_intervals(pairs: pd.DataFrame, *, hue: str = "method") -> Figure:
 
 @styled
 def operating_points(pairs: pd.DataFrame, *, prevalence: float = 0.5) -> Figure:
-    """Place each pair in the ROC plane, given the prevalence.
+    """Draw the operating point of each pair in the ROC plane, at a given prevalence.
 
     Args:
         pairs: Columns ``dataset``, ``method``, ``abnormal``, ``accuracy``, ``f1``.
         prevalence: Share of abnormal images in the test sets.
 
     Returns:
-        The figure, a panel for each data set. Below the diagonal, an image called abnormal is less often
-        abnormal than one drawn at random.
+        The figure, one panel for each data set. At a point below the diagonal, the share of
+        abnormal images among those called abnormal is less than the prevalence.
 
     Raises:
         ValueError: A column is missing, or a pair cannot arise at that prevalence.
+
+    Example:
+        >>> from ccb_lib.reproduction.arithmetic import reported_pairs
+        >>> len(operating_points(reported_pairs()).axes) > 0
+        True
     """
-    _need(pairs, ("dataset", "method", "abnormal", "accuracy", "f1"))
+    _require_columns(pairs, ("dataset", "method", "abnormal", "accuracy", "f1"))
     datasets, methods = (list(dict.fromkeys(pairs[key])) for key in ("dataset", "method"))
     figure, axes = panels(1, len(datasets), height=3.3)
     for ax, dataset in zip(axes, datasets, strict=True):
@@ -140,18 +152,24 @@ def operating_points(pairs: pd.DataFrame, *, prevalence: float = 0.5) -> Figure:
 def attainable_counts(
     counts: Mapping[str, pd.Series], pairs: int, marked: Mapping[str, int]
 ) -> Figure:
-    """Show how many reported pairs are attainable as the number of normals varies, one panel a class.
+    """Draw the number of attainable pairs against the number of normal images, one panel a class.
 
     Args:
-        counts: For each class, the number of attainable pairs, indexed by the number of normal images.
-        pairs: How many pairs there are in each class.
-        marked: For each class, the number of normals to mark.
+        counts: For each class, the number of attainable pairs, indexed by the number of normal
+            images.
+        pairs: The number of reported pairs of each class.
+        marked: For each class, the number of normal images to highlight.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: A class has no mark inside its index.
+        ValueError: The number to highlight is missing, or is not in the index of its class.
+
+    Example:
+        >>> counts = {"df": pd.Series([3, 7], index=[114, 115])}
+        >>> attainable_counts(counts, 9, {"df": 115}).axes[0].get_title(loc="left")
+        'df: 7 of 9 at 115 normals'
     """
     figure, axes = panels(len(counts), height=1.35)
     for ax, (name, series) in zip(axes, counts.items(), strict=True):
@@ -178,7 +196,7 @@ def attainable_counts(
     return figure
 
 
-def _need(pairs: pd.DataFrame, columns: tuple[str, ...]) -> None:
+def _require_columns(pairs: pd.DataFrame, columns: tuple[str, ...]) -> None:
     if missing := [column for column in columns if column not in pairs]:
         raise ValueError(
             f"The pairs have no column {missing}; they have {list(pairs)}. See reported_pairs()."
