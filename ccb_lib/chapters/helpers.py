@@ -22,8 +22,8 @@ def models_folder() -> Path:
     """Return the folder in which chapters store trained detectors.
 
     Returns:
-        ``$CCB_MODELS`` if it is set; else ``_build/models`` of the book, if the working directory is
-        in it; else a folder in the user's cache.
+        ``$CCB_MODELS`` if it is set; else ``_build/models`` of the book, if the working directory
+        is in it; else a folder in the user's cache.
     """
     if given := os.environ.get("CCB_MODELS"):
         return Path(given)

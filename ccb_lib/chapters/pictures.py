@@ -101,6 +101,6 @@ def _missing(name: str, content: str) -> "Markdown":
     from IPython.display import Markdown
 
     return Markdown(
-        f"*With `{name}` on this machine, the page shows {content} here. `ccb data fetch {name}` says "
-        "how to get the images.*"
+        f"*With `{name}` on this machine, the page shows {content} here. `ccb data fetch {name}` "
+        "says how to get the images.*"
     )

@@ -1,8 +1,8 @@
 """Images whose terms of use are in doubt: shown in a local build of the book, never published.
 
-Cells that draw such images have the tag ``third-party-images`` and call `third_party_images`. A local
-build shows the images. A build for publication (``PUBLISH=1 make book``) shows a line instead. In
-both, `strip_images` removes the images from the notebooks offered for download.
+Cells that draw such images have the tag ``third-party-images`` and call `third_party_images`. A
+local build shows the images. A build for publication (``PUBLISH=1 make book``) shows a line
+instead. In both, `strip_images` removes the images from the notebooks offered for download.
 """
 
 import json

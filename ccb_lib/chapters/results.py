@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ccb_lib.chapters.table_settings import only_networks_differ
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
 from ccb_lib.metrics import anomaly_score, bootstrap_interval
 from ccb_lib.reproduction.choices import alternatives
 from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import DATASETS, TRIVIAL_METHODS
-from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings, of_images
 from ccb_lib.reproduction.tables import (
     SHOWN_NAMES,
     TABLE_METRICS,
@@ -30,81 +30,6 @@ NOT_RUN = "not run"
 SPOKEN = {"auc": "AUC", "accuracy": "accuracy", "f1": "F1"}
 COPIES = {"ham10000": "Images: a copy of 200×150 pixels each; the source has 600×450."}
 """Note for captions on data sets whose images in the stored runs are smaller than at the source."""
-
-
-def settings_run(number: int, *, folder: str | Path | None = None) -> list[dict[str, Any]]:
-    """List the settings at which a table was run, those of the paper first.
-
-    Args:
-        number: Table 1 to 7.
-        folder: Folder of the results; ``data/results`` by default.
-
-    Returns:
-        Settings as `at_settings` takes them. ``None`` is the default of a setting. ``epochs`` is
-        ``None`` for images on which only trivial scores were run, since these have no epochs.
-
-    Example:
-        >>> settings_run(4)[0] == PAPER
-        True
-    """
-    frame = load_results(number, protocols=(CLEAN,), folder=folder)[list(CHOICES)].drop_duplicates()
-    found = [
-        {name: None if pd.isna(value) else value for name, value in line.items()}
-        for line in frame.to_dict("records")
-    ]
-    networks = [settings for settings in found if settings["epochs"] is not None]
-    seen = [of_images(settings) for settings in (PAPER, *networks)]
-    alone = [
-        settings
-        for settings in found
-        if settings["epochs"] is None and of_images(settings) not in seen
-    ]
-    return [PAPER, *sorted((s for s in networks if s != PAPER), key=str), *sorted(alone, key=str)]
-
-
-def other_settings(number: int, *, folder: str | Path | None = None) -> list[dict[str, Any]]:
-    """List the settings of runs that a table does not show by default.
-
-    By default a table shows each method at its fullest setting.
-
-    Args:
-        number: Table 1 to 7.
-        folder: Folder of the results; ``data/results`` by default.
-
-    Returns:
-        Settings as `settings_run` returns them.
-
-    Example:
-        >>> other_settings(4, folder="/nowhere")
-        []
-    """
-    frame = load_results(number, protocols=(CLEAN,), folder=folder)
-    shown = set(select(number, frame, None, folder)["key"])
-    several = settings_run(number, folder=folder)
-    return [s for s in several if not set(_new_at(frame, s)["key"]) <= shown]
-
-
-def _new_at(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the rows at these settings; those of trivial scores only if the images are others.
-
-    Trivial scores do not depend on the settings of networks. On the same images their rows would
-    repeat those at the paper's settings.
-    """
-    rows = at_settings(frame, settings)
-    return (
-        rows[~rows["method"].isin(TRIVIAL_METHODS)]
-        if of_images(settings) == of_images(PAPER)
-        else rows
-    )
-
-
-def _only_networks_differ(settings: Mapping[str, Any] | None) -> bool:
-    """Return whether settings differ from the paper's in settings of networks, not of images."""
-    return (
-        settings is not None
-        and {**PAPER, **settings} != PAPER
-        and of_images(settings) == of_images(PAPER)
-    )
 
 
 def runs_caption(
@@ -141,8 +66,8 @@ def reported_released_clean(
     Args:
         number: Table 1 to 7.
         settings: Settings of the runs; by default the fullest setting of each method.
-        missing: Whether to include the reported rows of methods that were not run, and to name these
-            methods in the caption.
+        missing: Whether to include the reported rows of methods that were not run, and to name
+            these methods in the caption.
         folder: Folder of the results; ``data/results`` by default.
 
     Returns:
@@ -159,7 +84,7 @@ def reported_released_clean(
     frame = reported_and_measured(number, settings=settings, folder=folder).rename(
         index=SHOWN_NAMES, level=0
     )
-    if _only_networks_differ(settings):
+    if only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
     classes = list(frame.index.unique("abnormal"))
     rows, not_run, exact = {}, [], set()
@@ -297,8 +222,8 @@ def reading(
         folder: Folder of the results; ``data/results`` by default.
 
     Returns:
-        Markdown: numbers of reported and measured cells, means under each protocol, differences from
-        the reported values, and the best trivial scores.
+        Markdown: numbers of reported and measured cells, means under each protocol, differences
+        from the reported values, and the best trivial scores.
 
     Example:
         >>> reading(4).data.startswith("The paper reports 20 cells.")
@@ -310,8 +235,8 @@ def reading(
     reported = frame[frame["reported"].notna()]
     measured = reported[["released", "clean"]].notna().any(axis=1)
     lines = [
-        f"The paper reports {len(reported)} cells. {int(measured.sum())} of them were measured here, "
-        f"{int(reported['exact'].sum())} at the paper's settings."
+        f"The paper reports {len(reported)} cells. {int(measured.sum())} of them were measured "
+        f"here, {int(reported['exact'].sum())} at the paper's settings."
     ]
     measure = SPOKEN[TABLE_METRICS[number]]
     for name in ("released", "clean"):
@@ -320,17 +245,17 @@ def reading(
             continue
         gap = (run[name] - run["reported"]).abs()
         lines.append(
-            f"Under *{name}* the mean {measure} of the measured cells is {run[name].mean():.3f}; the "
-            f"paper reports {run['reported'].mean():.3f} for the same cells (mean |Δ| "
+            f"Under *{name}* the mean {measure} of the measured cells is {run[name].mean():.3f}; "
+            f"the paper reports {run['reported'].mean():.3f} for the same cells (mean |Δ| "
             f"{gap.mean():.3f}, worst {gap.max():.3f})."
         )
     trivial = frame[frame["reported"].isna() & frame["clean"].notna()]
     trivial = trivial[trivial.index.get_level_values(0).isin(TRIVIAL_METHODS)]
-    if len(trivial) and not _only_networks_differ(settings):
+    if len(trivial) and not only_networks_differ(settings):
         best = trivial["clean"].groupby("abnormal").max()
         lines.append(
-            f"The best trivial score of each class has a mean of {best.mean():.3f} under *clean*. It is "
-            "an oracle choice: the test labels determine which score is best."
+            f"The best trivial score of each class has a mean of {best.mean():.3f} under *clean*. "
+            "It is an oracle choice: the test labels determine which score is best."
         )
     return Markdown(" ".join(lines))
 

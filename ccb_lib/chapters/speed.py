@@ -7,14 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from ccb_lib.benchmark.files import LOAD, stored_benchmarks
-from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, PALETTE, panels, styled
+from ccb_lib.plots.style import NOT_RUN
 from ccb_lib.reproduction.runs import PAPER_METHODS, results_folder
 
 if TYPE_CHECKING:
@@ -27,16 +23,8 @@ COMMANDS = {
     "profile": "ccb bench --device cuda --profile --at-once 1 --at-once 10 "
     "--out data/results/bench-gpu-profile.json",
 }
-# Groups of measurements in which one setting varies: its column in the frame, and its axis label.
-AXES = {
-    "image_size": ("image_size", "image size, px"),
-    "chain": ("depth", "blocks in all four chains"),
-    "batch": ("batch", "batch"),
-    "detectors": ("detectors", "detectors"),
-}
 _COLUMNS = ["kind", "file", "what", "method", "path", "group", "image_size", "batch", "width",
             "chain", "detectors", "median", "low", "high", "ratio", "unit"]  # fmt: skip
-_COLOURS = {"eager": PALETTE[1], "fast": PALETTE[0], "compiled": PALETTE[2]}
 _DEPTH = 10  # blocks in all chains of CCB by default
 
 
@@ -48,8 +36,8 @@ def measurements(folder: str | Path | None = None) -> pd.DataFrame:
 
     Returns:
         One measurement a row. Columns ``kind`` (``"CPU"`` or ``"GPU"``), ``file``, ``what``,
-        ``method``, ``path``, the settings, ``median``, ``low`` and ``high`` (quartiles), ``unit`` and
-        other stored values. ``depth`` is the number of blocks in all chains.
+        ``method``, ``path``, the settings, ``median``, ``low`` and ``high`` (quartiles), ``unit``
+        and other stored values. ``depth`` is the number of blocks in all chains.
 
     Example:
         >>> "median" in measurements()
@@ -123,13 +111,13 @@ def step_table(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
         Medians with quartiles as text, and the time of the eager path divided by that of the fast
         path. If nothing was measured, the command that measures it.
     """
-    steps = _group(frame, kind, "method")
+    steps = steps_of_group(frame, kind, "method")
     if steps.empty:
         return missing(kind)
     steps = steps.astype({"detectors": int}).drop_duplicates(
         ["method", "detectors", "path"], keep="last"
     )
-    steps = steps.assign(cell=[f"{m:g} [{low:g}, {high:g}]" for m, low, high in _quartiles(steps)])
+    steps = steps.assign(cell=[f"{m:g} [{low:g}, {high:g}]" for m, low, high in quartiles(steps)])
     index = ["method", "detectors"]
     table = steps.pivot_table(
         index=index, columns="path", values="cell", aggfunc="first", sort=False
@@ -147,79 +135,6 @@ def step_table(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
         .loc[order]
         .rename_axis(index=["method", "at a time"], columns="ms a step")
     )
-
-
-@styled
-def cost_figure(frame: pd.DataFrame, kind: str) -> "Figure | Markdown":
-    """Draw the time of CCB's training step against image size, chains, batch size and detectors.
-
-    Args:
-        frame: From `measurements`.
-        kind: ``"CPU"`` or ``"GPU"``.
-
-    Returns:
-        The figure: one panel a setting, one line a path, medians with quartiles on a logarithmic
-        scale. If nothing was measured, the command that measures it.
-    """
-    groups = {name: _group(frame, kind, name) for name in AXES}
-    if all(group.empty for group in groups.values()):
-        return missing(kind)
-    figure, axes = panels(2, 2, height=2.3, share_y=False)
-    paths = [
-        path for path in _COLOURS if any(path in set(group["path"]) for group in groups.values())
-    ]
-    for ax, (name, (column, label)) in zip(axes, AXES.items(), strict=True):
-        for number, path in enumerate(paths):
-            group = groups[name]
-            _line(
-                ax, group[group["path"] == path].sort_values(column), column, path, MARKERS[number]
-            )
-        ax.set(xlabel=label, yscale="log")
-        ax.yaxis.set(
-            major_locator=LogLocator(subs=(1, 2, 5)),
-            major_formatter="{x:g}",
-            minor_formatter=NullFormatter(),
-        )
-        ax.set_ylabel("ms a step" if name in ("image_size", "batch") else "")
-    figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(paths)
-    )
-    return figure
-
-
-def _line(ax: Axes, line: pd.DataFrame, name: str, path: str, marker: str) -> None:
-    """Draw medians with quartiles as error bars; the positions are equidistant."""
-    if line.empty:
-        ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", color=GREY)
-        return
-    median, low, high = np.array(_quartiles(line)).T
-    at = range(len(line))
-    errors = np.clip([median - low, high - median], 0, None)
-    ax.errorbar(at, median, errors, marker=marker, color=_COLOURS[path], label=path, capsize=2)
-    ax.set_xticks(at, [f"{value:g}" for value in line[name]])
-
-
-def growth(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
-    """Return how the time of a step on the fast path grows along each panel of `cost_figure`.
-
-    Args:
-        frame: From `measurements`.
-        kind: ``"CPU"`` or ``"GPU"``.
-
-    Returns:
-        Rows (along, setting): ``ms a step``, and ``times``, the ratio to the first setting of the
-        panel. If nothing was measured, the command that measures it.
-    """
-    rows = []
-    for name, (column, label) in AXES.items():
-        line = _group(frame[frame["path"] == "fast"], kind, name).sort_values(column)
-        for _, row in line.iterrows():
-            times = row["median"] / line["median"].iloc[0]
-            rows.append((label, f"{row[column]:g}", row["median"], times))
-    if not rows:
-        return missing(kind)
-    table = pd.DataFrame(rows, columns=["along", "setting", "ms a step", "times"])
-    return table.set_index(["along", "setting"]).round(2)
 
 
 def throughput(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
@@ -259,7 +174,8 @@ def operations(frame: pd.DataFrame) -> "pd.DataFrame | Markdown":
         frame: From `measurements`.
 
     Returns:
-        Counts of the last stored measurement. If nothing was measured, the command that measures it.
+        Counts of the last stored measurement. If nothing was measured, the command that measures
+        it.
     """
     found = frame[frame["what"] == "operations"]
     if found.empty:
@@ -302,8 +218,8 @@ def targets(folder: str | Path | None = None) -> pd.DataFrame:
         folder: Folder of the files ``bench-*.json``; ``data/results`` by default.
 
     Returns:
-        One row a target: ``needs`` (the kind of device), ``limit``, ``measured`` ("not run" if it is
-        missing), ``reached``, and ``on`` (the device).
+        One row a target: ``needs`` (the kind of device), ``limit``, ``measured`` ("not run" if it
+        is missing), ``reached``, and ``on`` (the device).
     """
     from ccb_lib.benchmark.targets import promised
 
@@ -342,14 +258,15 @@ def top_kernels(folder: str | Path | None = None) -> "pd.DataFrame | Markdown":
     return missing("profile")
 
 
-def _group(frame: pd.DataFrame, kind: str, name: str) -> pd.DataFrame:
+def steps_of_group(frame: pd.DataFrame, kind: str, name: str) -> pd.DataFrame:
     """Return the steps of one group, which were measured alternately, on one kind of device."""
     if "group" not in frame:
         return frame.iloc[:0]
     return frame[(frame["what"] == "step") & (frame["kind"] == kind) & (frame["group"] == name)]
 
 
-def _quartiles(frame: pd.DataFrame) -> Sequence[tuple[float, float, float]]:
+def quartiles(frame: pd.DataFrame) -> Sequence[tuple[float, float, float]]:
+    """Return (median, lower quartile, upper quartile) of each row."""
     return list(zip(frame["median"], frame["low"], frame["high"], strict=True))
 
 

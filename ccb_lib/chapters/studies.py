@@ -30,7 +30,8 @@ def primary(folder: str | Path | None = None) -> "Markdown":
         folder: Folder of the results; ``data/results`` by default.
 
     Returns:
-        Markdown: one line a setting, with the verdict or with the command that runs what is missing.
+        Markdown: one line a setting, with the verdict or with the command that runs what is
+        missing.
 
     Example:
         >>> "not run" in primary("/nowhere").data

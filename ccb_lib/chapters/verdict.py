@@ -86,7 +86,7 @@ def effects_in_words(frame: pd.DataFrame) -> "Markdown":
         frame: Rows of one measure from `ccb_lib.reproduction.waterfall.waterfall`.
 
     Returns:
-        Markdown. An effect is a difference of the measure, RELEASED minus CLEAN.
+        Markdown. The effects are the differences of `ccb_lib.reproduction.waterfall.effects`.
 
     Example:
         >>> "batch statistics" in effects_in_words(waterfall(4)).data

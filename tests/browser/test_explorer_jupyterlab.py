@@ -1,4 +1,7 @@
-"""The explorer in a real JupyterLab on this machine: the live face is the one shown, and what it shows is right."""
+"""The explorer in a real JupyterLab on this machine.
+
+The live face is the one shown, and what it shows is right.
+"""
 
 import contextlib
 import importlib.util
@@ -30,11 +33,12 @@ labels = np.arange(150) >= 90
 scores = np.random.default_rng(3).normal(size=150) + 1.5 * labels
 """
 CELLS = [
-    SEED
-    + "explorer = ThresholdExplorer(scores, labels, {'normal 95 %': 1.6, '<b>F1</b>': 0.7}, title='In the lab')\n"
+    SEED + "explorer = ThresholdExplorer(scores, labels, {'normal 95 %': 1.6, '<b>F1</b>': 0.7}, "
+    "title='In the lab')\n"
     "explorer",
     "def note(change):\n    m = change['new']\n    with open('seen.jsonl', 'a') as file:\n"
-    "        print(json.dumps([m.threshold, m.tp, m.fp, m.tn, m.fn, m.precision, m.prevalence]), file=file)\n"
+    "        print(json.dumps([m.threshold, m.tp, m.fp, m.tn, m.fn, m.precision, m.prevalence]), "
+    "file=file)\n"
     "explorer.observe(note, 'metrics')",
     "explorer.threshold = 0.123",
 ]
@@ -231,7 +235,10 @@ def test_the_live_face_is_shown_and_driven_in_jupyterlab(lab, browser, keep_scre
 
 
 def _next_seen(seen, before):
-    """Wait until Python observed metrics at another threshold; check them against scikit-learn; return φ."""
+    """Wait until Python observed metrics at another threshold; return φ.
+
+    Check them against scikit-learn.
+    """
     end = time.monotonic() + 60
     while time.monotonic() < end:
         lines = seen.read_text().splitlines() if seen.exists() else []
@@ -245,7 +252,10 @@ def _next_seen(seen, before):
 
 
 def _agree(page, threshold):
-    """Wait until the page shows the figures of a threshold, then hold every one of them against scikit-learn."""
+    """Wait until the page shows the figures of a threshold.
+
+    Then hold every one of them against scikit-learn.
+    """
     wanted = expected(threshold)
     end = time.monotonic() + 30
     while figures(page, wanted) != wanted and time.monotonic() < end:

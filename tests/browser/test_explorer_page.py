@@ -1,4 +1,7 @@
-"""The explorer in a page that Jupyter Book built, opened from disk in a real Chromium with the network off."""
+"""The explorer in a page that Jupyter Book built.
+
+It is opened from disk in a real Chromium with the network off.
+"""
 
 import importlib.util
 import os
@@ -50,11 +53,13 @@ ThresholdExplorer(MANY, MANY_LABELS, {{{HOSTILE!r}: 1.0}}, prevalence=0.05, titl
 ```
 ```{{code-cell}}
 alphas = [step / 10 for step in range(11)]
-table = {{alpha: (alpha * IMAGE + (1 - alpha) * LATENT, LABELS, {{"normal 95 %": 3 + alpha}}) for alpha in alphas}}
+table = {{alpha: (alpha * IMAGE + (1 - alpha) * LATENT, LABELS, {{"normal 95 %": 3 + alpha}})
+         for alpha in alphas}}
 ThresholdExplorer.from_table(table, axes=("α",), choice=0.9, title="Alpha")
 ```
 ```{{code-cell}}
-table = {{(method, kind): (sign * SCORES, LABELS) for method, sign in (("CCB", 1), ("flipped", -1)) for kind in "ab"}}
+table = {{(method, kind): (sign * SCORES, LABELS)
+         for method, sign in (("CCB", 1), ("flipped", -1)) for kind in "ab"}}
 del table["flipped", "b"]
 ThresholdExplorer.from_table(table, title="Table")
 ```
@@ -66,14 +71,17 @@ only_build_toc_files: true
 sphinx:
   config:
     nb_ipywidgets_js: {}
-    nb_mime_priority_overrides: [["html", "application/vnd.jupyter.widget-view+json", null], ["html", "text/html", 0]]
+    nb_mime_priority_overrides:
+    - ["html", "application/vnd.jupyter.widget-view+json", null]
+    - ["html", "text/html", 0]
 """
 COUNTS = ("tp", "fp", "tn", "fn")
 RATES = ("accuracy", "precision", "recall", "specificity", "f1")
 READ = """figure => Object.fromEntries(
     [...figure.querySelectorAll('[data-show]')].map(node => [node.dataset.show, node.textContent])
     .concat([['threshold', figure.querySelector('[data-control=threshold]').value],
-             ['x', figure.querySelector('[data-place=area]').style.getPropertyValue('--ccb-x')]]))"""
+             ['x', figure.querySelector('[data-place=area]').style.getPropertyValue('--ccb-x')]]
+    ))"""
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +109,10 @@ def built(require, tmp_path_factory):
 
 @pytest.fixture
 def open_page(browser):
-    """Open a page with the network off; fail the test if anything was asked of it or an explorer's script failed."""
+    """Open a page with the network off.
+
+    Fail the test if anything was asked of it or an explorer's script failed.
+    """
     opened = []
 
     def open_page(uri, **settings):
@@ -122,7 +133,8 @@ def open_page(browser):
     for context, outside, errors in opened:
         context.close()
         assert outside == []
-        # The theme declares its own constant twice when it has no launch buttons; that one is not ours.
+        # The theme declares its own constant twice when it has no launch buttons; that one is not
+        # ours.
         assert [error for error in errors if "THEBE_JS_URL" not in error] == []
 
 
@@ -187,10 +199,14 @@ def walk(page, explorer):
 
 
 def hurry(explorer):
-    """The same, with key events made in the page, which takes no time; `walk` shows that real keys do as much."""
+    """The same, with key events made in the page, which takes no time.
+
+    `walk` shows that real keys do as much.
+    """
     stops = slider(explorer).evaluate(f"""slider => {{
         const figure = slider.closest("figure"), read = {READ}, found = [];
-        const press = key => slider.dispatchEvent(new KeyboardEvent("keydown", {{ key, cancelable: true }}));
+        const press = key => slider.dispatchEvent(
+            new KeyboardEvent("keydown", {{ key, cancelable: true }}));
         press("Home");
         for (let i = 0; i < 1000; i++) {{ found.push(read(figure)); press("ArrowRight"); }}
         return found;
@@ -413,12 +429,15 @@ CONTRAST = """figure => {
     }
     return [255, 255, 255];
   };
-  const text = node => [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim());
-  const written = node => node.checkVisibility() && !node.closest("script, style, option, :disabled")
+  const text = node => [...node.childNodes].some(
+    child => child.nodeType === 3 && child.data.trim());
+  const written = node => node.checkVisibility()
+    && !node.closest("script, style, option, :disabled")
     && (node.matches("input[type=number], select") || text(node));
   return [...figure.querySelectorAll("*")].filter(written).map(node => {
     const ink = luminance(parse(getComputedStyle(node).color)), face = luminance(behind(node));
-    return [node.textContent.trim().slice(0, 30), (Math.max(ink, face) + 0.05) / (Math.min(ink, face) + 0.05)];
+    const ratio = (Math.max(ink, face) + 0.05) / (Math.min(ink, face) + 0.05);
+    return [node.textContent.trim().slice(0, 30), ratio];
   });
 }"""
 
@@ -454,7 +473,10 @@ def test_it_reads_well_in_both_themes_and_on_a_phone(
 
 def bare(tmp_path, html):
     path = tmp_path / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+    )
     path.write_text(
         f"{head}<title>{escape('bare')}</title><body>{html}</body></html>", encoding="utf-8"
     )

@@ -13,13 +13,12 @@ from ccb_lib.chapters.results import (
     long_form,
     note,
     other_choices,
-    other_settings,
     reading,
     reported_released_clean,
     runs_caption,
-    settings_run,
     with_intervals,
 )
+from ccb_lib.chapters.table_settings import other_settings, settings_run
 from ccb_lib.metrics import anomaly_score
 from ccb_lib.reproduction.arithmetic import reported
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
@@ -137,7 +136,9 @@ def test_figures_get_gaps_where_nothing_was_run():
 
 def test_sentences_count_what_there_is():
     text = reading(4, folder="/nowhere").data
-    assert text == "20 cells are reported; 0 of them were measured here, 0 at the paper's settings."
+    assert text == (
+        "The paper reports 20 cells. 0 of them were measured here, 0 at the paper's settings."
+    )
     frame = reported_and_measured(4, folder=RESULTS)
     gap = (frame["released"] - frame["reported"]).abs()
     assert f"mean |Δ| {gap.mean():.3f}, worst {gap.max():.3f}" in reading(4, folder=RESULTS).data

@@ -6,8 +6,6 @@ from IPython.display import Markdown
 from ccb_lib.benchmark.files import write
 from ccb_lib.benchmark.measure import Cell
 from ccb_lib.chapters.speed import (
-    cost_figure,
-    growth,
     machines,
     measurements,
     operations,
@@ -17,6 +15,7 @@ from ccb_lib.chapters.speed import (
     throughput,
     top_kernels,
 )
+from ccb_lib.chapters.speed_growth import cost_figure, growth
 
 
 def steps(group, eager, fast, **changed):

@@ -112,7 +112,8 @@ def test_what_was_run_and_what_is_missing(tmp_path):
     Store(tmp_path / "tables4-5.safetensors").add(ganomaly())
     line = what_was_run(tmp_path).loc[("HAM10000", "GANomaly")]
     assert line.to_dict() == {
-        "epochs": 50, "width": 64, "seeds": 1, "classes": "4 of 4", "device": "CPU", "setting": "the paper's",
+        "epochs": 50, "width": 64, "seeds": 1, "classes": "4 of 4", "device": "CPU",
+        "setting": "the paper's",
     }  # fmt: skip
     assert "8 of 210 reported cells" in what_is_missing(tmp_path).data
     assert "0 of 210 reported cells" in what_is_missing("/nowhere").data
@@ -142,7 +143,7 @@ def test_networks_of_few_seeds_are_named_and_not_shown():
     table = pd.DataFrame({"seeds": [1, 5, 1]}, index=["ganomaly", "ccb", "pca"])
     shown, said = with_enough_seeds(table)
     assert shown.index.tolist() == ["ccb", "pca"]
-    assert said == "Not shown, fewer than 5 seeds were run: GANomaly (1)."
+    assert said == "Not shown, because fewer than 5 seeds were run: GANomaly (1)."
     assert with_enough_seeds(table.loc[["pca"]])[1] == ""
 
 

@@ -136,7 +136,7 @@ class TestViews:
         whole = found.assign(seeds=8, verdict="worse")
         assert set(difference_table(whole)["verdict"]) == {"worse"}
         assert in_words(whole.iloc[0]).startswith("ccb is **worse**: ")
-        assert "with one seed, which decides nothing" in in_words(found.assign(seeds=1).iloc[0])
+        assert "with one seed, no verdict" in in_words(found.assign(seeds=1).iloc[0])
 
     def test_planned_figures_that_were_not_run_say_so_and_how(self, folder):
         text = primary(folder).data
