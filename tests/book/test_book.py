@@ -30,7 +30,10 @@ def test_every_text_is_in_the_table_of_contents():
 
 
 def test_every_module_is_on_a_page_of_the_library():
-    pages = "".join((ROOT / "book" / f"library{part}.md").read_text() for part in ("", "-reproduce", "-internals"))
+    pages = "".join(
+        (ROOT / "book" / f"library{part}.md").read_text()
+        for part in ("", "-reproduce", "-internals")
+    )
     files = [path for path in (ROOT / "ccb_lib").rglob("*.py") if not path.name.startswith("__")]
     modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files}
     shown = set(re.findall(r"automodule:: (\S+)", pages))
@@ -46,7 +49,8 @@ def test_a_chapter_opens_as_a_notebook(page):
     assert notebook.metadata["kernelspec"]["name"] == "python3"
     if page not in WITHOUT_NOTEBOOK:
         assert (
-            f"{{nb-download}}`this page as a notebook <{Path(page).name}.ipynb>`" in (ROOT / f"{page}.md").read_text()
+            f"{{nb-download}}`this page as a notebook <{Path(page).name}.ipynb>`"
+            in (ROOT / f"{page}.md").read_text()
         )
 
 
@@ -80,5 +84,10 @@ def test_a_built_chapter_was_executed_and_offers_its_notebook(html, page):
 
 def test_the_repository_speaks_of_the_project_alone():
     """No paths of one machine in anything that is published."""
-    for path in [*ROOT.glob("book/*.md"), *ROOT.glob("ccb_lib/**/*.py"), ROOT / "README.md", ROOT / "Makefile"]:
+    for path in [
+        *ROOT.glob("book/*.md"),
+        *ROOT.glob("ccb_lib/**/*.py"),
+        ROOT / "README.md",
+        ROOT / "Makefile",
+    ]:
         assert not re.search(r"/(home|root|work|Users)/\w+", path.read_text()), path
