@@ -23,7 +23,7 @@ from ccb_lib.reproduction.claims import (
 )
 from ccb_lib.reproduction.results import read_results, scores_of
 from ccb_lib.reproduction.runs import feeding
-from ccb_lib.reproduction.store import Store
+from ccb_lib.reproduction.store import Store, key_of
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
@@ -44,7 +44,8 @@ def test_spread_jitter_and_collapses(tmp_path):
         key: replace(s, test=type(s.test)(-s.test.image, -s.test.latent)) if "natural" in key else s
         for key, s in one.scored.items()
     }
-    facts = {**one.manifest, "seed": 1, "options": {"seed": 1}, "key": "0" * 16, "warnings": ["treats images alike"]}
+    facts = {**one.manifest, "seed": 1, "options": {"seed": 1}, "warnings": ["treats images alike"]}
+    facts["key"] = key_of(facts)
     other = replace(one, manifest=facts, scored=flipped, aucs={})
     Store(tmp_path / "tables4-5.safetensors").add(one, other)
     (line,) = stability(4, folder=tmp_path).to_dict("records")

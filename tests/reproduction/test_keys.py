@@ -11,7 +11,7 @@ from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED, RELEASED_DRAWS
 from ccb_lib.reproduction.results import load_results, read_results
 from ccb_lib.reproduction.runs import AUDIT, NETWORK_METHODS, Run, kind, protocols_of, store_path, table_runs
-from ccb_lib.reproduction.store import Store
+from ccb_lib.reproduction.store import Store, key_of
 from ccb_lib.reproduction.studies import arm_of, runs_of
 from ccb_lib.reproduction.tables import table
 
@@ -169,12 +169,14 @@ def test_seeds_may_share_a_split_and_never_stand_for_seeds_that_do_not(tmp_path)
     assert {run.options["seed"] for run in runs_of("skips", datasets=["ham10000"], seeds=2, split_seed=7)} == {7}
     assert runs_of("skips", datasets=["cifar10"], seeds=1, split_seed=0)[0].options == {}
     stored = next(r for r in read_results(4).values() if r.manifest["method"] == "ccb")
-    facts = {**stored.manifest, "settings": {"epochs": 50}, "seed": 1, "options": {"seed": 0}, "key": "0" * 16}
+    facts = {**stored.manifest, "settings": {"epochs": 50}, "seed": 1, "options": {"seed": 0}}
+    facts["key"] = key_of(facts)
     store = Store(store_path(4, tmp_path))
     store.add(replace(stored, manifest=facts))
     assert set(load_results(4, folder=tmp_path)["other"]) == {"split_seed 0"}
     assert table(4, folder=tmp_path).isna().all(axis=None)
     facts |= {"options": {"seed": 1}}
+    facts["key"] = key_of(facts)
     store.add(replace(stored, manifest=facts))
     assert table(4, folder=tmp_path).loc["ccb"].notna().any()
 
@@ -187,7 +189,8 @@ def test_the_fork_has_rows_of_its_own(tmp_path):
     for number in (4, 6):
         stored = next(r for r in read_results(number).values() if r.manifest["method"] == "ccb")
         settings = {"epochs": 50} | ({"chain": [4, 3, 2, 1]} if number == 6 else {})
-        facts = {**stored.manifest, "settings": settings, "method": "ccb-fork", "key": "0" * 16}
+        facts = {**stored.manifest, "settings": settings, "method": "ccb-fork"}
+        facts["key"] = key_of(facts)
         Store(store_path(number, tmp_path)).add(replace(stored, manifest=facts))
         laid_out = table(number, folder=tmp_path)
         row = "ccb-fork" if number == 4 else "ccb-fork 4-3-2-1"

@@ -14,7 +14,7 @@ from ccb_lib.reproduction.choices import alternatives
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import is_imposed
 from ccb_lib.reproduction.settings import CHOICES, PAPER, fullest_of
-from ccb_lib.reproduction.store import Store
+from ccb_lib.reproduction.store import Store, key_of
 from ccb_lib.reproduction.tables import coverage, fullest_settings, reported_and_measured, runs_in_words, select
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
@@ -68,6 +68,7 @@ def test_a_method_tested_on_fewer_images_alone_is_shown_and_named(tmp_path):
     assert fullest_of(frame, "anogan") == {**PAPER, "epochs": 3}
     ours = ganomaly()
     part = {**ours.manifest, "options": {"seed": 0, "test_limit": 100}}
+    part["key"] = key_of(part)
     Store(tmp_path / "tables4-5.safetensors").add(replace(ours, manifest=part))
     assert not coverage(4, folder=tmp_path).loc["ganomaly", "exact"]
     assert "test_limit 100" in runs_in_words(4, folder=tmp_path)["ganomaly"]
@@ -88,7 +89,8 @@ def test_no_method_is_dropped_because_its_epochs_differ():
 
 def test_coverage_counts_seeds_and_classes(tmp_path):
     ours = ganomaly()
-    part = {**ours.manifest, "seed": 1, "options": {"seed": 1}, "key": "0" * 16, "abnormal": ["df"]}
+    part = {**ours.manifest, "seed": 1, "options": {"seed": 1}, "abnormal": ["df"]}
+    part["key"] = key_of(part)
     store = Store(tmp_path / "tables4-5.safetensors")
     store.add(ours, replace(ours, manifest=part))
     line = coverage(4, folder=tmp_path).loc["ganomaly"]

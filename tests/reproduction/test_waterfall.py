@@ -13,7 +13,7 @@ from ccb_lib.reproduction.arithmetic import reported
 from ccb_lib.reproduction.results import read_results, scores_of
 from ccb_lib.reproduction.runs import feeding, table_runs
 from ccb_lib.reproduction.settings import PAPER
-from ccb_lib.reproduction.store import Scored, Store, TestSet
+from ccb_lib.reproduction.store import Scored, Store, TestSet, key_of
 from ccb_lib.reproduction.waterfall import (
     ALL,
     BEST,
@@ -182,7 +182,8 @@ def test_further_draws_are_averaged_and_every_step_takes_the_same_ones(tmp_path)
 
 def test_spread_over_seeds_is_the_standard_deviation(tmp_path):
     result = ganomaly()
-    second = replace(result, manifest={**result.manifest, "seed": 1, "options": {"seed": 1}, "key": "0" * 16}, aucs={})
+    facts = {**result.manifest, "seed": 1, "options": {"seed": 1}}
+    second = replace(result, manifest={**facts, "key": key_of(facts)}, aucs={})
     Store(tmp_path / "tables4-5.safetensors").add(result, second)
     line = macro(waterfall(4, folder=tmp_path)).set_index("step").loc[ALL]
     assert line["seeds"] == 2
