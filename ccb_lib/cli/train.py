@@ -174,6 +174,6 @@ def _report(detector: Any, split: Any, out: Path, window: tuple[float, float] | 
         area = auc(detector.decision_function(split.test), split.test_labels)
         click.echo(f"AUC on the test's {good} normal and {bad} abnormal images: {area:.3f}.")
     else:
-        click.echo("There are no abnormal images to test on, so its AUC is not known.")
+        click.echo("There are no abnormal images to test on: detection cannot be measured.")
     extra = f" --window {window[0]:g} {window[1]:g}" if window else ""
     click.echo(f"Score images with: ccb score {out} IMAGES… --out scores.csv{extra}")

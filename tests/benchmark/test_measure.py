@@ -156,8 +156,9 @@ def test_operations_are_counted_as_the_networks_have_them():
     assert fast["most"].get("_to_copy.default", 0) < 20
 
 
-def test_the_floor_is_what_the_layers_say():
-    found = parts.floor(Cell(width=2, channels=1, batch=6, chain=(0, 0, 0, 1)), bandwidth=1.0, arithmetic=1.0)
+def test_the_lower_bound_is_what_the_layers_say():
+    cell = Cell(width=2, channels=1, batch=6, chain=(0, 0, 0, 1))
+    found = parts.lower_bound(cell, bandwidth=1.0, arithmetic=1.0)
     # 2 · outputs · inputs · kernel² · pixels: 5 down, a chain of one block at 2×2, 5 up; then D's five layers.
     down = 2 * 16 * (1 * 2 * 256 + 2 * 4 * 64 + 4 * 8 * 16 + 8 * 16 * 4 + 16 * 16 * 1)
     up = 2 * 16 * (16 * 16 * 1 + 32 * 8 * 4 + 16 * 4 * 16 + 8 * 2 * 64 + 4 * 1 * 256)

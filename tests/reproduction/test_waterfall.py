@@ -210,7 +210,8 @@ def test_grids_score_the_last_epoch_where_one_is_chosen():
 
 def test_a_method_with_its_last_epoch_alone_has_no_choice_of_epoch(tmp_path):
     run = ganomaly()
-    other = replace(run, manifest={**run.manifest, "method": "anogan"}, aucs={})
+    facts = {**run.manifest, "method": "anogan"}
+    other = replace(run, manifest={**facts, "key": key_of(facts)}, aucs={})
     Store(tmp_path / "tables4-5.safetensors").add(other)
     frame = waterfall(4, metric="accuracy", folder=tmp_path)
     wide = frame.pivot(index="abnormal", columns="step", values="value")
