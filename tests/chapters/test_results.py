@@ -204,13 +204,12 @@ def test_captions_name_every_network_that_is_shown():
     assert runs_caption(4, folder="/nowhere").data == "*No network was run.*"
 
 
-def test_settings_that_a_table_does_not_show_are_listed(tmp_path):
+def test_settings_that_a_table_does_not_show_are_listed(tmp_path, other_run):
     # One run at the paper's settings and one of fewer epochs: the second is not in the main table.
     store = Store(tmp_path / "tables4-5.safetensors")
     for run in read_results(4, RESULTS).values():
         if run.manifest["method"] == "ganomaly" and not run.manifest["options"].get("normal"):
-            fewer = {**run.manifest, "settings": {"epochs": 3}, "key": "0" * 16}
-            store.add(run, replace(run, manifest=fewer))
+            store.add(run, other_run(run, settings={"epochs": 3}))
     assert [described(settings) for settings in other_settings(4, folder=tmp_path)] == ["3 epochs"]
     listed = [described(settings) for settings in other_settings(4, folder=RESULTS)]
     assert "normal: nv" in listed  # scores without a network have no epochs

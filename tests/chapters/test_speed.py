@@ -3,8 +3,8 @@
 import pytest
 from IPython.display import Markdown
 
+from ccb_lib.benchmark.cells import Cell
 from ccb_lib.benchmark.files import write
-from ccb_lib.benchmark.measure import Cell
 from ccb_lib.chapters.speed import (
     machines,
     measurements,

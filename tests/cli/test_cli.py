@@ -214,7 +214,7 @@ def test_train_goes_on_after_ctrl_c(own, model, tmp_path, monkeypatch):
     monkeypatch.setattr(METHODS["ccb"], "training_step", interrupted)
     result = ccb(*command)
     assert result.exit_code == 130
-    assert "goes on from there" in result.output
+    assert "the same command again to resume" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["m.checkpoint.safetensors"]
     monkeypatch.setattr(METHODS["ccb"], "training_step", steps)
     assert ccb(*command).exit_code == 0
@@ -367,7 +367,7 @@ def test_what_is_there_is_written_over_only_by_force(model, own, tmp_path):
     (tmp_path / "s.csv").write_text("old")
     refused = ccb(*command)
     assert refused.exit_code == 2
-    assert "s.csv is there already" in refused.output
+    assert "s.csv exists already" in refused.output
     assert (tmp_path / "s.csv").read_text() == "old"
     (tmp_path / "s.csv").unlink()
     (tmp_path / "maps/mine.png").write_text("old")
@@ -417,7 +417,7 @@ def test_a_collapsed_detector_says_so_again(model, own, tmp_path):
         result = ccb("score", tmp_path / "m.safetensors", own / "test", "--out", tmp_path / "s.csv")
     assert result.exit_code == 0, result.output
     assert "Warning: CCB treats images alike: all is one." in result.stderr
-    assert "its scores mean nothing" in result.stderr
+    assert "its scores carry no information" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["=1+1.png", "-2.png", "+3.png", "@4.png", " =5.png"])
@@ -445,7 +445,7 @@ def test_wrong_models_and_images_are_explained(model, own, tmp_path):
     image = own / "test/normal/00.png"
     for words, message in [
         ([tmp_path / "none", image], "No file at"),
-        ([image, image], "is not a whole safetensors file"),
+        ([image, image], "is not a complete safetensors file"),
         ([model, tmp_path / "none.png"], "There is no"),
         ([model, tmp_path], "There are no images in"),
         ([model, image, "--window", "5", "3"], "the lower value comes first"),

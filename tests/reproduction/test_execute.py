@@ -308,7 +308,7 @@ class TestTable1:
         assert lines[1:3] == [f"  {name}: 2 epochs, width 2, 1 seed, 2 of 10 classes, CPU" for name in ("EGBAD", "CCB")]
         assert lines[3] == (
             "released: as the public code tests; clean: each image by itself; –: not reported or not run; "
-            "*: imposed on a method that tests otherwise"
+            "*: imposed; the method's own code tests otherwise"
         )
         assert "0.977" in shown.output
         assert shown.output.count("*") == 3  # egbad's two released cells, and the legend

@@ -159,7 +159,7 @@ def test_what_each_run_is_scored_under():
 # ── starts on one split ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_seeds_may_share_a_split_and_never_stand_for_seeds_that_do_not(tmp_path):
+def test_seeds_may_share_a_split_and_never_stand_for_seeds_that_do_not(tmp_path, other_run):
     own, shared = (table_runs(4, methods=["ccb"], seeds=3, split_seed=split) for split in (None, 0))
     assert [run.options["seed"] for run in own] == [0, 1, 2]
     assert [run.options["seed"] for run in shared] == [0, 0, 0]
@@ -169,26 +169,24 @@ def test_seeds_may_share_a_split_and_never_stand_for_seeds_that_do_not(tmp_path)
     assert {run.options["seed"] for run in runs_of("skips", datasets=["ham10000"], seeds=2, split_seed=7)} == {7}
     assert runs_of("skips", datasets=["cifar10"], seeds=1, split_seed=0)[0].options == {}
     stored = next(r for r in read_results(4).values() if r.manifest["method"] == "ccb")
-    facts = {**stored.manifest, "settings": {"epochs": 50}, "seed": 1, "options": {"seed": 0}, "key": "0" * 16}
     store = Store(store_path(4, tmp_path))
-    store.add(replace(stored, manifest=facts))
+    store.add(other_run(stored, settings={"epochs": 50}, seed=1, options={"seed": 0}))
     assert set(load_results(4, folder=tmp_path)["other"]) == {"split_seed 0"}
     assert table(4, folder=tmp_path).isna().all(axis=None)
-    facts |= {"options": {"seed": 1}}
-    store.add(replace(stored, manifest=facts))
+    store.add(other_run(stored, settings={"epochs": 50}, seed=1, options={"seed": 1}))
     assert table(4, folder=tmp_path).loc["ccb"].notna().any()
 
 
 # ── the fork in tables ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_fork_has_rows_of_its_own(tmp_path):
+def test_the_fork_has_rows_of_its_own(tmp_path, other_run):
     assert table(4, folder=tmp_path).index.tolist()[4:7] == ["ccb", "ccb-fork", "pca"]
     for number in (4, 6):
         stored = next(r for r in read_results(number).values() if r.manifest["method"] == "ccb")
         settings = {"epochs": 50} | ({"chain": [4, 3, 2, 1]} if number == 6 else {})
-        facts = {**stored.manifest, "settings": settings, "method": "ccb-fork", "key": "0" * 16}
-        Store(store_path(number, tmp_path)).add(replace(stored, manifest=facts))
+        fork = other_run(stored, settings=settings, method="ccb-fork")
+        Store(store_path(number, tmp_path)).add(fork)
         laid_out = table(number, folder=tmp_path)
         row = "ccb-fork" if number == 4 else "ccb-fork 4-3-2-1"
         assert laid_out.dropna(how="all").index.tolist() == [row]

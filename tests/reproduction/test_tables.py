@@ -1,6 +1,5 @@
 """Which runs a table shows where no settings are given."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,15 +59,15 @@ def test_other_experiments_are_not_the_fullest_setting():
     assert fullest_of(frame, "ganomaly") is None
 
 
-def test_a_method_tested_on_fewer_images_alone_is_shown_and_named(tmp_path):
+def test_a_method_tested_on_fewer_images_alone_is_shown_and_named(tmp_path, other_run):
     frame = frame_of(("anogan", 3, None, "cat", 0), ("anogan", 3, None, "cat", 0))
     frame["other"] = ["test_limit 500", "test_limit 1000"]
     assert fullest_of(frame, "anogan") == {**PAPER, "epochs": 3, "other": "test_limit 1000"}
     frame.loc[0, "other"] = None
     assert fullest_of(frame, "anogan") == {**PAPER, "epochs": 3}
     ours = ganomaly()
-    part = {**ours.manifest, "options": {"seed": 0, "test_limit": 100}}
-    Store(tmp_path / "tables4-5.safetensors").add(replace(ours, manifest=part))
+    part = other_run(ours, options={"seed": 0, "test_limit": 100})
+    Store(tmp_path / "tables4-5.safetensors").add(part)
     assert not coverage(4, folder=tmp_path).loc["ganomaly", "exact"]
     assert "test_limit 100" in runs_in_words(4, folder=tmp_path)["ganomaly"]
 
@@ -86,11 +85,11 @@ def test_no_method_is_dropped_because_its_epochs_differ():
     assert fullest_settings(4, "ganomaly", folder=RESULTS) == PAPER
 
 
-def test_coverage_counts_seeds_and_classes(tmp_path):
+def test_coverage_counts_seeds_and_classes(tmp_path, other_run):
     ours = ganomaly()
-    part = {**ours.manifest, "seed": 1, "options": {"seed": 1}, "key": "0" * 16, "abnormal": ["df"]}
+    part = other_run(ours, seed=1, options={"seed": 1}, abnormal=["df"])
     store = Store(tmp_path / "tables4-5.safetensors")
-    store.add(ours, replace(ours, manifest=part))
+    store.add(ours, part)
     line = coverage(4, folder=tmp_path).loc["ganomaly"]
     assert line["seeds"] == 1  # the fewest of a class
     assert (line["epochs"], line["width"], line["classes"], line["device"]) == (50, 64, 4, "CPU")

@@ -180,9 +180,9 @@ def test_further_draws_are_averaged_and_every_step_takes_the_same_ones(tmp_path)
     assert value[SAME] == pytest.approx(roc_auc_score(labels, clean))
 
 
-def test_spread_over_seeds_is_the_standard_deviation(tmp_path):
+def test_spread_over_seeds_is_the_standard_deviation(tmp_path, other_run):
     result = ganomaly()
-    second = replace(result, manifest={**result.manifest, "seed": 1, "options": {"seed": 1}, "key": "0" * 16}, aucs={})
+    second = replace(other_run(result, seed=1, options={"seed": 1}), aucs={})
     Store(tmp_path / "tables4-5.safetensors").add(result, second)
     line = macro(waterfall(4, folder=tmp_path)).set_index("step").loc[ALL]
     assert line["seeds"] == 2
@@ -207,9 +207,9 @@ def test_grids_score_the_last_epoch_where_one_is_chosen():
     assert (LAST_EPOCH.epoch, LAST_EPOCH.batch_norm, LAST_EPOCH.order) == ("last", RELEASED.batch_norm, RELEASED.order)
 
 
-def test_a_method_with_its_last_epoch_alone_has_no_choice_of_epoch(tmp_path):
+def test_a_method_with_its_last_epoch_alone_has_no_choice_of_epoch(tmp_path, other_run):
     run = ganomaly()
-    other = replace(run, manifest={**run.manifest, "method": "anogan"}, aucs={})
+    other = replace(other_run(run, method="anogan"), aucs={})
     Store(tmp_path / "tables4-5.safetensors").add(other)
     frame = waterfall(4, metric="accuracy", folder=tmp_path)
     wide = frame.pivot(index="abnormal", columns="step", values="value")
