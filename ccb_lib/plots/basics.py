@@ -40,7 +40,7 @@ def image_grid(
         number of columns; about ten columns fit.
 
     Example:
-        >>> len(image_grid({"noise": np.zeros((3, 8, 8), dtype=np.uint8)}).axes)
+        >>> len(image_grid({"noise": np.zeros((3, 32, 32), np.uint8)}).axes)
         3
     """
     columns = max(len(images) for images in rows.values())

@@ -271,9 +271,9 @@ def test_the_signal_is_read_from_the_history(tmp_path):
 @pytest.mark.parametrize(
     ("losses", "aucs", "said"),
     [
-        ((0.01, 0.02), (0.6, 0.5), "not as overfitting"),
-        ((0.02, 0.01), (0.6, 0.5), "; as overfitting would show"),
-        ((0.02, 0.01), (0.5, 0.6), "ranks no worse"),
+        ((0.01, 0.02), (0.6, 0.5), "This is not the pattern of overfitting"),
+        ((0.02, 0.01), (0.6, 0.5), "This is the pattern of overfitting"),
+        ((0.02, 0.01), (0.5, 0.6), "The AUC does not fall."),
     ],
 )
 def test_overfitting_is_told_from_its_opposite(losses, aucs, said):
