@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol, evaluate
     from ccb_lib.explorer.widget import ThresholdExplorer
     from ccb_lib.metrics import ScoreTerms
-    from ccb_lib.reproduction.arithmetic import printed
+    from ccb_lib.reproduction.arithmetic import reported
     from ccb_lib.training.concurrent import train_together
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME_OF = {
     "AnomalySplit": "ccb_lib.datasets",
@@ -46,7 +46,7 @@ _HOME_OF = {
     "PixelPCA": "ccb_lib.detectors.simple_baselines",
     "PNGBytes": "ccb_lib.detectors.simple_baselines",
     "ScoreTerms": "ccb_lib.metrics",
-    "printed": "ccb_lib.reproduction.arithmetic",
+    "reported": "ccb_lib.reproduction.arithmetic",
     "train_together": "ccb_lib.training.concurrent",
     "ThresholdExplorer": "ccb_lib.explorer.widget",
     "EpochScores": "ccb_lib.evaluation.epochs",

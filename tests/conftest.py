@@ -4,6 +4,7 @@ import os
 import resource
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from PIL import Image
 from ccb_lib import load_dataset
 from ccb_lib.datasets.base import data_root
 from ccb_lib.reproduction.runs import CLASSES
+from ccb_lib.reproduction.store import key_of
 
 mpl.use("agg")
 torch.set_num_threads(1)  # networks of width 4 gain nothing from more, and lose much where processors are shared
@@ -40,6 +42,17 @@ def no_file_above():
             resource.setrlimit(resource.RLIMIT_FSIZE, usual)
 
     return limited
+
+
+@pytest.fixture
+def other_run():
+    """A function that makes a stored run one of other facts, under the key that these give."""
+
+    def change(result, **facts):
+        changed = {**result.manifest, **facts}
+        return replace(result, manifest={**changed, "key": key_of(changed)})
+
+    return change
 
 
 @pytest.fixture

@@ -1,1 +1,1 @@
-"""What steps, scores and loads cost here, measured in one process and in turns; `ccb bench`."""
+"""Measurements of `ccb bench`: the time of training steps, scoring and loading."""

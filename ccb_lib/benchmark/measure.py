@@ -1,14 +1,14 @@
-"""What a step, a score and a load cost here: measured in one process, in turns, with medians and spread.
+"""Time per training step and images scored per second, as medians with quartiles.
 
-Variants of one setting take turns, so that whatever else the machine does meets all of them; each number is the median
-over the turns, with the quartiles beside it.
+All variants are measured in one process, alternately, so that other load on the machine affects all
+of them. Each number is a median over the rounds.
 """
 
 import itertools
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,72 +16,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ccb_lib.detectors import METHODS
+from ccb_lib.benchmark.cells import Cell
 from ccb_lib.detectors.adversarial import AdversarialDetector
-from ccb_lib.environment import choose_device, seeded
+from ccb_lib.environment import choose_device
 from ccb_lib.models.small_maps import left_out_on
-from ccb_lib.reproduction.runs import PAPER_METHODS
-from ccb_lib.training.concurrent import side_by_side
+from ccb_lib.training.concurrent import run_concurrently
 from ccb_lib.training.fast_steps import FastSteps
 from ccb_lib.training.loop import eager_steps
 from ccb_lib.training.types import Turns
 
 PATHS = ("eager", "fast", "compiled", "padded")
-_IMAGES = 1024  # random images to train on; what they show costs nothing more or less
+_IMAGES = 1024  # random training images; the time of a step does not depend on their content
 
 Row = dict[str, Any]
 Name = TypeVar("Name")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One setting to measure.
-
-    Attributes:
-        method: As `METHODS` knows it.
-        image_size, channels: Of the images.
-        batch: Images in a step.
-        width: Channels of the first convolution; ``None`` is the method's own.
-        chain: Of CCB, from shallow to deep; ``None`` is its own.
-        detectors: How many train at a time.
-    """
-
-    method: str = "ccb"
-    image_size: int = 32
-    channels: int = 3
-    batch: int = 64
-    width: int | None = None
-    chain: tuple[int, ...] | None = None
-    detectors: int = 1
-
-    def detector(self, device: str, fast: bool | str, **settings: Any) -> AdversarialDetector:
-        """Make a detector of this setting, with fresh networks and optimisers, as ``fit`` would."""
-        given = {"width": self.width, "chain": self.chain if self.method == "ccb" else None, **settings}
-        given = {name: value for name, value in given.items() if value is not None}
-        detector = METHODS[self.method](batch_size=self.batch, device=device, fast=fast, **given)
-        assert isinstance(detector, AdversarialDetector)
-        with seeded(detector.seed, detector.device_):
-            built = detector.build(self.image_size, self.channels)
-            detector.networks_ = {name: detector._placed(network) for name, network in built.items()}
-        detector.optimizers_ = detector.build_optimizers()
-        detector.image_size_, detector.channels_ = self.image_size, self.channels
-        return detector
-
-    def images(self, count: int) -> Tensor:
-        """Random images, (count, C, H, W) uint8."""
-        shape = (count, self.channels, self.image_size, self.image_size)
-        return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-
-
 class Clock:
-    """Seconds on a device: wall time; on a CPU with one thread the processor's, which other work does not lengthen."""
+    """Measures seconds of work on a device.
+
+    Wall time, or on a CPU with one thread processor time, which other programs do not lengthen.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.name = "processor time" if device.type == "cpu" and torch.get_num_threads() == 1 else "wall time"
+        self.name = (
+            "processor time"
+            if device.type == "cpu" and torch.get_num_threads() == 1
+            else "wall time"
+        )
 
     def __call__(self, work: Callable[[], Any]) -> float:
-        """Do the work and return the seconds it took, to its last kernel."""
+        """Return the seconds of ``work()``, until its last CUDA kernel has finished."""
         now = time.process_time if self.name == "processor time" else time.perf_counter
         self._wait()
         begun = now()
@@ -95,13 +61,33 @@ class Clock:
 
 
 def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
-    """Median and quartiles, rounded to so many significant digits."""
+    """Return median and quartiles, rounded to significant digits.
+
+    >>> spread([1.0, 2.0, 3.0])
+    {'median': 2.0, 'low': 1.5, 'high': 2.5}
+    """
     low, middle, high = np.quantile(np.asarray(values), [0.25, 0.5, 0.75])
-    return {name: float(f"{value:.{digits}g}") for name, value in (("median", middle), ("low", low), ("high", high))}
+    return {
+        name: float(f"{value:.{digits}g}")
+        for name, value in (("median", middle), ("low", low), ("high", high))
+    }
 
 
-def in_turns(variants: dict[Name, Callable[[], Any]], clock: Clock, repeats: int) -> dict[Name, list[float]]:
-    """Time variants one after the other, again and again; the first round warms up and is not counted."""
+def in_turns(
+    variants: dict[Name, Callable[[], Any]], clock: Clock, repeats: int
+) -> dict[Name, list[float]]:
+    """Time all variants in each of several rounds.
+
+    The first round is not counted: it includes allocation and the choice of kernels.
+
+    Args:
+        variants: Functions to time, by name.
+        clock: Measures one call.
+        repeats: Number of counted rounds.
+
+    Returns:
+        Seconds of each round, by name.
+    """
     seconds: dict[Name, list[float]] = {name: [] for name in variants}
     for number in range(repeats + 1):
         for name, work in variants.items():
@@ -111,13 +97,14 @@ def in_turns(variants: dict[Name, Callable[[], Any]], clock: Clock, repeats: int
     return seconds
 
 
-# ── training ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── training ─────────────────────────────────────────────────────────────────────────────────────
 
 
 class Trainer:
-    """Several detectors of one setting, ready to take steps by one path.
+    """Several detectors of one setting that take training steps by one of `PATHS`.
 
-    ``"padded"`` is the fast path with all products with padding; see `ccb_lib.models.small_maps`.
+    ``"padded"`` is the fast path that also multiplies by the zeros of the padding; see
+    `ccb_lib.models.small_maps`.
     """
 
     def __init__(self, cell: Cell, path: str, device: str) -> None:
@@ -128,17 +115,18 @@ class Trainer:
         self.images = cell.images(_IMAGES).to(self.device)
         self.batch = cell.batch
         self.ways = [
-            FastSteps(layout=d._layout, compiled=path == "compiled") if fast else eager_steps for d in self.detectors
+            FastSteps(layout=d._layout, compiled=path == "compiled") if fast else eager_steps
+            for d in self.detectors
         ]
         for network in (net for detector in self.detectors for net in detector.networks_.values()):
             network.train()
 
     def __call__(self, steps: int) -> None:
-        """Let every detector take so many steps."""
+        """Take a number of steps with every detector."""
         order = torch.randint(0, _IMAGES, (steps, self.batch), device=self.device)
         starts = [partial(self._turns, number, order) for number in range(len(self.detectors))]
         with left_out_on() if self.padded else nullcontext():
-            for _, result in side_by_side(starts, self.device, at_once=len(starts)):
+            for _, result in run_concurrently(starts, self.device, at_once=len(starts)):
                 if isinstance(result, Exception):
                     raise result
 
@@ -157,20 +145,21 @@ def measure_steps(
     paths: Sequence[str] = PATHS[:2],
     group: str = "",
 ) -> list[Row]:
-    """Measure milliseconds a training step of one detector, all settings and paths in turns.
+    """Measure milliseconds per training step of one detector, with all cells and paths alternately.
 
     Args:
-        cells: With ``detectors`` > 1 the time of all is divided by their number.
+        cells: Settings. With ``detectors`` > 1 the time of all is divided by their number.
         device: As in `Detector`.
-        steps: In one turn.
-        repeats: Turns of each.
-        paths: Of `PATHS`.
-        group: Names what was measured in turns, and so may be compared most closely.
+        steps: Steps per round.
+        repeats: Number of rounds.
+        paths: Some of `PATHS`.
+        group: A name for cells that were measured alternately; these are comparable.
 
     Returns:
-        A row for each cell and path: ``median``, ``low`` and ``high`` in ms; ``start``, seconds to the first step done;
-        ``memory``, the most MiB that training took on CUDA, else ``None``; ``ratio``, the median of the first path's
-        time over this one's in the same turn.
+        One row per cell and path: ``median``, ``low`` and ``high`` (quartiles) in ms; ``start``,
+        seconds until the first step was done; ``memory``, the peak memory of training in MiB on
+        CUDA, else ``None``; ``ratio``, the median over rounds of the first path's time divided by
+        this path's time.
     """
     clock = Clock(choose_device(device))
     trainers: dict[Any, Trainer] = {}
@@ -183,7 +172,9 @@ def measure_steps(
         start = round(time.perf_counter() - begun, 2)
         clock(partial(trainers[variant], 3))
         facts[variant] = {"start": start, "memory": used.most()}
-    seconds = in_turns({variant: partial(trainer, steps) for variant, trainer in trainers.items()}, clock, repeats)
+    seconds = in_turns(
+        {variant: partial(trainer, steps) for variant, trainer in trainers.items()}, clock, repeats
+    )
     return [
         {
             "what": "step", "unit": "ms", **asdict(cell), "path": path, "group": group,
@@ -196,7 +187,7 @@ def measure_steps(
 
 
 class _Memory:
-    """The most memory that PyTorch held on a GPU since it was made, beyond what it held then."""
+    """The peak of PyTorch's reserved GPU memory since creation, above the amount at creation."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -206,26 +197,34 @@ class _Memory:
             self.before = torch.cuda.memory_reserved(device)
 
     def most(self) -> int | None:
-        """In MiB."""
+        """Return the peak in MiB, or ``None`` on a CPU."""
         if self.device.type != "cuda":
             return None
         return (torch.cuda.max_memory_reserved(self.device) - self.before) // 2**20
 
 
-# ── scoring ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── scoring ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def measure_scores(
-    cell: Cell, *, device: str = "auto", count: int = 4096, repeats: int = 5, search_steps: int = 500
+    cell: Cell,
+    *,
+    device: str = "auto",
+    count: int = 4096,
+    repeats: int = 5,
+    search_steps: int = 500,
 ) -> list[Row]:
-    """Measure images scored in a second through `score_terms`, images on the CPU to begin with.
+    """Measure images scored per second by `score_terms`; the images lie in CPU memory.
 
     Args:
-        cell: The method, sizes and width; ``batch`` and ``detectors`` do not matter.
+        cell: Method, sizes and width; ``batch`` and ``detectors`` are not used.
         device: As in `Detector`.
-        count: Images in one turn.
-        repeats: Turns of each path.
-        search_steps: AnoGAN's.
+        count: Images per round.
+        repeats: Number of rounds.
+        search_steps: Search steps of AnoGAN.
+
+    Returns:
+        One row per path (eager, fast): ``median``, ``low`` and ``high`` in images per second.
     """
     clock = Clock(choose_device(device))
     images = cell.images(count)
@@ -241,7 +240,8 @@ def measure_scores(
     first = np.asarray(seconds["eager"])
     return [
         {
-            "what": "score", "unit": "images/s", **asdict(cell), "path": path, **spread([count / s for s in taken]),
+            "what": "score", "unit": "images/s", **asdict(cell), "path": path,
+            **spread([count / s for s in taken]),
             "ratio": spread(first / np.asarray(taken))["median"],
             "count": count, "repeats": repeats, "clock": clock.name, **settings,
         }
@@ -250,31 +250,5 @@ def measure_scores(
 
 
 def _score(detector: AdversarialDetector, images: Tensor) -> None:
-    getattr(detector, "_found", {}).clear()  # AnoGAN would remember
+    getattr(detector, "_found", {}).clear()  # AnoGAN caches the points found
     detector.score_terms(images)
-
-
-# ── what to measure ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def grid(
-    *,
-    methods: Sequence[str] = PAPER_METHODS,
-    image_sizes: Sequence[int] = (32, 64, 128),
-    batches: Sequence[int] = (16, 64, 256),
-    chains: Sequence[tuple[int, ...]] = ((0, 0, 0, 0), (4, 3, 2, 1), (8, 6, 4, 2), (16, 12, 8, 4), (32, 24, 16, 8)),
-    detectors: Sequence[int] = (1, 2, 5, 10),
-    width: int | None = None,
-) -> dict[str, list[Cell]]:
-    """List what is worth measuring, in groups to be measured in turns.
-
-    Returns:
-        ``"method"``: each method at 32 px, alone and as many at a time as there may be; and for CCB ``"image_size"``,
-        ``"batch"``, ``"chain"`` and ``"detectors"``, the paper's setting changed along that axis alone.
-    """
-    own = Cell(width=width)
-    groups = {"method": [replace(own, method=m, detectors=n) for m in methods for n in sorted({1, max(detectors)})]}
-    if "ccb" in methods:
-        axes = {"image_size": image_sizes, "batch": batches, "chain": chains, "detectors": detectors}
-        groups |= {name: [replace(own, **{name: value}) for value in values] for name, values in axes.items()}
-    return groups

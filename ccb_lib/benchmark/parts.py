@@ -1,4 +1,4 @@
-"""What else `ccb bench` measures: threads, loading, operations, kernels, a chapter."""
+"""Further measurements of `ccb bench`: threads, loading, operations, kernels, a chapter."""
 
 import os
 import re
@@ -14,20 +14,25 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from ccb_lib.benchmark.measure import Cell, Row, Trainer, spread
-from ccb_lib.training.bfloat16 import HalfWeights
+from ccb_lib.benchmark.cells import Cell
+from ccb_lib.benchmark.measure import Row, Trainer, spread
+from ccb_lib.training.bfloat16 import BFloat16Weights
 
 
-def measure_threads(cell: Cell, *, counts: Sequence[int] = (1, 2), steps: int = 2, repeats: int = 5) -> list[Row]:
+def measure_threads(
+    cell: Cell, *, counts: Sequence[int] = (1, 2), steps: int = 2, repeats: int = 5
+) -> list[Row]:
     """Measure a fast step on a CPU with several numbers of threads, in wall time.
 
     Args:
-        cell, steps: As in `measure_steps`.
-        counts: Threads.
-        repeats: Turns in a block; each number of threads has three blocks, in turns.
+        cell: The setting.
+        counts: Numbers of threads.
+        steps: Steps per repetition.
+        repeats: Repetitions per block. Each number of threads has three blocks, alternately.
 
     Returns:
-        A row for each; ``best`` is the fastest turn, which other work on the machine lengthened least.
+        One row per number of threads. ``best`` is the fastest repetition, on which other load on
+        the machine had the least effect.
     """
     trainer, kept = Trainer(cell, "fast", "cpu"), torch.get_num_threads()
     seconds: dict[int, list[float]] = {count: [] for count in counts}
@@ -43,7 +48,8 @@ def measure_threads(cell: Cell, *, counts: Sequence[int] = (1, 2), steps: int = 
         torch.set_num_threads(kept)
     return [
         {
-            "what": "threads", "unit": "ms", **asdict(cell), "path": f"{count} thread{'s' * (count > 1)}",
+            "what": "threads", "unit": "ms", **asdict(cell),
+            "path": f"{count} thread{'s' * (count > 1)}",
             **spread([1e3 * s / (steps * cell.detectors) for s in taken]),
             "best": float(f"{1e3 * min(taken) / (steps * cell.detectors):.4g}"),
             "steps": steps, "repeats": 3 * repeats, "clock": "wall time",
@@ -53,43 +59,53 @@ def measure_threads(cell: Cell, *, counts: Sequence[int] = (1, 2), steps: int = 
 
 
 def measure_load(root: Path) -> list[Row]:
-    """Measure seconds to load CIFAR-10: cold decodes its files, warm takes what a load before it left.
+    """Measure the seconds to load CIFAR-10: cold decodes its files, warm reads the cache.
 
     Args:
-        root: The folder that holds ``cifar10`` as class folders, or the official batches.
+        root: The folder with ``cifar10`` as class folders, or with the official batches.
 
     Returns:
-        Two rows. Cold means that nothing was decoded before; the system may still have the files in memory.
+        Two rows. Cold means that no decoded images were cached; the operating system may still
+        have the files in memory.
     """
     from ccb_lib.datasets import cifar10
 
     begun, rows = time.perf_counter, []
     with tempfile.TemporaryDirectory() as folder:
-        source = next(path for path in (root / "cifar10", root / "cifar-10-batches-py") if path.is_dir())
+        source = next(
+            path for path in (root / "cifar10", root / "cifar-10-batches-py") if path.is_dir()
+        )
         target = Path(folder) / source.name
         target.mkdir()
         for entry in source.iterdir():
             if not entry.name.startswith("."):
-                (target / entry.name).symlink_to(entry.resolve(), target_is_directory=entry.is_dir())
+                (target / entry.name).symlink_to(
+                    entry.resolve(), target_is_directory=entry.is_dir()
+                )
         for which in ("cold", "warm"):
             start = begun()
             cifar10.load(abnormal="airplane", root=folder)
-            rows.append({"what": "load", "unit": "s", "path": which, "median": round(begun() - start, 3)})
+            rows.append(
+                {"what": "load", "unit": "s", "path": which, "median": round(begun() - start, 3)}
+            )
     return rows
 
 
-def floor(cell: Cell, *, bandwidth: float = 3.35e12, arithmetic: float = 989e12) -> dict[str, float]:
-    """Work out what a training step cannot do without: its products, and what Adam reads and writes.
+def lower_bound(
+    cell: Cell, *, bandwidth: float = 3.35e12, arithmetic: float = 989e12
+) -> dict[str, float]:
+    """Compute lower bounds on the time of a training step: its products, and Adam's memory traffic.
 
     Args:
-        cell: The setting; networks are built, and two images sent through them.
-        bandwidth: Bytes a second between the device and its memory.
-        arithmetic: Operations a second in bfloat16. The defaults are an H100's (SXM), by its data sheet.
+        cell: The setting. Its networks are built and take one step with two images.
+        bandwidth: Memory bandwidth in bytes per second.
+        arithmetic: Operations per second in bfloat16. Both defaults are those of an H100 (SXM) in
+            its data sheet.
 
     Returns:
-        ``parameters``; ``operations``, multiplications and additions of a step; ``bytes`` that Adam moves, 28 a
-        parameter (it reads weight, gradient and two moments, and writes all but the gradient, in float32); and the
-        milliseconds that each takes at full speed.
+        ``parameters``; ``operations``, the multiplications and additions of a step; ``bytes`` that
+        Adam moves, 28 per parameter (in float32 it reads weight, gradient and two moments, and
+        writes all but the gradient); and the milliseconds of each at full speed.
     """
     detector = replace(cell, batch=2).detector("cpu", False)
     for network in detector.networks_.values():
@@ -98,7 +114,9 @@ def floor(cell: Cell, *, bandwidth: float = 3.35e12, arithmetic: float = 989e12)
     with FlopCounterMode(display=False) as counter:
         detector.training_step(x)
     operations = counter.get_total_flops() * cell.batch / 2
-    count = sum(p.numel() for name in detector.optimizers_ for p in detector.networks_[name].parameters())
+    count = sum(
+        p.numel() for name in detector.optimizers_ for p in detector.networks_[name].parameters()
+    )
     return {
         "parameters": count,
         "operations": operations,
@@ -108,42 +126,62 @@ def floor(cell: Cell, *, bandwidth: float = 3.35e12, arithmetic: float = 989e12)
     }
 
 
-def profile(cell: Cell, *, device: str = "auto", path: str = "fast", steps: int = 10, top: int = 20) -> list[Row]:
-    """Name what takes the time of a step: kernels on CUDA, operators on a CPU.
+def profile(
+    cell: Cell, *, device: str = "auto", path: str = "fast", steps: int = 10, top: int = 20
+) -> list[Row]:
+    """List the kernels (on CUDA) or operators (on a CPU) that take most of a step's time.
 
     Args:
-        cell, device: As in `measure_steps`.
-        path: Of `PATHS`.
-        steps: Watched.
-        top: How many to name.
+        cell: The setting.
+        device: As in `Detector`.
+        path: One of `PATHS`.
+        steps: Number of profiled steps.
+        top: Number of kernels to list.
 
     Returns:
-        A row for each, the dearest first: ``name``, ``calls`` and ``ms`` a step of one detector, ``share`` of the sum;
-        and a last row for all others together.
+        One row per kernel, the slowest first: ``name``, ``calls`` and ``ms`` per step of one
+        detector, ``share`` of the total time; the last row is the sum of all others.
     """
     trainer = Trainer(cell, path, device)
     trainer(5)
     cuda = trainer.device.type == "cuda"
     activity = torch.profiler.ProfilerActivity
-    with torch.profiler.profile(activities=[activity.CPU, activity.CUDA] if cuda else [activity.CPU]) as watched:
+    with torch.profiler.profile(
+        activities=[activity.CPU, activity.CUDA] if cuda else [activity.CPU]
+    ) as watched:
         trainer(steps)
         if cuda:
             torch.cuda.synchronize()
-    events = [event for event in watched.key_averages() if (str(event.device_type).endswith("CUDA")) == cuda]
-    found = [(e.key, e.count, (e.self_device_time_total if cuda else e.self_cpu_time_total) / 1e3) for e in events]
+    events = [
+        event
+        for event in watched.key_averages()
+        if (str(event.device_type).endswith("CUDA")) == cuda
+    ]
+    found = [
+        (e.key, e.count, (e.self_device_time_total if cuda else e.self_cpu_time_total) / 1e3)
+        for e in events
+    ]
     found = sorted((event for event in found if event[2] > 0), key=lambda event: -event[2])
     total = sum(ms for _, _, ms in found)
     rest = found[top:]
-    named = [*found[:top], *([("all others", sum(n for _, n, _ in rest), sum(ms for *_, ms in rest))] if rest else [])]
+    named = [
+        *found[:top],
+        *([("all others", sum(n for _, n, _ in rest), sum(ms for *_, ms in rest))] if rest else []),
+    ]
     taken = steps * cell.detectors
     return [
-        {"name": name, "calls": count / taken, "ms": float(f"{ms / taken:.3g}"), "share": round(ms / total, 4)}
+        {
+            "name": name,
+            "calls": count / taken,
+            "ms": float(f"{ms / taken:.3g}"),
+            "share": round(ms / total, 4),
+        }
         for name, count, ms in named
     ]
 
 
 class _Operations(TorchDispatchMode):
-    """Counts operations as they reach a device, but for those that only look at a tensor in another way."""
+    """Counts the operations sent to a device, without views and allocations."""
 
     _NO_WORK = re.compile(
         r"aten\.(_?unsafe_view|view|_reshape_alias|t\.|expand|detach|alias|as_strided|empty|slice|select\.|"
@@ -154,20 +192,24 @@ class _Operations(TorchDispatchMode):
         super().__init__()
         self.found: Counter[str] = Counter()
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         if not self._NO_WORK.match(str(function)):
             self.found[str(function).removeprefix("aten.")] += 1
         return function(*args, **(kwargs or {}))
 
 
 def count_operations(method: str) -> list[Row]:
-    """Count what a training step asks of the device, from forward to optimiser: about as many kernels on a GPU.
+    """Count the operations of a training step; on a GPU the number of kernels is similar.
 
-    The count does not depend on sizes or on the machine. Three ways: plain PyTorch; the fast path as PyTorch's own
-    autocast would have it in bfloat16; the fast path, which casts all weights of a network at once.
+    The count does not depend on sizes or on the machine. Three ways are counted: plain PyTorch;
+    bfloat16 by PyTorch's autocast only; and the fast path, which casts all weights of a network in
+    one operation.
 
     Returns:
-        A row for each way: ``median``, the count, and ``most``, the ten most frequent operations with theirs.
+        One row per way: ``median``, the count, and ``most``, the ten most frequent operations with
+        their counts.
     """
     rows = []
     for way in ("eager", "fast, autocast alone", "fast"):
@@ -175,30 +217,30 @@ def count_operations(method: str) -> list[Row]:
         for network in detector.networks_.values():
             network.train()
         for optimizer in detector.optimizers_.values() if way == "eager" else ():
-            optimizer.param_groups[0]["foreach"] = True  # what PyTorch does on a GPU, if not on a CPU
+            optimizer.param_groups[0]["foreach"] = True  # PyTorch's default on a GPU
         learning = detector.networks_
         if way == "fast":
-            halved = {name: HalfWeights(learning[name]) for name in detector.optimizers_}
+            halved = {name: BFloat16Weights(learning[name]) for name in detector.optimizers_}
             detector.networks_ = {**learning, **halved}
         x = torch.zeros(4, 3, 32, 32)
         with torch.autocast("cpu", torch.bfloat16, enabled=way != "eager", cache_enabled=False):
-            detector.training_step(x)  # optimisers make their state
+            detector.training_step(x)  # the first step also creates the optimisers' state
             with _Operations() as operations:
                 detector.training_step(x)
         found = operations.found
         rows.append(
-            {"what": "operations", "unit": "a step", "method": method, "path": way, "median": sum(found.values()),
-             "most": dict(found.most_common(10))}
+            {"what": "operations", "unit": "a step", "method": method, "path": way,
+             "median": sum(found.values()), "most": dict(found.most_common(10))}
         )  # fmt: skip
     return rows
 
 
 def measure_chapter(chapter: Path, models: Path) -> list[Row]:
-    """Measure the seconds that a chapter of the book takes to execute, with nothing trained before.
+    """Measure the seconds to execute a chapter of the book, with all its training.
 
     Args:
-        chapter: Its MyST Markdown file; executed in its folder.
-        models: An empty folder for what it trains.
+        chapter: Its MyST Markdown file; it is executed in the file's folder.
+        models: An empty folder for the detectors that it trains.
     """
     import jupytext
     from nbclient import NotebookClient
@@ -213,4 +255,12 @@ def measure_chapter(chapter: Path, models: Path) -> list[Row]:
         os.environ.pop("CCB_MODELS")
         if kept is not None:
             os.environ["CCB_MODELS"] = kept
-    return [{"what": "chapter", "unit": "s", "path": chapter.stem, "median": round(seconds, 1), "clock": "wall time"}]
+    return [
+        {
+            "what": "chapter",
+            "unit": "s",
+            "path": chapter.stem,
+            "median": round(seconds, 1),
+            "clock": "wall time",
+        }
+    ]

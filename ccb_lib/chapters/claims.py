@@ -3,7 +3,7 @@
 import pandas as pd
 
 from ccb_lib.detectors import METHODS
-from ccb_lib.reproduction.names import spoken
+from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.settings import CHOICES, described
 from ccb_lib.reproduction.tables import SHOWN_NAMES
 
@@ -27,7 +27,7 @@ def shown_stability(frame: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for line in frame.to_dict("records"):
         settings = {name: None if pd.isna(line[name]) else line[name] for name in CHOICES}
-        setting = f"{spoken(line['dataset'])}, {described({**settings, 'chain_init': None, 'other': None})}"
+        setting = f"{display_name(line['dataset'])}, {described({**settings, 'chain_init': None, 'other': None})}"
         parts = [SHOWN_NAMES.get(line["method"], line["method"]), _chain(line["chain"])]
         parts += [f"from {settings['chain_init']}" if settings["chain_init"] else "", settings["other"] or ""]
         texts = {name: "–" if pd.isna(line[name]) else f"{line[name]:.3f}" for name in _MEASURES}

@@ -18,7 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from ccb_lib import GANomaly, MeanIntensity, PixelPCA, load_detector
 from ccb_lib.chapters.examples import at_hand
-from ccb_lib.chapters.helpers import here, trained
+from ccb_lib.chapters.helpers import dataset_dir_or_none, trained
 from ccb_lib.datasets import AnomalySplit, brain_mri, ham10000, load_dataset
 from ccb_lib.detectors.base import Detector
 from ccb_lib.detectors.ccb import CCB
@@ -75,7 +75,7 @@ def ham10000_facts(seed: int = 0) -> Facts:
     Raises:
         FileNotFoundError: HAM10000 is not there.
     """
-    images = ham10000.read(here("ham10000"))
+    images = ham10000.read(dataset_dir_or_none("ham10000"))
     table = pd.DataFrame({"diagnosis": images.classes, "lesion": images.groups})
     counts = table.groupby("diagnosis")["lesion"].agg(images="size", lesions="nunique")
     photographs = table.groupby("lesion").size().value_counts().sort_index()
@@ -164,7 +164,7 @@ def _auc(detector: Detector, part: AnomalySplit) -> float:
 
 
 def _skin(abnormal: str, seed: int, **options: Any) -> AnomalySplit:
-    given = {"test": "natural", "seed": seed, "root": here("ham10000"), **options}
+    given = {"test": "natural", "seed": seed, "root": dataset_dir_or_none("ham10000"), **options}
     return load_dataset("ham10000", abnormal=abnormal, **given)
 
 
@@ -208,7 +208,7 @@ def _rounded(value: Any) -> Any:
 
 
 _COMPUTED: dict[str, tuple[Callable[[], bool], Callable[[], Facts]]] = {
-    "ham10000": (lambda: here("ham10000") is not None, ham10000_facts),
+    "ham10000": (lambda: dataset_dir_or_none("ham10000") is not None, ham10000_facts),
     "brain-mri": (lambda: at_hand("brain-mri"), brain_mri_facts),
 }
 

@@ -54,7 +54,7 @@ def trained(detector: AnyDetector, split: AnomalySplit, *, progress: bool = Fals
     return detector
 
 
-def workplace(name: str) -> Path:
+def chapter_folder(name: str) -> Path:
     """Give an empty folder for the files that a chapter makes, beside its trained models; what it held is removed."""
     folder = models_folder().parent / "chapters" / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -62,7 +62,7 @@ def workplace(name: str) -> Path:
     return folder
 
 
-def here(name: str) -> Path | None:
+def dataset_dir_or_none(name: str) -> Path | None:
     """Return the folder of a data set, or ``None`` where its images are not on this machine."""
     try:
         folder = data_root() / name

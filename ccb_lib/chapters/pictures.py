@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ccb_lib.chapters.helpers import here
+from ccb_lib.chapters.helpers import dataset_dir_or_none
 from ccb_lib.datasets import ham10000, lung_ct_98
 from ccb_lib.datasets.patches import find_patches
 from ccb_lib.io.image_files import read_images
@@ -30,7 +30,7 @@ def skin_by_diagnosis() -> "Figure | Markdown":
     """Draw ten images of each diagnosis of HAM10000."""
     from ccb_lib.plots import image_grid
 
-    folder = here("ham10000")
+    folder = dataset_dir_or_none("ham10000")
     if folder is None:
         return _absent("ham10000", "ten images of each diagnosis")
     images = ham10000.read(folder)
@@ -42,7 +42,7 @@ def skin_of_one_lesion() -> "Figure | Markdown":
     """Draw all photographs of the lesion of HAM10000 that has most."""
     from ccb_lib.plots import image_grid
 
-    folder = here("ham10000")
+    folder = dataset_dir_or_none("ham10000")
     if folder is None:
         return _absent("ham10000", "all photographs of one lesion")
     images = ham10000.read(folder)
@@ -57,7 +57,7 @@ def skin_marks() -> "Figure | Markdown":
     """Draw images of HAM10000 with hair, ink, rulers and dark rims."""
     from ccb_lib.plots import image_grid
 
-    folder = here("ham10000")
+    folder = dataset_dir_or_none("ham10000")
     if folder is None:
         return _absent("ham10000", "images with hair, ink, rulers and dark rims")
     path_of = {path.stem: path for path in ham10000.find(folder)[1]}
@@ -73,7 +73,7 @@ def marked_slice(number: str = "67") -> "Figure | Markdown":
     """
     from ccb_lib.plots.data import slice_regions
 
-    folder = here("lung_ct_98")
+    folder = dataset_dir_or_none("lung_ct_98")
     if folder is None:
         return _absent("lung_ct_98", "a slice, what was marked on it, and the patches cut from it")
     grey, marked = lung_ct_98.read_slice(folder, number)

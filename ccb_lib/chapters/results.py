@@ -10,11 +10,11 @@ import pandas as pd
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
 from ccb_lib.metrics import anomaly_score, bootstrap_interval
 from ccb_lib.reproduction.choices import alternatives
-from ccb_lib.reproduction.names import spoken
+from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import DATASETS, TRIVIAL_METHODS
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings, of_images
-from ccb_lib.reproduction.tables import METRICS, SHOWN_NAMES, compare, runs_in_words, select
+from ccb_lib.reproduction.tables import SHOWN_NAMES, TABLE_METRICS, reported_and_measured, runs_in_words, select
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -96,7 +96,7 @@ def reported_released_clean(
         at the paper's own settings. The caption names the runs of each method, and what was not run. A method of which
         nothing was run has its reported row alone. Trivial scores stand where settings change the images.
     """
-    frame = compare(number, settings=settings, folder=folder).rename(index=SHOWN_NAMES, level=0)
+    frame = reported_and_measured(number, settings=settings, folder=folder).rename(index=SHOWN_NAMES, level=0)
     if _only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
     classes = list(frame.index.unique("abnormal"))
@@ -114,7 +114,7 @@ def reported_released_clean(
             exact |= {(name, released), (name, "clean")} if part["exact"].any() else set()
     index = pd.MultiIndex.from_tuples(list(rows), names=[None, None])  # names would take a line of their own
     shown = pd.DataFrame(list(rows.values()), index=index, columns=pd.Index(classes, name="abnormal"))
-    shown = shown.map(lambda v: NOT_RUN if pd.isna(v) else f"{v:.3f}").rename(columns=spoken)
+    shown = shown.map(lambda v: NOT_RUN if pd.isna(v) else f"{v:.3f}").rename(columns=display_name)
     style = shown.style.set_table_attributes('class="dataframe"')
     style = style.apply(lambda row: ["font-weight: bold" if row.name in exact else ""] * len(row), axis=1)
     caption = _caption(number, settings, not_run if missing else [], bool(exact), folder)
@@ -138,8 +138,8 @@ def _caption(
 def long_form(
     number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
 ) -> pd.DataFrame:
-    """Return `compare` as `grouped_bars` and `chain_lines` take it: one row a cell and source, missing ones as NaN."""
-    frame = compare(number, settings=settings, folder=folder)[["reported", "released", "clean"]]
+    """Return one row a cell and source, as `grouped_bars` and `chain_lines` take it; missing is NaN."""
+    frame = reported_and_measured(number, settings=settings, folder=folder)[["reported", "released", "clean"]]
     frame = frame.rename(index=SHOWN_NAMES, level=0).rename_axis(columns="source")
     return frame.stack(future_stack=True).rename("value").reset_index()
 
@@ -183,14 +183,14 @@ def reading(number: int, *, settings: Mapping[str, Any] | None = None, folder: s
     """Say in computed sentences what a table's cells show, or that they are missing."""
     from IPython.display import Markdown
 
-    frame = compare(number, settings=settings, folder=folder)
+    frame = reported_and_measured(number, settings=settings, folder=folder)
     reported = frame[frame["reported"].notna()]
     measured = reported[["released", "clean"]].notna().any(axis=1)
     lines = [
         f"{len(reported)} cells are reported; {int(measured.sum())} of them were measured here, "
         f"{int(reported['exact'].sum())} at the paper's settings."
     ]
-    measure = SPOKEN[METRICS[number]]
+    measure = SPOKEN[TABLE_METRICS[number]]
     for name in ("released", "clean"):
         run = reported[reported[name].notna()]
         if run.empty:
@@ -235,5 +235,5 @@ def other_choices(
     columns = [row, "protocol", "choice"]
     wide = frame.pivot_table(index=columns, columns="abnormal", values="value", sort=False)
     wide.insert(0, "mean", wide.mean(axis=1, skipna=False))
-    wide = wide.rename(index=SHOWN_NAMES, level=0).rename(columns=spoken).rename_axis(columns=None)
+    wide = wide.rename(index=SHOWN_NAMES, level=0).rename(columns=display_name).rename_axis(columns=None)
     return wide.map(lambda value: NOT_RUN if np.isnan(value) else f"{value:.3f}")

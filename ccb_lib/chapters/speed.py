@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ccb_lib.benchmark.files import LOAD, stored
+from ccb_lib.benchmark.files import LOAD, stored_benchmarks
 from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, PALETTE, panels, styled
 from ccb_lib.reproduction.runs import PAPER_METHODS, results_folder
 
@@ -46,7 +46,7 @@ def measurements(folder: str | Path | None = None) -> pd.DataFrame:
     """
     rows = [
         {"kind": kind_of(content), "file": name, "waiting": content["machine"].get("waiting threads", "–"), **row}
-        for name, content in stored(_folder(folder))
+        for name, content in stored_benchmarks(_folder(folder))
         for row in content["rows"]
     ]
     columns = ["kind", "file", "what", "method", "path", "group", "image_size", "batch", "width", "chain", "detectors"]
@@ -64,7 +64,7 @@ def kind_of(content: dict[str, Any]) -> str:
 def machines(folder: str | Path | None = None) -> pd.DataFrame:
     """Describe what measured: a column for each machine, facts as rows; files of one machine share a column."""
     found: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {}
-    for name, content in stored(_folder(folder)):
+    for name, content in stored_benchmarks(_folder(folder)):
         facts = dict(content["machine"])
         load = facts.pop(LOAD, "–")
         found.setdefault(str(sorted(facts.items())), (facts, []))[1].append((name, load))
@@ -157,7 +157,7 @@ def growth(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     return pd.DataFrame(rows).set_index(["along", "setting"]).round(2)
 
 
-def rates(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
+def throughput(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     """Images scored in a second by each method, plain and fast, or the command that measures them."""
     found = frame[(frame["what"] == "score") & (frame["kind"] == kind)]
     if found.empty:
@@ -202,7 +202,7 @@ def targets(folder: str | Path | None = None) -> pd.DataFrame:
         }
         for kind, target in promised()
     }  # fmt: skip
-    for _, content in stored(_folder(folder)):
+    for _, content in stored_benchmarks(_folder(folder)):
         for row in content.get("targets", []):
             for key in rows:
                 if key[1] == row["name"] and row["measured"] is not None:
@@ -214,7 +214,7 @@ def targets(folder: str | Path | None = None) -> pd.DataFrame:
 
 def top_kernels(folder: str | Path | None = None) -> "pd.DataFrame | Markdown":
     """The dearest kernels of CCB's fast step on a GPU, or the command that names them."""
-    for _, content in stored(_folder(folder)):
+    for _, content in stored_benchmarks(_folder(folder)):
         if kind_of(content) == "GPU" and "profile" in content:
             return pd.DataFrame({name: rows for name, rows in content["profile"].items() if "fast" in name})
     return missing("profile")

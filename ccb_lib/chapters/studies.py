@@ -7,7 +7,7 @@ import pandas as pd
 
 from ccb_lib.plots.style import NOT_RUN
 from ccb_lib.reproduction.comparisons import at_setting, differences, planned, settings_run, study_frame
-from ccb_lib.reproduction.names import spoken
+from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.studies import arm_of, runs_of
 
 if TYPE_CHECKING:
@@ -94,5 +94,5 @@ def difference_table(frame: pd.DataFrame) -> pd.DataFrame:
             "verdict": frame["verdict"].where(frame["seeds"] >= frame["planned_seeds"].clip(lower=2), "no verdict"),
         }
     )
-    shown.index = pd.MultiIndex.from_arrays([frame["arm"], frame["abnormal"].map(spoken)], names=[None, None])
+    shown.index = pd.MultiIndex.from_arrays([frame["arm"], frame["abnormal"].map(display_name)], names=[None, None])
     return shown

@@ -10,11 +10,11 @@ import pandas as pd
 from ccb_lib.chapters.results import NOT_RUN, SPOKEN
 from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.metrics import anomaly_score
-from ccb_lib.reproduction.names import spoken
+from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import CLASSES, DATASETS, TRIVIAL_METHODS, is_imposed
 from ccb_lib.reproduction.settings import PAPER
-from ccb_lib.reproduction.tables import METRICS, SHOWN_NAMES, compare, coverage, select
+from ccb_lib.reproduction.tables import SHOWN_NAMES, TABLE_METRICS, coverage, reported_and_measured, select
 from ccb_lib.reproduction.waterfall import STEPS, effects, macro, waterfall
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def waterfall_table(frame: pd.DataFrame) -> pd.DataFrame:
         spread = "" if np.isnan(line.spread) or line.step == "reported" else f" ± {line.spread:.3f}"
         said = missing if np.isnan(line.mean) else f"{line.mean:.3f}{spread}"
         name = SHOWN_NAMES.get(line.method, line.method)
-        rows.setdefault((spoken(line.dataset), name), {})[line.step] = said
+        rows.setdefault((display_name(line.dataset), name), {})[line.step] = said
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(steps))
 
 
@@ -81,7 +81,7 @@ def effects_in_words(frame: pd.DataFrame) -> "Markdown":
     for (dataset, method), part in found.groupby(["dataset", "method"], sort=False):
         worth = {line["effect"]: _signed(line["mean"], line["spread"]) for _, line in part.iterrows()}
         rows = frame[(frame["dataset"] == dataset) & (frame["method"] == method)]
-        name = f"{spoken(dataset)}, {SHOWN_NAMES.get(method, method)}"
+        name = f"{display_name(dataset)}, {SHOWN_NAMES.get(method, method)}"
         said = (
             f"- **{name}, {_runs(rows)}.** On the same images, RELEASED is worth {worth['both']} of "
             f"{measure}: choosing the epoch by test labels {worth['choice of the epoch']}, batch "
@@ -126,7 +126,7 @@ def what_was_run(folder: str | Path | None = None) -> pd.DataFrame:
     for number in _WITH_METHODS:
         dataset = DATASETS[number][0]
         for run in coverage(number, folder=folder).itertuples():
-            parts[spoken(dataset), SHOWN_NAMES.get(run.Index, run.Index)] = {
+            parts[display_name(dataset), SHOWN_NAMES.get(run.Index, run.Index)] = {
                 "epochs": run.epochs,
                 "width": run.width,
                 "seeds": run.seeds,
@@ -147,8 +147,8 @@ def what_is_missing(folder: str | Path | None = None) -> "Markdown":
     from IPython.display import Markdown
 
     counts = {}
-    for number in METRICS:
-        frame = compare(number, settings=PAPER, folder=folder)
+    for number in TABLE_METRICS:
+        frame = reported_and_measured(number, settings=PAPER, folder=folder)
         reported = frame[frame["reported"].notna()]
         counts[number] = (int(reported[["released", "clean"]].notna().any(axis=1).sum()), len(reported))
     done, wanted = (sum(column) for column in zip(*counts.values(), strict=True))

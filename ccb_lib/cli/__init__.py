@@ -1,4 +1,4 @@
-"""The command ``ccb``, one module a subcommand."""
+"""The command ``ccb``, one module per subcommand."""
 
 from ccb_lib.cli.group import main
 

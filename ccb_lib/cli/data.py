@@ -1,4 +1,4 @@
-"""``ccb data``: what each data set is, whether it is there, and how to get it."""
+"""``ccb data``: descriptions of the data sets, checks of their files, downloads."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 ROOT = click.option(
     "--root",
     type=click.Path(path_type=Path),
-    help="Folder of the images; by default $CCB_DATA, else the nearest data/raw upwards.",
+    help="Folder of the images; by default $CCB_DATA, else data/raw here or in a parent folder.",
 )
 
 
@@ -24,9 +24,11 @@ def data() -> None:
 
 @data.command("list")
 @ROOT
-@click.option("--present", is_flag=True, help="Only the names of the sets that are on this machine.")
+@click.option(
+    "--present", is_flag=True, help="List only the names of the data sets on this machine."
+)
 def list_sets(root: Path | None, present: bool) -> None:
-    """Show what each data set is, its terms and how to cite it."""
+    """List the data sets with their terms and citations."""
     from ccb_lib.datasets import inventory
     from ccb_lib.datasets.catalog import ENTRIES
 
@@ -43,9 +45,9 @@ def list_sets(root: Path | None, present: bool) -> None:
 @ROOT
 @click.pass_context
 def check(ctx: click.Context, name: str, root: Path | None) -> None:
-    """Count the images of NAME by class, against the known totals, and name what is missing.
+    """Count the images of NAME by class, compare with the known totals, and list missing images.
 
-    Exit status 1 if anything is missing.
+    The exit status is 1 if anything is missing.
     """
     from ccb_lib.cli.text import printable
     from ccb_lib.datasets import catalog, inventory
@@ -71,18 +73,26 @@ def check(ctx: click.Context, name: str, root: Path | None) -> None:
         )
         click.echo(f"Incomplete. {rest}.", err=True)
         ctx.exit(1)
-    click.echo("Complete." if entry.known else "Its totals are not known here, so only what is found is shown.")
+    click.echo(
+        "Complete."
+        if entry.known
+        else "The totals of this data set are not known, so only the images found are counted."
+    )
 
 
 @data.command()
 @click.argument("names", nargs=-1, required=True)
 @ROOT
-@click.option("--optional", is_flag=True, help="Say in one line what cannot be downloaded, and go on.")
+@click.option(
+    "--optional",
+    is_flag=True,
+    help="Continue if a data set cannot be downloaded.",
+)
 def fetch(names: tuple[str, ...], root: Path | None, optional: bool) -> None:
-    """Get data sets: download them, or print the steps where a form or a click is needed.
+    """Download data sets, or print the steps where a form must be signed.
 
-    Archives that lie in a data set's folder are unpacked. chest-ct and brain-mri go to the user's cache folder where
-    no --root is given.
+    Archives in a data set's folder are unpacked. chest-ct and brain-mri are stored in the user's
+    cache folder unless --root is given.
     """
     from ccb_lib.datasets import catalog
 
@@ -125,7 +135,7 @@ def _fetch_one(entry: "Entry", root: Path | None) -> None:
 
 
 def _folder(root: Path | None) -> Path:
-    """The folder to put data sets into; unlike `data_root` it need not be there yet."""
+    """Return the folder for data sets; unlike the folder of `data_root` it need not exist."""
     from ccb_lib.datasets.base import data_root
 
     if root is not None:

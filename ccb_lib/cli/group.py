@@ -1,4 +1,4 @@
-"""The command ``ccb``: data sets, training and scoring from a shell."""
+"""The command ``ccb`` and its error messages."""
 
 import signal
 import threading
@@ -21,10 +21,10 @@ from ccb_lib.cli.train import train
 
 
 class Group(click.Group):
-    """Tells users what was wrong in one message; ``--traceback`` shows where in the code it was noticed."""
+    """A group that reports errors in one message; ``--traceback`` shows the traceback instead."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; its errors become messages and exit status 1, Ctrl-C and SIGTERM 130."""
+        """Run the command; errors give exit status 1, Ctrl-C and SIGTERM give 130."""
         with _stopped_by_sigterm(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
             try:
@@ -33,24 +33,26 @@ class Group(click.Group):
                 click.echo("Stopped.", err=True)
                 ctx.exit(STOPPED)
             except (click.exceptions.Exit, click.Abort, BrokenPipeError):
-                raise  # click ends quietly where the reader of a pipe, such as head, has gone
+                raise  # click exits silently if the reader of a pipe, such as head, closed it
             except (ValueError, OSError, ImportError, RuntimeError) as error:
                 if ctx.params.get("traceback"):
                     raise
-                raise click.ClickException(printable(in_shell(str(error)) or type(error).__name__)) from error
+                raise click.ClickException(
+                    printable(in_shell(str(error)) or type(error).__name__)
+                ) from error
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="ccb-lib")
-@click.option("--traceback", is_flag=True, help="Show where in the code an error was noticed.")
+@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
 def main(traceback: bool) -> None:
-    """Find abnormal images by learning what normal ones look like."""
+    """Train detectors on normal images and find abnormal ones; reproduce the paper's tables."""
 
 
 @contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM, which batch systems send, end a command as Ctrl-C does: what is done is kept."""
-    if threading.current_thread() is not threading.main_thread():  # only it may set handlers
+    """Treat SIGTERM, which batch systems send, like Ctrl-C, so that completed work is kept."""
+    if threading.current_thread() is not threading.main_thread():  # only it may set signal handlers
         yield
         return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)

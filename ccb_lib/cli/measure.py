@@ -1,4 +1,4 @@
-"""``ccb measure``: work off the plan of measurements, or show how far it is."""
+"""``ccb measure``: execute the plan of measurements, or show its progress."""
 
 import os
 import sys
@@ -14,29 +14,52 @@ if TYPE_CHECKING:
     from ccb_lib.reproduction.estimate import Estimates
     from ccb_lib.reproduction.plan import Entry, State
 
-_NICE = 10  # lower priority than whatever else a machine does
-_ON_TERMINAL = 5.0  # seconds between lines
+_NICE = 10  # a lower priority than other programs on the machine
+_ON_TERMINAL = 5.0  # seconds between two lines of progress
 
 
 @click.command()
-@click.option("--hours", type=click.FloatRange(min=0), help="Stop when so many hours are over; never by default.")
-@click.option("--only", multiple=True, metavar="NAME", help="One or several of the plan's entries; all by default.")
-@click.option("--dry-run", is_flag=True, help="List what is done and missing, and the hours that it needs here.")
-@click.option("--device", default="auto", show_default=True)
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0),
+    help="Stop after so many hours; no limit by default.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="An entry of the plan; may be repeated; all entries by default.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show what is done and missing, and estimate the hours on this machine.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
 @click.option("--results", type=FOLDER, help="Folder of the results; data/results by default.")
-@click.option("--work", type=FOLDER, help="Folder of checkpoints; beside the results by default.")
-@click.option("--merge", type=click.Path(path_type=Path), help="Take in another machine's file or folder, and end.")
-@click.option("--write-readme", is_flag=True, help="Write the plan into README.md beside it, and end.")
+@click.option("--work", type=FOLDER, help="Folder of checkpoints; by default in that of results.")
+@click.option(
+    "--merge",
+    type=click.Path(path_type=Path),
+    help="Add the results of another machine's file or folder, and exit.",
+)
+@click.option(
+    "--write-readme",
+    is_flag=True,
+    help="Write the plan into README.md in its folder, and exit.",
+)
 @ROOT
 @click.pass_context
 def measure(ctx: click.Context, **given: Any) -> None:
-    """Work off the plan of measurements, data/results/plan.toml, in its order.
+    """Execute the plan of measurements, data/results/plan.toml, in its order.
 
-    What is stored is skipped. A run that was stopped goes on from its last whole epoch when the same command is given
-    again. When the time is up, the work stops after an epoch; Ctrl-C and SIGTERM stop it at once.
+    Stored runs are skipped. Give the same command again to resume an interrupted run from its last
+    complete epoch. When the time is up, the work stops after an epoch; Ctrl-C and SIGTERM stop it
+    at once.
 
-    Exit status 0 when all is done or the time is up, 1 if runs failed, 130 after Ctrl-C or SIGTERM.
+    The exit status is 0 if all runs are done or the time is up, 1 if runs failed, 130 after Ctrl-C
+    or SIGTERM.
     """
     from ccb_lib.reproduction.plan import plan_path, read_plan
 
@@ -52,7 +75,8 @@ def measure(ctx: click.Context, **given: Any) -> None:
         return
     if unknown := set(given["only"]) - {entry.name for entry in entries}:
         raise click.BadParameter(
-            f"{', '.join(sorted(unknown))} is no entry; there are {', '.join(entry.name for entry in entries)}.",
+            f"{', '.join(sorted(unknown))} is no entry; there are "
+            f"{', '.join(entry.name for entry in entries)}.",
             param_hint="--only",
         )
     entries = [entry for entry in entries if not given["only"] or entry.name in given["only"]]
@@ -70,15 +94,17 @@ def _write_readme(path: Path, entries: "list[Entry]") -> None:
     text = with_plan(path.read_text(encoding="utf-8"), entries)
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
-    click.echo(f"{path} shows the plan.")
+    click.echo(f"Wrote the plan into {path}.")
 
 
-# ── working ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── executing ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _work(ctx: click.Context, entries: "list[Entry]", given: dict[str, Any], root: str | None) -> None:
+def _work(
+    ctx: click.Context, entries: "list[Entry]", given: dict[str, Any], root: str | None
+) -> None:
     from ccb_lib.environment import choose_device
-    from ccb_lib.reproduction.measure import measure as work_off
+    from ccb_lib.reproduction.measure import measure as execute_plan
     from ccb_lib.reproduction.watch import Watch
 
     device = choose_device(given["device"])
@@ -86,7 +112,7 @@ def _work(ctx: click.Context, entries: "list[Entry]", given: dict[str, Any], roo
         _say(f"works on the CPU at low priority (nice {os.nice(_NICE)})")
     failed: dict[str, str] = {}
     with Watch(given["hours"], _say, every=_ON_TERMINAL if sys.stdout.isatty() else 60.0) as watch:
-        failed = work_off(
+        failed = execute_plan(
             entries,
             watch=watch,
             folder=given["results"],
@@ -108,7 +134,7 @@ def _say(line: str) -> None:
     click.echo(f"{time.strftime('%H:%M')} {line}")
 
 
-# ── showing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── showing ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def _states(entries: "list[Entry]", given: dict[str, Any]) -> "list[State]":
@@ -131,33 +157,44 @@ def _show(entries: "list[Entry]", given: dict[str, Any], root: str | None) -> No
         unknown |= {error: None} if error else {}
         total += sum(hours or ())
         musts += sum(hours or ()) if state.entry.must else 0.0
-        spoken = "unknown" if hours is None else f"{sum(hours):.1f} ({hours[1]:.1f})" if state.missing else "–"
+        shown = (
+            "unknown"
+            if hours is None
+            else f"{sum(hours):.1f} ({hours[1]:.1f})"
+            if state.missing
+            else "–"
+        )
         must = "must" if state.entry.must else ""
         done = f"{len(state.done)}"
-        click.echo(f"{state.entry.name:{width}}  {must:4}  {done:>4}  {len(state.missing):>7}  {spoken}")
-    click.echo(f"Hours left: {total:.1f}, of which musts {musts:.1f}{', and what is unknown' if unknown else ''}.")
+        click.echo(
+            f"{state.entry.name:{width}}  {must:4}  {done:>4}  {len(state.missing):>7}  {shown}"
+        )
+    more = ", without the unknown ones" if unknown else ""
+    click.echo(f"Hours left: {total:.1f}, of which musts {musts:.1f}{more}.")
     if estimates.costs:
         where = f"{machine()['machine']}, GPU {machine()['GPU']}"
-        click.echo(f"Estimated from a few steps of {len(estimates.costs)} kinds of run on this machine ({where}).")
+        kinds = f"{len(estimates.costs)} kinds of run"
+        click.echo(f"Estimated from a few steps of {kinds} on this machine ({where}).")
     for error in unknown:
         click.echo(f"Unknown: {error}")
     for state in states:
         for run in state.missing:
             if run.key in state.under_way:
-                click.echo(f"Under way: {run}: {state.under_way[run.key]} of {run.settings['epochs']} epochs.")
+                done = f"{state.under_way[run.key]} of {run.settings['epochs']} epochs"
+                click.echo(f"Under way: {run}: {done}.")
         _say_lacking(state)
 
 
 def _hours(state: "State", estimates: "Estimates") -> tuple[tuple[float, float] | None, str | None]:
     try:
         return estimates.hours(state.missing, state.under_way), None
-    except FileNotFoundError as error:  # the images are not here; the rest of the plan can be estimated
+    except FileNotFoundError as error:  # images are missing; other entries can be estimated
         return None, str(error)
 
 
 def _say_lacking(state: "State") -> None:
     for run, protocols in state.lacking:
         click.echo(
-            f"Stored without scores under {', '.join(protocol.name for protocol in protocols)}: {run}. "
-            "They need the trained detector, which is not kept: only another run would give them."
+            f"Stored without scores under {', '.join(protocol.name for protocol in protocols)}: "
+            f"{run}. They need the trained detector, which is not kept; train it again to get them."
         )

@@ -1,4 +1,4 @@
-"""What commands that run experiments share: their options, the store, the running itself."""
+"""Shared by `ccb table` and `ccb study`: options, the store, the execution of runs."""
 
 import sys
 from collections.abc import Callable
@@ -16,32 +16,56 @@ if TYPE_CHECKING:
 
 
 _OPTIONS = (
-    click.option("--limit", type=COUNT, help="At most so many images of each part: for a try, never for a table."),
-    click.option("--device", default="auto", show_default=True),
-    click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed."),
-    click.option("--parallel", type=COUNT, default=1, show_default=True, help="Runs side by side on this machine."),
-    click.option("--executor", type=click.Choice(["here", "dask"]), default="here", show_default=True),
+    click.option(
+        "--limit",
+        type=COUNT,
+        help="Largest number of images of each part; for trials, not for tables.",
+    ),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1."),
+    click.option(
+        "--fast/--plain", default=None, help="How networks train; see the chapter on speed."
+    ),
+    click.option(
+        "--parallel",
+        type=COUNT,
+        default=1,
+        show_default=True,
+        help="Number of processes on this machine.",
+    ),
+    click.option(
+        "--executor",
+        type=click.Choice(["here", "dask"]),
+        default="here",
+        show_default=True,
+        help="Where runs are executed: on this machine or on a Dask cluster.",
+    ),
     click.option("--scheduler", help="Address of the Dask scheduler, such as tcp://host:8786."),
     click.option("--results", type=FOLDER, help="Folder of the results; data/results by default."),
-    click.option("--merge", type=click.Path(path_type=Path), help="Take in the runs of another machine's file first."),
+    click.option(
+        "--merge",
+        type=click.Path(path_type=Path),
+        help="Add the runs of another machine's file first.",
+    ),
     ROOT,
 )
 
 SPLIT_SEED = click.option(
-    "--split-seed", type=int, help="Run every seed on the split of this one; by default each has its own."
+    "--split-seed",
+    type=int,
+    help="Seed of the split of all runs; by default each run's own seed.",
 )
 
 
 def running_options(command: Callable) -> Callable:
-    """Give a command the options of all that run experiments."""
+    """Add the shared options to a command."""
     return reduce(lambda wrapped, option: option(wrapped), reversed(_OPTIONS), command)
 
 
 class Lists(click.Command):
-    """Takes ``--abnormal airplane frog`` as well as ``--abnormal airplane --abnormal frog``."""
+    """A command that accepts ``--abnormal a b`` as well as ``--abnormal a --abnormal b``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the option before each further value."""
+        """Insert the option before each further value."""
         spread: list[str] = []
         option = None
         for arg in args:
@@ -55,8 +79,8 @@ class Lists(click.Command):
         return super().parse_args(ctx, spread)
 
 
-def stored(name: int | str, given: dict[str, Any]) -> "Store":
-    """Read the store of a table or study, with another machine's file taken in where one was given."""
+def read_store(name: int | str, given: dict[str, Any]) -> "Store":
+    """Read the store of a table or study; with ``--merge``, add another machine's file first."""
     from ccb_lib.reproduction.runs import store_path
     from ccb_lib.reproduction.store import Store
 
@@ -68,23 +92,27 @@ def stored(name: int | str, given: dict[str, Any]) -> "Store":
             check_contribution(Store.read(given["merge"]).results.values(), name)
         except ValueError as error:
             raise click.ClickException(str(error)) from error
-        click.echo(f"{store.merge(given['merge'])} runs taken in from {given['merge']}.")
+        click.echo(f"{store.merge(given['merge'])} runs added from {given['merge']}.")
     return store
 
 
 def run_them(ctx: click.Context, runs: "list[Run]", store: "Store", given: dict[str, Any]) -> None:
-    """Run what the store lacks, here or on a cluster; failures are named and the rest is stored."""
+    """Execute missing runs, on this machine or a cluster; report failures after all are done."""
     from ccb_lib.reproduction.execute import run_missing
     from ccb_lib.reproduction.runs import work_folder
 
     executor = None
     if given["executor"] == "dask":
         if not given["scheduler"]:
-            raise click.UsageError("--executor dask needs --scheduler ADDRESS, such as tcp://host:8786.")
+            raise click.UsageError(
+                "--executor dask needs --scheduler ADDRESS, such as tcp://host:8786."
+            )
         try:
             from distributed import Client
         except ImportError as error:
-            raise click.ClickException('Dask is not installed. Run: pip install "ccb-lib[dask]"') from error
+            raise click.ClickException(
+                'Dask is not installed. Run: pip install "ccb-lib[dask]"'
+            ) from error
         executor = ctx.with_resource(Client(given["scheduler"])).get_executor()
     failed = run_missing(
         runs,
@@ -100,4 +128,6 @@ def run_them(ctx: click.Context, runs: "list[Run]", store: "Store", given: dict[
     for run, reason in failed.items():
         click.echo(f"Failed: {run}: {reason}", err=True)
     if failed:
-        raise click.ClickException(f"{len(failed)} of {len(runs)} runs failed; the others are stored.")
+        raise click.ClickException(
+            f"{len(failed)} of {len(runs)} runs failed; the others are stored."
+        )

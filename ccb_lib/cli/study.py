@@ -1,11 +1,11 @@
-"""``ccb study``: arms that differ in one thing, from stored scores, or run what is missing."""
+"""``ccb study``: show a study from stored scores, or execute its missing runs."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ccb_lib.cli.data import COUNT
-from ccb_lib.cli.running import SPLIT_SEED, Lists, run_them, running_options, stored
+from ccb_lib.cli.running import SPLIT_SEED, Lists, read_store, run_them, running_options
 
 if TYPE_CHECKING:
     from ccb_lib.reproduction.runs import Run
@@ -13,25 +13,35 @@ if TYPE_CHECKING:
 
 @click.command(cls=Lists)
 @click.argument("name", type=click.Choice(["skips", "ablation", "lung-ct-98"]))
-@click.option("--run", "do_run", is_flag=True, help="Run what is missing first.")
-@click.option("--arm", "chosen", multiple=True, help="One or several of the study's arms; all by default.")
-@click.option("--data", "datasets", multiple=True, help="One or several of its data sets; all by default.")
-@click.option("--seeds", type=COUNT, help="How many seeds, from 0; as many as were planned by default.")
-@click.option("--epochs", type=COUNT, help="Of training; those planned for each data set by default.")
-@click.option("--width", type=COUNT, help="Channels of the first convolution; the detector's own by default.")
+@click.option("--run", "do_run", is_flag=True, help="Execute missing runs first.")
+@click.option("--arm", "chosen", multiple=True, help="Arms of the study; all by default.")
+@click.option("--data", "datasets", multiple=True, help="Data sets of the study; all by default.")
+@click.option("--seeds", type=COUNT, help="Number of seeds, from 0; by default the number planned.")
+@click.option(
+    "--epochs", type=COUNT, help="Epochs of training; by default those planned for each data set."
+)
+@click.option(
+    "--width", type=COUNT, help="Channels of the first convolution; the detector's own by default."
+)
 @SPLIT_SEED
 @running_options
 @click.pass_context
 def study(ctx: click.Context, name: str, do_run: bool, **given: Any) -> None:
-    """Show a study: skips (does a chain beat a plain skip?), ablation, or lung-ct-98 (real CT, ground glass).
+    """Show a study: skips, ablation or lung-ct-98.
 
-    With --run, what is missing is run first, seed by seed. A run that is stopped goes on from its last whole epoch when
-    the same command is given again.
+    skips compares kinds of skip connections; ablation compares CCB with CCB without one of its
+    parts; lung-ct-98 compares all methods on CT slices with ground glass.
+
+    With --run, missing runs are executed first, seed by seed. Give the same command again to
+    resume an interrupted run from its last complete epoch.
     """
     from ccb_lib.reproduction.studies import runs_of
 
-    store = stored(name, given)
-    wanted = {key: given[key] or None for key in ("datasets", "chosen", "seeds", "epochs", "width", "limit")}
+    store = read_store(name, given)
+    wanted = {
+        key: given[key] or None
+        for key in ("datasets", "chosen", "seeds", "epochs", "width", "limit")
+    }
     try:
         runs = runs_of(name, split_seed=given["split_seed"], **wanted)
     except ValueError as error:
@@ -46,19 +56,21 @@ def _show(name: str, given: dict[str, Any]) -> None:
 
     tables = arm_table(name, folder=given["results"])
     for settings, frame in tables.items():
-        click.echo(f"{name}, AUC under clean ({settings}): mean over seeds, and how many")
+        click.echo(f"{name}, AUC under clean ({settings}): mean over seeds, and their number")
         click.echo(frame.to_string())
     if not tables:
         _say_how(name, given)
 
 
 def _say_how(name: str, given: dict[str, Any]) -> None:
-    """Nothing was run: say what is missing, what it takes, and what can be tried where there is no GPU."""
+    """Show how to run a study of which no results are stored, in full and as a small trial."""
     from ccb_lib.reproduction.comparisons import planned
     from ccb_lib.reproduction.studies import runs_of
 
     click.echo("\n".join(f"- {setting}: not run." for setting in planned(name)))
-    whole, once = ([run for run in runs_of(name, seeds=n) if "epochs" in run.settings] for n in (None, 1))
+    whole, once = (
+        [run for run in runs_of(name, seeds=n) if "epochs" in run.settings] for n in (None, 1)
+    )
     click.echo(f"All of it, {_networks(whole)}: ccb study {name} --run --device cuda --fast")
     small = f"ccb study {name} --run --width 8 --epochs 2 --limit 500 --seeds 1"
     click.echo(f"A try without a GPU, {_networks(once)}, small ones: {small}")

@@ -1,4 +1,4 @@
-"""``ccb table``: show a table from stored scores, or run what is missing."""
+"""``ccb table``: show a table from stored scores, or execute its missing runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ccb_lib.cli.data import COUNT
-from ccb_lib.cli.running import SPLIT_SEED, Lists, run_them, running_options, stored
+from ccb_lib.cli.running import SPLIT_SEED, Lists, read_store, run_them, running_options
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,39 +18,56 @@ _TESTS = {"released": "as the public code tests", "clean": "each image by itself
 
 @click.command(cls=Lists)
 @click.argument("number", type=click.IntRange(1, 7))
-@click.option("--run", "do_run", is_flag=True, help="Run what is missing first.")
-@click.option("--protocol", type=click.Choice(["all", "clean", "released"]), default="all", show_default=True)
-@click.option("--method", "methods", multiple=True, help="One or several of the table's methods; all by default.")
-@click.option("--abnormal", multiple=True, help="One or several of the table's classes; all by default.")
-@click.option("--seeds", type=COUNT, default=1, show_default=True, help="How many seeds, from 0.")
-@click.option("--epochs", type=COUNT, help="Of training; the paper's 50 by default.")
-@click.option("--width", type=COUNT, help="Channels of the first convolution; the detector's own by default.")
-@click.option("--similarity", type=click.Choice(["l2", "l1", "norm"]), help="Eq. 5, for methods that have it.")
-@click.option("--chain-init", type=click.Choice(["he", "dcgan"]), help="How chains start.")
+@click.option("--run", "do_run", is_flag=True, help="Execute missing runs first.")
+@click.option(
+    "--protocol", type=click.Choice(["all", "clean", "released"]), default="all", show_default=True
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    help="Methods of the table; all by default.",
+)
+@click.option("--abnormal", multiple=True, help="Abnormal classes of the table; all by default.")
+@click.option("--seeds", type=COUNT, default=1, show_default=True, help="Number of seeds, from 0.")
+@click.option("--epochs", type=COUNT, help="Epochs of training; the paper's 50 by default.")
+@click.option(
+    "--width", type=COUNT, help="Channels of the first convolution; the detector's own by default."
+)
+@click.option(
+    "--similarity",
+    type=click.Choice(["l2", "l1", "norm"]),
+    help="Similarity loss (Eq. 5), for methods that have it.",
+)
+@click.option("--chain-init", type=click.Choice(["he", "dcgan"]), help="Initialisation of chains.")
 @click.option("--image-size", type=int, help="32, 64 or 128, where the data set has them.")
-@click.option("--normal", help="HAM10000's normal classes; nv+bkl+mel by default, nv is the field's habit.")
+@click.option(
+    "--normal",
+    help="Normal classes of HAM10000; nv+bkl+mel by default, as in the paper, or only nv.",
+)
 @click.option(
     "--export",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the table's runs to a file to hand in: scores without images, names hashed.",
+    help="Write the table's runs to a file for others: scores without images, with hashed names.",
 )
 @SPLIT_SEED
 @running_options
 @click.pass_context
 def table(ctx: click.Context, number: int, do_run: bool, protocol: str, **given: Any) -> None:
-    """Show Table NUMBER of the paper, 1 to 7: reported, released and clean side by side.
+    """Show Table NUMBER of the paper, 1 to 7: reported, released and clean numbers side by side.
 
-    Each method is shown at the fullest setting that was run of it, named above the table; with --epochs, --width and
-    the like, at that setting. With --run, what is missing is run first. A run that is stopped goes on from its last
-    whole epoch when the same command is given again.
+    Each method is shown at the fullest setting that was run, which is named above the table.
+    Options such as --epochs and --width choose another setting. With --run, missing runs are
+    executed first. Give the same command again to resume an interrupted run from its last complete
+    epoch.
     """
-    from ccb_lib.reproduction.runs import grid
+    from ccb_lib.reproduction.runs import table_runs
     from ccb_lib.reproduction.settings import PAPER
 
-    store = stored(number, given)
+    store = read_store(number, given)
     named = ("epochs", "width", "similarity", "chain_init", "image_size", "normal", "limit")
     chosen = {name: given[name] for name in named if given[name] is not None}
-    runs = grid(
+    runs = table_runs(
         number,
         methods=given["methods"] or None,
         abnormal=given["abnormal"] or None,
@@ -70,18 +87,26 @@ def _export(store: "Store", path: Path) -> None:
     from ccb_lib.reproduction.store import Store
 
     if path.exists():
-        raise click.UsageError(f"{path} is already there. Give another file.")
+        raise click.UsageError(f"{path} exists already. Give another file name.")
     Store(path).add(*(hashed(result) for result in store.results.values()))
-    click.echo(f"{len(store.results)} runs written to {path}: scores, labels and classes; ids and groups hashed.")
+    content = "scores, labels and classes; ids and groups hashed"
+    click.echo(f"{len(store.results)} runs written to {path}: {content}.")
 
 
-def _show(number: int, protocol: str, settings: dict[str, Any] | None, given: dict[str, Any]) -> None:
+def _show(
+    number: int, protocol: str, settings: dict[str, Any] | None, given: dict[str, Any]
+) -> None:
     import pandas as pd
 
     from ccb_lib.reproduction.settings import described
-    from ccb_lib.reproduction.tables import METRICS, SHOWN_NAMES, compare, runs_in_words
+    from ccb_lib.reproduction.tables import (
+        SHOWN_NAMES,
+        TABLE_METRICS,
+        reported_and_measured,
+        runs_in_words,
+    )
 
-    frame = compare(number, settings=settings, folder=given["results"])
+    frame = reported_and_measured(number, settings=settings, folder=given["results"])
     names = [*given["methods"]] if number < 6 else []
     rows = frame.index.get_level_values(0).isin(names) if names else slice(None)
     frame = frame[rows]
@@ -89,20 +114,27 @@ def _show(number: int, protocol: str, settings: dict[str, Any] | None, given: di
         frame = frame[frame.index.get_level_values("abnormal").isin(given["abnormal"])]
     columns = ["reported", "released", "clean"] if protocol == "all" else ["reported", protocol]
     at = described(settings) if settings else "each method at the fullest setting that was run"
-    click.echo(f"Table {number}, {METRICS[number]} ({at})")
+    click.echo(f"Table {number}, {TABLE_METRICS[number]} ({at})")
     for method, words in runs_in_words(number, settings=settings, folder=given["results"]).items():
         if not names or method in names:
             click.echo(f"  {SHOWN_NAMES.get(method, method)}: {words}")
     run = frame[columns[1:]].notna().any(axis=1)
-    listed = run | frame["reported"].notna()  # what is reported is always listed, run or not
+    listed = run | frame["reported"].notna()  # reported cells are always listed
     if listed.any():
-        shown = frame.loc[listed, columns].map(lambda value: "–" if pd.isna(value) else f"{value:.3f}").astype(object)
+        shown = (
+            frame.loc[listed, columns]
+            .map(lambda value: "–" if pd.isna(value) else f"{value:.3f}")
+            .astype(object)
+        )
         legend = [f"{name}: {_TESTS[name]}" for name in columns[1:]]
         if (shown == "–").any(axis=None):
             legend.append("–: not reported or not run")
-        if "released" in shown and (starred := frame["imposed"] & frame["released"].notna())[listed].any():
+        if (
+            "released" in shown
+            and (starred := frame["imposed"] & frame["released"].notna())[listed].any()
+        ):
             shown.loc[starred[listed], "released"] += "*"
-            legend.append("*: imposed on a method that tests otherwise")
+            legend.append("*: imposed; the method's own code tests otherwise")
         click.echo("; ".join(legend))
         click.echo(shown.to_string())
     if not run.all():
@@ -110,14 +142,14 @@ def _show(number: int, protocol: str, settings: dict[str, Any] | None, given: di
 
 
 def _unrun(run: "pd.Series[bool]") -> str:
-    """Name what was not run: methods or chains wholly unrun, then those of which classes are missing."""
+    """List methods or chains that were not run, then those of which some classes were not run."""
     from ccb_lib.reproduction.tables import SHOWN_NAMES
 
     whole, parts = [], []
     for name, cells in run.groupby(level=0, sort=False):
-        spoken = SHOWN_NAMES.get(name, name)
+        shown = SHOWN_NAMES.get(name, name)
         if not cells.any():
-            whole.append(spoken)
+            whole.append(shown)
         elif not cells.all():
-            parts.append(f"{spoken} ({', '.join(cells[~cells].index.get_level_values('abnormal'))})")
+            parts.append(f"{shown} ({', '.join(cells[~cells].index.get_level_values('abnormal'))})")
     return "; ".join([f"{', '.join(whole)} (all classes)"] * bool(whole) + parts)

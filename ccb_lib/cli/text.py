@@ -2,20 +2,28 @@
 
 import re
 
-STOPPED = 130  # exit status after Ctrl-C, as shells have it
+STOPPED = 130  # exit status after Ctrl-C, by the convention of shells
 
 
 def printable(text: str) -> str:
-    """Make text from files safe to show in a terminal: control characters are written out, as in a Python string."""
+    r"""Escape control characters in text from files, so that a terminal can show it safely.
+
+    >>> print(printable("a\x1b.png"))
+    a\x1b.png
+    """
     return "\n".join(map(one_line, text.split("\n")))
 
 
 def one_line(text: str) -> str:
-    """Make text from files safe in a table too: line breaks are written out as well."""
+    """Escape control characters and line breaks in text from files, for one line of a table."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def in_shell(text: str) -> str:
-    """Name the library's arguments ``root=`` and ``window=(low, high)`` as the options that they are in a shell."""
+    """Replace ``root=`` and ``window=(low, high)`` in a message by the options of the shell.
+
+    >>> in_shell("Give root=, or window=(0, 400).")
+    'Give --root, or --window 0 400.'
+    """
     text = re.sub(r"(?<!\S)root=(?=[,.:]?(\s|$))", "--root", text)
     return re.sub(r"(?<!\S)window=\(([^,()]+), ([^,()]+)\)", r"--window \1 \2", text)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+
+from ccb_lib.io.image_files import open_image
 
 
 def lesion_area(mask: Path) -> float:
@@ -19,12 +20,13 @@ def lesion_area(mask: Path) -> float:
 
     Example:
         >>> from tempfile import mkdtemp
+        >>> from PIL import Image
         >>> path = Path(mkdtemp()) / "mask.png"
         >>> Image.fromarray(np.repeat([[0, 255]], 4, axis=0).repeat(2, axis=1).astype("uint8")).save(path)
         >>> lesion_area(path)
         0.5
     """
-    with Image.open(mask) as image:
+    with open_image(mask) as image:
         covered = np.asarray(image.convert("L")) > 0
     height, width = covered.shape
     side = min(height, width)

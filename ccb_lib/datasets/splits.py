@@ -157,7 +157,8 @@ def balanced_draw(split: AnomalySplit, draw: int) -> AnomalySplit:
     """Return the split with as many normal as abnormal images to test on, the more numerous kind drawn anew.
 
     Training and calibration stay as they are. Which images are drawn, and in which order they come, follows from
-    ``draw`` and the images' ids alone, as in `by_seed`; the kind of which all are used keeps its order.
+    ``draw`` and the images' ids alone, as in `by_seed`. Abnormal images keep their order where all are used. Where all
+    normals are, as for HAM10000's bcc, draws differ in their order alone, and so in who shares a batch.
 
     Args:
         split: With all images that may be drawn in its test, normals first.
@@ -177,8 +178,9 @@ def balanced_draw(split: AnomalySplit, draw: int) -> AnomalySplit:
         raise ValueError(
             f"{len(normal)} normal and {len(abnormal)} abnormal images given; both kinds are needed to balance a test."
         )
-    kept = [rows if len(rows) == each else _drawn(rows, split.test_ids, draw)[:each] for rows in (normal, abnormal)]
-    test = np.concatenate(kept)
+    if len(abnormal) > each:
+        abnormal = _drawn(abnormal, split.test_ids, draw)[:each]
+    test = np.concatenate([_drawn(normal, split.test_ids, draw)[:each], abnormal])
     columns = {name: getattr(split, name)[test] for name in ("test_labels", "test_ids", "test_groups", "test_classes")}
     return replace(split, test=split.test[test], **columns)
 

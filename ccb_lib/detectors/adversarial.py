@@ -19,7 +19,7 @@ from ccb_lib.io.images import to_uint8, to_unit
 from ccb_lib.io.tensors import check_tensors
 from ccb_lib.metrics.scores import ScoreTerms, all_equal, error_map
 from ccb_lib.models.modes import scoring_mode
-from ccb_lib.training.cuda_graphs import ReplayedFunction
+from ccb_lib.training.cuda_graphs import CapturedFunction
 from ccb_lib.training.fast_steps import FastSteps
 from ccb_lib.training.loop import eager_steps, training
 from ccb_lib.training.types import Losses, Turns
@@ -50,8 +50,8 @@ class AdversarialDetector(Detector):
         networks_: After `fit`: the networks by name.
     """
 
-    terms_can_be_recorded: ClassVar[bool] = True  # whether `terms` never waits for the device
-    _made_anew: ClassVar[frozenset[str]] = Detector._made_anew | {"fast_", "networks_", "optimizers_", "_recorded"}
+    terms_capturable: ClassVar[bool] = True  # whether `terms` never waits for the device
+    _made_anew: ClassVar[frozenset[str]] = Detector._made_anew | {"fast_", "networks_", "optimizers_", "_captured"}
 
     epochs: int = setting(50, training=False)  # a run may be resumed to more
     batch_size: int = 64
@@ -67,7 +67,7 @@ class AdversarialDetector(Detector):
         self._need_number("learning_rate", lambda rate: rate > 0, "a positive number")
         self._need_numbers("betas", 2, lambda beta: 0 <= beta < 1, "two numbers from 0 to under 1")
         self._need(self.fast in (None, True, False, "compiled"), "fast", "True, False, 'compiled' or None")
-        self._recorded: dict[Any, ReplayedFunction] | None = None  # graphs of scoring, while weights stay in place
+        self._captured: dict[Any, CapturedFunction] | None = None  # graphs of scoring, while weights stay in place
         self.networks_: dict[str, nn.Module] = {}
         self.optimizers_: dict[str, Optimizer] = {}
 
@@ -125,7 +125,7 @@ class AdversarialDetector(Detector):
             self.image_size_, self.channels_ = size, channels
             return on_epoch_end(epoch) if on_epoch_end else None
 
-        self._recorded = {}
+        self._captured = {}
         try:
             history = yield from training(
                 self,
@@ -142,7 +142,7 @@ class AdversarialDetector(Detector):
                 steps=FastSteps(layout=self._layout, compiled=self.fast_ == "compiled") if self.fast_ else eager_steps,
             )
         finally:
-            self._recorded = None
+            self._captured = None
             for optimizer in self.optimizers_.values():
                 optimizer.zero_grad(set_to_none=True)  # gradients may lie in a graph's memory
         for network in self.networks_.values():
@@ -238,7 +238,7 @@ class AdversarialDetector(Detector):
                 fill = size - len(part) if len(images) > size and batch_norm == "running" else 0
                 batch = torch.cat([part, part[:1].expand(fill, -1, -1, -1)]) if fill else part
                 x = to_unit(batch, self._layout)
-                results = self._as_recorded(function, x, batch_norm, dropout)(x)
+                results = self._as_captured(function, x, batch_norm, dropout)(x)
                 yield tuple(result[: len(part)] for result in results)
 
     def _scoring_batch(self, image_size: int, batch_norm: str) -> int:
@@ -247,18 +247,18 @@ class AdversarialDetector(Detector):
             return _SCORING_BATCH
         return _SCORING_BATCH * _LARGER * 32**2 // image_size**2
 
-    def _as_recorded(
+    def _as_captured(
         self, function: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor, batch_norm: str, dropout: bool
     ) -> Callable[[Tensor], tuple[Tensor, ...]]:
         """Replay the scoring of small batches between epochs, where launching it would take longer than doing it."""
         small = len(x) <= _SCORING_BATCH and x.is_cuda
-        able = self.terms_can_be_recorded and function == self.terms
-        if self._recorded is None or not (self.fast_ and small and able):
+        able = self.terms_capturable and function == self.terms
+        if self._captured is None or not (self.fast_ and small and able):
             return function
         key = tuple(x.shape), batch_norm, dropout
-        if key not in self._recorded:
-            self._recorded[key] = ReplayedFunction(function, x)
-        return self._recorded[key]
+        if key not in self._captured:
+            self._captured[key] = CapturedFunction(function, x)
+        return self._captured[key]
 
     def _state(self) -> dict[str, Tensor]:
         return {f"{name}.{key}": v for name, net in self.networks_.items() for key, v in net.state_dict().items()}

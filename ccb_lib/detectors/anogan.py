@@ -17,7 +17,7 @@ from ccb_lib.losses import adversarial_loss, discriminator_loss
 from ccb_lib.metrics.scores import distance
 from ccb_lib.models.baselines import Decoder, Encoder
 from ccb_lib.models.modes import frozen
-from ccb_lib.training.cuda_graphs import Replayed, untouched
+from ccb_lib.training.cuda_graphs import CapturedWork, restored
 from ccb_lib.training.types import Losses
 
 _KEPT = 256  # batches whose search results are remembered; each is 100 kB
@@ -66,7 +66,7 @@ class AnoGAN(AdversarialDetector):
     method: ClassVar[str] = "anogan"
     released_in_train_mode: ClassVar[bool] = False
     scores_each_epoch: ClassVar[bool] = False  # its search is too dear for fifty
-    terms_can_be_recorded: ClassVar[bool] = False  # its search looks up what was found before
+    terms_capturable: ClassVar[bool] = False  # its search looks up what was found before
     _made_anew: ClassVar[frozenset[str]] = AdversarialDetector._made_anew | {"_found", "_bar"}
 
     latent: int = 100
@@ -184,8 +184,8 @@ class AnoGAN(AdversarialDetector):
 
         with frozen(generator), frozen(discriminator), torch.enable_grad():
             if self.fast_:
-                step = Replayed(
-                    step, x.device, untouched=partial(untouched, [z], [optimizer]), what="a step of AnoGAN's search"
+                step = CapturedWork(
+                    step, x.device, restored=partial(restored, [z], [optimizer]), what="a step of AnoGAN's search"
                 )
             for _ in range(self.search_steps):
                 step()

@@ -10,7 +10,7 @@ from ccb_lib.detectors.estimator import setting
 from ccb_lib.losses import discriminator_loss, latent_loss, similarity_loss, total_loss
 from ccb_lib.metrics import distance
 from ccb_lib.models.baselines import Encoder, EncoderDecoderEncoder
-from ccb_lib.models.ccb import counted_twice, renew_where
+from ccb_lib.models.ccb import counted_twice, reinitialise_where
 from ccb_lib.training.types import Losses
 
 
@@ -80,7 +80,7 @@ class GANomaly(AdversarialDetector):
 
         losses["discriminator"] = discriminator_loss(real_logits, fake_logits) / 2
         self._step("discriminator", losses["discriminator"])
-        renew_where(losses["discriminator"] < self.renew_below, discriminator)
+        reinitialise_where(losses["discriminator"] < self.renew_below, discriminator)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def rebuild(self, x: Tensor) -> Tensor:

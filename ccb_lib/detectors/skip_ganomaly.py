@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ccb_lib.detectors.unet import UNetDetector
 from ccb_lib.losses import discriminator_loss, latent_loss
-from ccb_lib.models.ccb import counted_twice, renew_where
+from ccb_lib.models.ccb import counted_twice, reinitialise_where
 from ccb_lib.training.types import Losses
 
 
@@ -54,5 +54,5 @@ class SkipGANomaly(UNetDetector):
 
         d_loss = discriminator_loss(real_logits, fake_logits) + latent_loss(z, z_hat)
         self._step("discriminator", d_loss)
-        renew_where(d_loss < self.renew_below, discriminator)
+        reinitialise_where(d_loss < self.renew_below, discriminator)
         return self._seen(d_loss, losses, delivered)

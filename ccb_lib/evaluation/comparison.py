@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 
-def compare(
+def compare_detectors(
     detectors: Mapping[str, Detector],
     images: Any,
     labels: ArrayLike,
@@ -67,7 +67,7 @@ def compare(
 
 
 def readable(table: "DataFrame") -> "DataFrame":
-    """Write what `compare` gives as text: sensible digits, AUC with its interval, ``–`` for what is not there."""
+    """Write the table of `compare_detectors` as text, AUC with its interval; ``–`` for what is missing."""
     import pandas as pd
 
     def text(name: str, form: str) -> "Series[str]":

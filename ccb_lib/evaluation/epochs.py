@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit
-from ccb_lib.evaluation.feeding import Shared, feed
+from ccb_lib.evaluation.feeding import Shared, score_split
 from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.io.tensors import load_tensors, save_tensors
 from ccb_lib.metrics import ScoreTerms, anomaly_score, auc
@@ -55,7 +55,7 @@ class EpochScores:
         Args:
             detector: Ready to score.
             epoch: Its number, from 1.
-            shared: What other test sets had scored after this epoch; see `feed`.
+            shared: What other test sets had scored after this epoch; see `score_split`.
 
         Raises:
             ValueError: Earlier epochs were not recorded, so the best of all cannot be told.
@@ -63,7 +63,7 @@ class EpochScores:
         fed: dict[tuple, tuple[ScoreTerms, ScoreTerms]] = {}
         for protocol in self.protocols:
             if protocol.feeding not in fed:
-                fed[protocol.feeding] = feed(detector, self.split, protocol, shared)
+                fed[protocol.feeding] = score_split(detector, self.split, protocol, shared)
             terms, calibration = fed[protocol.feeding]
             value = auc(anomaly_score(terms, detector.alpha), self.split.test_labels)
             # A run taken up again may repeat the epoch that it was killed in.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ccb_lib.datasets.base import AnomalySplit
 from ccb_lib.io.images import to_unit
-from ccb_lib.metrics.scores import ScoreTerms
+from ccb_lib.metrics import ScoreTerms
 from ccb_lib.models.modes import batch_norms
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Shared = dict[tuple, ScoreTerms]
 
 
-def feed(
+def score_split(
     detector: "Detector", split: AnomalySplit, protocol: "Protocol", shared: Shared | None = None
 ) -> tuple[ScoreTerms, ScoreTerms]:
     """Score test and calibration images as the protocol feeds them.

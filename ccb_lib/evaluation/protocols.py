@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit
-from ccb_lib.evaluation.feeding import feed
+from ccb_lib.evaluation.feeding import score_split
 from ccb_lib.metrics import Metrics, ScoreTerms, anomaly_score, auc, metrics_at, normal_quantile, oracle_f1
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ RELEASED_DRAWS: tuple[Protocol, ...] = tuple(replace(RELEASED, name=f"released, 
 LAST_EPOCH = replace(RELEASED, name="last epoch", threshold="calibrated", epoch="last")
 """RELEASED without any choice by test labels."""
 
-WALK: tuple[Protocol, ...] = (
+STEPS_TO_CLEAN: tuple[Protocol, ...] = (
     RELEASED,
     replace(RELEASED, name="threshold calibrated", threshold="calibrated"),
     LAST_EPOCH,
@@ -118,7 +118,7 @@ WALK: tuple[Protocol, ...] = (
 CLEAN_BEST_EPOCH = replace(CLEAN, name="clean, best epoch (oracle)", epoch="best by test AUC")
 """CLEAN at the epoch that the test labels choose; its AUC after each epoch is a by-product."""
 
-ASIDES: tuple[Protocol, ...] = (
+SINGLE_CHANGES: tuple[Protocol, ...] = (
     replace(RELEASED, name="released, shuffled", order="shuffled"),
     replace(RELEASED, name="released, normals by class", order="normals by class then abnormals"),
     replace(RELEASED, name="released, one at a time, last epoch", batch_size=1, epoch="last"),
@@ -192,7 +192,7 @@ def evaluate(
         best = epochs.best(protocol)
         terms, calibration, epoch = best.terms, best.calibration, best.epoch
     else:
-        terms, calibration = feed(detector, split, protocol)
+        terms, calibration = score_split(detector, split, protocol)
         epoch = len(detector.history_)
     scores = anomaly_score(terms, detector.alpha)
     if protocol.threshold == "oracle":
@@ -214,7 +214,7 @@ def evaluate(
     )
 
 
-def unlike(a: Protocol, b: Protocol) -> dict[str, tuple[Any, Any]]:
+def differing_fields(a: Protocol, b: Protocol) -> dict[str, tuple[Any, Any]]:
     """Return the fields in which two protocols differ, their names aside."""
     fields: Sequence[str] = [name for name in Protocol.__dataclass_fields__ if name != "name"]
     return {name: (getattr(a, name), getattr(b, name)) for name in fields if getattr(a, name) != getattr(b, name)}

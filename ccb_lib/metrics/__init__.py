@@ -1,8 +1,15 @@
-"""Eq. 2 scores, Eq. 3 thresholds, ranking and confusion metrics, bootstrap intervals and paired tests."""
+"""Eq. 2 scores, Eq. 3 thresholds, ranking and confusion metrics, intervals and paired tests."""
 
 from ccb_lib.metrics.bootstrap import Estimate, bootstrap_interval, paired_difference
 from ccb_lib.metrics.checks import checked_pair, checked_prevalence, checked_threshold
-from ccb_lib.metrics.confusion import CONFUSION_METRICS, Metrics, confusion, confusion_metrics, metrics_at, shown
+from ccb_lib.metrics.confusion import (
+    CONFUSION_METRICS,
+    Metrics,
+    confusion,
+    confusion_metrics,
+    metrics_at,
+    shown,
+)
 from ccb_lib.metrics.counts import ThresholdCounts, alarms, between, count_at_thresholds, rising
 from ccb_lib.metrics.paired import Difference, Pair, holm, paired_differences, verdict
 from ccb_lib.metrics.ranking import auc, average_precision, sensitivity_at_specificity

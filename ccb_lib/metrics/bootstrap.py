@@ -52,25 +52,29 @@ def bootstrap_interval(
 ) -> Estimate:
     """Estimate a metric with an interval, resampling whole **groups** of images with replacement.
 
-    Images of one lesion or patient resemble each other; to resample them one by one would pretend to more evidence than
-    there is. The threshold, where one is given, stays fixed: the interval is that of a verdict already settled on.
+    Images of one lesion or patient resemble each other; to resample them one by one would pretend
+    to more evidence than there is. The threshold, where one is given, stays fixed: the interval is
+    that of a verdict already settled on.
 
     Args:
         scores: (N,) scores, higher is more abnormal; the work is done on their device.
         labels: (N,) bool or 0/1, true is abnormal.
-        metric: One of `BOOTSTRAP_METRICS`: auc, average_precision, sensitivity_at_specificity; or, at ``threshold``,
-            accuracy, precision, recall, specificity, f1.
-        groups: (N,) what belongs together, of any type that hashes; ``None`` takes each image for itself.
+        metric: One of `BOOTSTRAP_METRICS`: auc, average_precision, sensitivity_at_specificity; or,
+            at ``threshold``, accuracy, precision, recall, specificity, f1.
+        groups: (N,) what belongs together, of any type that hashes; ``None`` takes each image for
+            itself.
         threshold: φ, for the metrics of a verdict.
         specificity: For sensitivity_at_specificity, 0 to 1.
-        prevalence: Weigh average_precision, accuracy, precision and f1 to this share of abnormal images.
+        prevalence: Weigh average_precision, accuracy, precision and f1 to this share of abnormal
+            images.
         level: Coverage aimed at, between 0 and 1.
-        replicates: How many times to resample. Replicates that leave the metric undefined are left out.
+        replicates: How many times to resample. Replicates that leave the metric undefined are left
+            out.
         seed: Of the resampling; one seed draws the same replicates on every device.
 
     Raises:
-        ValueError: Unknown metric; a threshold missing; all images of one kind in one group, whose spread nothing then
-            tells; or as `auc` and `metrics_at`.
+        ValueError: Unknown metric; a threshold missing; all images of one kind in one group, whose
+            spread nothing then tells; or as `auc` and `metrics_at`.
 
     Example:
         >>> print(bootstrap_interval([0.1, 0.4, 0.3, 0.8], [0, 0, 1, 1], replicates=200))
@@ -98,8 +102,8 @@ def paired_difference(
 ) -> Estimate:
     """Estimate the metric of detector A less that of B **on the same images**, with an interval.
 
-    Each replicate resamples the same groups for both, so what makes images hard for both cancels. An interval that
-    excludes 0 says that they differ.
+    Each replicate resamples the same groups for both, so what makes images hard for both cancels.
+    An interval that excludes 0 says that they differ.
 
     Args:
         scores_a: (N,) scores of A, higher is more abnormal.
@@ -135,7 +139,12 @@ def paired_difference(
 
 
 def _estimate(
-    value: ReplicateMetric, count: int, device: torch.device, level: float, replicates: int, seed: int
+    value: ReplicateMetric,
+    count: int,
+    device: torch.device,
+    level: float,
+    replicates: int,
+    seed: int,
 ) -> Estimate:
     checked_resampling(level, replicates)
     estimate = float(value(torch.ones(1, count, device=device)))
@@ -144,7 +153,7 @@ def _estimate(
 
 
 def _members(groups: ArrayLike | None, labels: Tensor) -> tuple[Tensor, int]:
-    """Number the groups from 0; return the number of each image's group, and how many groups there are."""
+    """Return the number of each image's group, from 0, and how many groups there are."""
     if groups is None:
         names, members, count = np.arange(len(labels)), torch.arange(len(labels)), len(labels)
     else:

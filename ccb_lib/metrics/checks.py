@@ -1,4 +1,4 @@
-"""What metrics and thresholds accept: tensors on any device or array-likes, and errors that name what is wrong."""
+"""Checks of what metrics and thresholds are given: tensors on any device, or array-likes."""
 
 import math
 from numbers import Real
@@ -14,7 +14,8 @@ Scores = ArrayLike | Tensor
 def checked_scores(scores: Scores, name: str = "scores") -> Tensor:
     """Return scores as a tensor (N,) float64.
 
-    A tensor stays on its device, or comes to the CPU where its device has no float64 (MPS); gradients are dropped.
+    A tensor stays on its device, or comes to the CPU where its device has no float64 (MPS);
+    gradients are dropped.
 
     Args:
         scores: One axis of finite numbers.
@@ -100,7 +101,7 @@ def checked_specificity(specificity: float) -> float:
 
 
 def checked_threshold(threshold: float) -> float:
-    """Return the threshold, or raise ValueError where it is NaN; ±inf calls nothing or everything abnormal."""
+    """Return the threshold, or raise ValueError where it is NaN; ±inf is allowed."""
     try:
         checked = float(threshold)
     except (TypeError, ValueError, OverflowError) as error:

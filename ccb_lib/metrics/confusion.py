@@ -1,6 +1,7 @@
 """Verdicts at one threshold: the confusion matrix and the metrics that follow from it.
 
-Abnormal is the positive class. What is undefined at a threshold (the precision without alarms) is NaN, shown as ``–``.
+Abnormal is the positive class. What is undefined at a threshold (the precision without alarms) is
+NaN, shown as ``–``.
 """
 
 import math
@@ -42,7 +43,7 @@ def confusion(scores: Scores, labels: Scores, threshold: float) -> NDArray[np.in
 
 @dataclass(frozen=True)
 class Metrics:
-    """The confusion matrix at one threshold with its metrics; what is undefined is NaN, and shows as ``–``.
+    """The confusion matrix at one threshold with its metrics; what is undefined is NaN.
 
     Attributes:
         threshold: φ; abnormal if and only if score > φ.
@@ -50,13 +51,14 @@ class Metrics:
         fp: Normal images that were called abnormal.
         tn: Normal images that were passed.
         fn: Abnormal images that were missed.
-        prevalence: Share of abnormal images that accuracy, precision and F1 are weighed to; ``None`` is as counted.
+        prevalence: Share of abnormal images that accuracy, precision and F1 are weighed to;
+            ``None`` is as counted.
         accuracy: Share of right verdicts.
         precision: Share of alarms that are right; undefined without alarms.
         recall: Share of abnormal images that are found; undefined without abnormal images.
         specificity: Share of normal images that are passed; undefined without normal images.
-        f1: 2TP / (2TP + FP + FN), the harmonic mean of precision and recall; undefined without abnormal images
-            and without alarms.
+        f1: 2TP / (2TP + FP + FN), the harmonic mean of precision and recall; undefined without
+            abnormal images and without alarms.
     """
 
     threshold: float
@@ -83,7 +85,8 @@ class Metrics:
             fp: False alarms.
             tn: Normal images passed.
             fn: Abnormal images missed.
-            prevalence: Weigh the two kinds to this share of abnormal images; undefined where one kind is missing.
+            prevalence: Weigh the two kinds to this share of abnormal images; undefined where one
+                kind is missing.
 
         Raises:
             ValueError: A prevalence outside 0…1.
@@ -108,14 +111,15 @@ def metrics_at(scores: Scores, labels: Scores, threshold: float, *, prevalence: 
 
     Args:
         scores: (N,) scores, higher is more abnormal.
-        labels: (N,) bool or 0/1, true is abnormal; one kind alone will do, what it leaves undefined is NaN.
+        labels: (N,) bool or 0/1, true is abnormal; one kind alone will do, what it leaves undefined
+            is NaN.
         threshold: φ of Eq. 3; abnormal if and only if score > φ.
-        prevalence: Share of abnormal images to weigh accuracy, precision and F1 to, between 0 and 1; ``None`` takes
-            the set as it is. The counts stay as counted.
+        prevalence: Share of abnormal images to weigh accuracy, precision and F1 to, between 0 and
+            1; ``None`` takes the set as it is. The counts stay as counted.
 
     Raises:
-        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is NaN, or a prevalence
-            outside 0…1.
+        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is NaN, or
+            a prevalence outside 0…1.
 
     Example:
         >>> metrics_at([1, 2, 3, 4], [0, 1, 0, 1], 2.5).f1
@@ -139,10 +143,12 @@ def confusion_metrics(
         fp: False alarms.
         tn: Normal images passed.
         fn: Abnormal images missed.
-        prevalence: Weigh the two kinds to this share of abnormal images; ``None`` takes them as counted.
+        prevalence: Weigh the two kinds to this share of abnormal images; ``None`` takes them as
+            counted.
 
     Returns:
-        accuracy, precision, recall, specificity and f1, float64 in the shape given; NaN where undefined.
+        accuracy, precision, recall, specificity and f1, float64 in the shape given; NaN where
+        undefined.
 
     Raises:
         ValueError: A prevalence outside 0…1.
@@ -171,7 +177,7 @@ def ratio(part: Tensor, whole: Tensor) -> Tensor:
 
 
 def shown(value: float) -> str:
-    """Write a metric with three decimals, exact halves rounded up as JavaScript's ``toFixed`` does; NaN as ``–``.
+    """Write a metric with three decimals, halves rounded up as JavaScript does; NaN as ``–``.
 
     Example:
         >>> shown(0.0625)

@@ -10,11 +10,12 @@ from ccb_lib.metrics.checks import Scores, checked_pair
 
 
 class ThresholdCounts(NamedTuple):
-    """True and false positives of a labelled set at every threshold that matters, from all alarms to none.
+    """True and false positives at every threshold that changes a verdict, from all alarms to none.
 
     Attributes:
         scores: (D,) float64, the distinct scores, rising.
-        thresholds: (D + 1,) float64, rising: one below all scores, one between each two, one above all.
+        thresholds: (D + 1,) float64, rising: one below all scores, one between each two, one above
+            all.
         tp: (D + 1,) int64, abnormal images above each threshold.
         fp: (D + 1,) int64, normal images above each threshold.
     """
@@ -25,7 +26,7 @@ class ThresholdCounts(NamedTuple):
     fp: Tensor
 
     def best(self, merit: Tensor) -> float:
-        """Return the threshold where ``merit`` (D + 1,) is highest; among equals the highest threshold."""
+        """Return the threshold of the highest ``merit`` (D + 1,); among equals the highest one."""
         return float(self.thresholds[merit == merit.max()][-1])
 
 
@@ -58,13 +59,28 @@ def rising(values: Tensor) -> Tensor:
         >>> rising(torch.tensor([3.0, 1.0]))
         tensor([1., 3.])
     """
-    if type(values) is Tensor and values.device.type == "cpu":
-        return torch.from_numpy(np.sort(values.numpy()))  # numpy sorts values alone and with SIMD: 4 to 20 times faster
+    if _on_cpu(values):
+        # NumPy sorts values alone and with SIMD: 4 to 20 times faster than torch.sort.
+        return torch.from_numpy(np.sort(values.numpy()))
     return values.sort().values
 
 
+def rank_in(rising: Tensor, values: Tensor, *, ties: bool = False) -> Tensor:
+    """Count for each value how many of the rising numbers are lower; with ``ties``, as high or lower.
+
+    Example:
+        >>> rank_in(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 9.0]))
+        tensor([1, 3])
+    """
+    if _on_cpu(rising):
+        # NumPy starts each search where the last one ended: 3 times faster where values rise too.
+        side = "right" if ties else "left"
+        return torch.as_tensor(np.searchsorted(rising.numpy(), values.numpy(), side=side))
+    return torch.searchsorted(rising, values, right=ties)
+
+
 def alarms(rising: Scores, thresholds: Scores) -> Tensor:
-    """Count for each threshold, or for one number, the scores above it; ``rising`` are the scores in rising order.
+    """Count the scores, given in rising order, above each threshold, or above one number.
 
     Example:
         >>> alarms([1.0, 2.0, 2.0], [0.0, 1.0, 2.0])
@@ -72,28 +88,36 @@ def alarms(rising: Scores, thresholds: Scores) -> Tensor:
     """
     rising = torch.as_tensor(rising, dtype=torch.float64)
     thresholds = torch.as_tensor(thresholds, dtype=torch.float64, device=rising.device)
-    return len(rising) - torch.searchsorted(rising, thresholds, right=True)
+    return len(rising) - rank_in(rising, thresholds, ties=True)
 
 
 def between(low: Scores, high: Scores) -> Tensor:
     """Return φ with low ≤ φ < high, half-way where floats allow: float64, in the shape of both.
 
-    Between float32 numbers φ is a float32 number, since NumPy rounds φ to float32 before it compares it with such.
+    Between float32 numbers φ is a float32 number, since NumPy rounds φ to float32 before it
+    compares it with such.
 
     Example:
         >>> between(1.0, 2.0)
         tensor(1.5000, dtype=torch.float64)
     """
-    low, high = torch.as_tensor(low, dtype=torch.float64), torch.as_tensor(high, dtype=torch.float64)
+    low, high = (
+        torch.as_tensor(low, dtype=torch.float64),
+        torch.as_tensor(high, dtype=torch.float64),
+    )
     middle = low + (high / 2 - low / 2)  # the sum of the two may be more than a float holds
     middle = torch.where(_is_single(low) & _is_single(high), middle.float().double(), middle)
     return torch.where((low < middle) & (middle < high), middle, low)
 
 
 def next_to(scores: Tensor, towards: Tensor) -> Tensor:
-    """Return the nearest number to each float64 score in a direction, in float32 if the score is a float32 number."""
+    """Return the next number to each float64 score; the next float32 number if it is one."""
     single = torch.nextafter(scores.float(), towards.float()).double()
     return torch.where(_is_single(scores), single, torch.nextafter(scores, towards))
+
+
+def _on_cpu(values: Tensor) -> bool:
+    return type(values) is Tensor and values.device.type == "cpu"  # no subclass, such as a fake one
 
 
 def _is_single(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Is one arm better than another? Tests and intervals over paired runs: several seeds, several classes, same images."""
+"""Tests and intervals of the difference of two arms: several seeds and classes, same images."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,13 @@ from scipy import special
 from torch import Tensor
 
 from ccb_lib.metrics.checks import checked_pair
-from ccb_lib.metrics.replicates import checked_resampling, interval, numbered, replicate_metric, resampled
+from ccb_lib.metrics.replicates import (
+    checked_resampling,
+    interval,
+    numbered,
+    replicate_metric,
+    resampled,
+)
 
 SIGNIFICANCE = 0.05  # of a test
 _ALL_FLIPS = 14  # seeds up to which every one of the 2^n sign flips is counted
@@ -24,10 +30,11 @@ class Pair(NamedTuple):
     Attributes:
         seed: Of both.
         abnormal: The class.
-        a, b: (N,) scores of each arm for the same images, higher is more abnormal; arrays or tensors.
+        a, b: (N,) scores of each arm for the same images, higher is more abnormal; arrays or
+            tensors.
         labels: (N,) bool, True is abnormal.
-        groups: (N,) str: images of one lesion or patient have one; an image's own id where it stands alone. The same
-            name means the same group in every pair.
+        groups: (N,) str: images of one lesion or patient have one; an image's own id where it
+            stands alone. The same name means the same group in every pair.
     """
 
     seed: int
@@ -43,12 +50,15 @@ class Difference(NamedTuple):
 
     Attributes:
         estimate: Mean over seeds (and classes), from -1 to 1.
-        low, high: Bootstrap percentile interval over seeds and images; with one seed over its images alone.
-        p: Two-sided p-value of the t-test that there is no difference; NaN with one seed, which says nothing of how
-            another start would have ended.
-        adjusted_p: For a class, ``p`` with Holm's correction over all classes; for the macro, ``p`` itself.
-        sign_flip_p: A check of ``p`` that knows the seeds alone: the share of sign flips of the per-seed differences
-            that give as large a mean. It is 2 / 2^n at least, so that it can be below .05 from 6 seeds on.
+        low, high: Bootstrap percentile interval over seeds and images; with one seed over its
+            images alone.
+        p: Two-sided p-value of the t-test that there is no difference; NaN with one seed, which
+            says nothing of how another start would have ended.
+        adjusted_p: For a class, ``p`` with Holm's correction over all classes; for the macro, ``p``
+            itself.
+        sign_flip_p: A check of ``p`` that knows the seeds alone: the share of sign flips of the
+            per-seed differences that give as large a mean. It is 2 / 2^n at least, so that it can
+            be below .05 from 6 seeds on.
         seeds: How many seeds it rests on.
     """
 
@@ -66,14 +76,16 @@ def paired_differences(
 ) -> dict[str, Difference]:
     """Estimate and test the difference in AUC over classes and in each, over seeds **and** images.
 
-    The test is a paired t-test of the n per-seed differences, with the images as a crossed effect: SE² is their
-    variance / n plus the bootstrap variance over images, seeds fixed, and p = 2 P(T > abs(estimate) / SE) with n − 1
-    degrees of freedom. The macro is one test; those of classes are corrected together (Holm, 1979).
+    The test is a paired t-test of the n per-seed differences, with the images as a crossed effect:
+    SE² is their variance / n plus the bootstrap variance over images, seeds fixed, and
+    p = 2 P(T > abs(estimate) / SE) with n − 1 degrees of freedom, which is conservative where images
+    matter more than seeds. The macro is one test; those of classes are corrected together.
 
-    For the interval each replicate draws seeds with replacement, and groups of images with replacement; a group drawn
-    twice counts twice in every pair that has it, for both arms. So what makes an image hard for all, or a start bad for
-    both, cancels. Few seeds show less than their true spread, and a percentile bootstrap over n of them is too narrow.
-    What a replicate owes to the seeds it drew is therefore stretched by √(n / (n − 1)) and by Student's quantile over
+    For the interval each replicate draws seeds with replacement, and groups of images with
+    replacement; a group drawn twice counts twice in every pair that has it, for both arms. So what
+    makes an image hard for all, or a start bad for both, cancels. Few seeds show less than their
+    true spread, and a percentile bootstrap over n of them is too narrow. What a replicate owes to
+    the seeds it drew is therefore stretched by √(n / (n − 1)) and by Student's quantile over
     the normal one: the interval that a t-test would give, were seeds all there is.
 
     Args:
@@ -86,17 +98,19 @@ def paired_differences(
         ``"macro"``, the mean over classes, then each class.
 
     Raises:
-        ValueError: No pairs, a seed that lacks a class that another has, or a class with one kind of image.
+        ValueError: No pairs, a seed that lacks a class that another has, or a class with one kind
+            of image.
 
     Example:
         >>> labels, groups = np.arange(40) >= 20, np.arange(40).astype(str)
         >>> scores = [np.random.default_rng(k).normal(size=40) for k in range(6)]
-        >>> pairs = [Pair(k, "x", scores[k] + 3 * labels, scores[k], labels, groups) for k in range(6)]
+        >>> pairs = [Pair(k, "x", s + 3 * labels, s, labels, groups) for k, s in enumerate(scores)]
         >>> verdict(paired_differences(pairs)["x"], margin=0.02, planned_seeds=6)
         'better'
     """
     checked_resampling(level, replicates)
-    classes, seeds = sorted({pair.abnormal for pair in pairs}), sorted({pair.seed for pair in pairs})
+    classes = sorted({pair.abnormal for pair in pairs})
+    seeds = sorted({pair.seed for pair in pairs})
     cells = {(pair.seed, pair.abnormal): pair for pair in pairs}
     lacking = [cell for cell in product(seeds, classes) if cell not in cells]
     if not pairs or lacking or len(cells) != len(pairs):
@@ -126,7 +140,7 @@ def paired_differences(
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down correction for several tests at once (Holm, 1979); order kept, NaN stays NaN.
+    """Holm's step-down correction for several tests (Holm, 1979); order kept, NaN stays NaN.
 
     Example:
         >>> holm({"a": 0.04, "b": 0.01})
@@ -142,10 +156,11 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def verdict(difference: Difference, margin: float, planned_seeds: int) -> str:
-    """Say what a difference allows: ``"equal within the margin"``, ``"better"``, ``"worse"`` or ``"undecided"``.
+    """Return equal within the margin, better, worse or undecided.
 
-    *Equal*: the whole interval lies within the margin. *Better* or *worse*: the interval lies on one side of 0 and the
-    adjusted p is below .05. *Undecided*: neither, or fewer seeds than planned; one seed never decides.
+    *Equal*: the whole interval lies within the margin. *Better* or *worse*: the interval lies on one
+    side of 0 and the adjusted p is below .05. *Undecided*: neither, or fewer seeds than planned; one
+    seed never decides.
 
     Args:
         difference: Of `paired_differences`.
@@ -153,7 +168,8 @@ def verdict(difference: Difference, margin: float, planned_seeds: int) -> str:
         planned_seeds: How many seeds were planned before anything was run.
 
     Example:
-        >>> verdict(Difference(0.05, 0.03, 0.07, 0.01, 0.01, 0.01, seeds=3), margin=0.02, planned_seeds=8)
+        >>> difference = Difference(0.05, 0.03, 0.07, 0.01, 0.01, 0.01, seeds=3)
+        >>> verdict(difference, margin=0.02, planned_seeds=8)
         'undecided'
     """
     if difference.seeds < max(planned_seeds, 2):
@@ -166,7 +182,7 @@ def verdict(difference: Difference, margin: float, planned_seeds: int) -> str:
 
 
 def _differences(pairs: Sequence[Pair], replicates: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return AUC(a) − AUC(b) of each pair as measured, (pairs,), and in each replicate, (replicates, pairs)."""
+    """Return AUC(a) − AUC(b): as measured, (pairs,), and resampled, (replicates, pairs)."""
     numbers, count = numbered(np.concatenate([np.asarray(pair.groups) for pair in pairs]))
     ends = np.cumsum([len(pair.labels) for pair in pairs])[:-1]
     arms = []
@@ -189,7 +205,7 @@ def _with_macro(values: Tensor) -> Tensor:
 
 
 def _t_test(per_seed: Tensor, of_images: Tensor) -> float:
-    """Return p of no difference from the measured differences (n,) and the replicates' means over seeds."""
+    """Return p from the measured differences (n,) and the replicates' means over seeds."""
     n, estimate = len(per_seed), float(per_seed.mean())
     if n == 1:
         return math.nan
@@ -201,7 +217,7 @@ def _t_test(per_seed: Tensor, of_images: Tensor) -> float:
 
 
 def _sign_flips(per_seed: NDArray[np.float64]) -> float:
-    """Return the share of sign flips whose mean is at least as far from 0; all flips, or 9,999 drawn and the own."""
+    """Return the share of sign flips, all or 10,000 of them, whose mean is as far from 0."""
     n = len(per_seed)
     if n == 1:
         return math.nan

@@ -1,17 +1,16 @@
-"""How well scores rank, whatever the threshold: AUC, average precision, sensitivity at a specificity.
+"""Metrics of ranking, without a threshold: AUC, average precision, sensitivity at specificity.
 
 Each metric sorts the two kinds of image and counts by binary search, on the device of the scores.
 """
 
-import torch
 from torch import Tensor
 
 from ccb_lib.metrics.checks import Scores, both_kinds, checked_prevalence, checked_specificity
-from ccb_lib.metrics.counts import rising
+from ccb_lib.metrics.counts import rank_in, rising
 
 
 def auc(scores: Scores, labels: Scores) -> float:
-    """Area under the ROC curve: the chance that an abnormal image scores above a normal one, ties counting half.
+    """Area under the ROC curve: how often abnormal scores exceed normal ones, ties counting half.
 
     Args:
         scores: (N,) scores, higher is more abnormal.
@@ -37,15 +36,16 @@ def average_precision(scores: Scores, labels: Scores, prevalence: float | None =
     Args:
         scores: (N,) scores, higher is more abnormal.
         labels: (N,) bool or 0/1, true is abnormal.
-        prevalence: Share of abnormal images to weigh the set to, between 0 and 1; ``None`` takes the set as it is.
-            Precision depends on it: what looks good at 50 % may be useless at 1 %.
+        prevalence: Share of abnormal images to weigh the set to, between 0 and 1; ``None`` takes
+            the set as it is. Precision depends on it: what looks good at 50 % may be useless
+            at 1 %.
 
     Returns:
         0 to 1; chance is the prevalence.
 
     Raises:
-        ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or a prevalence
-            outside 0…1.
+        ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or
+            a prevalence outside 0…1.
 
     Example:
         >>> average_precision([0.1, 0.4, 0.3, 0.8], [0, 0, 1, 1])
@@ -57,7 +57,7 @@ def average_precision(scores: Scores, labels: Scores, prevalence: float | None =
 
 
 def sensitivity_at_specificity(scores: Scores, labels: Scores, specificity: float = 0.95) -> float:
-    """Find the highest recall among all thresholds with at least a given specificity on these images.
+    """Find the highest recall among thresholds with at least a given specificity.
 
     The threshold is chosen on the test labels, so this describes the scores, not a usable verdict.
 
@@ -70,8 +70,8 @@ def sensitivity_at_specificity(scores: Scores, labels: Scores, specificity: floa
         0 to 1.
 
     Raises:
-        ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or a specificity
-            outside 0…1.
+        ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or
+            a specificity outside 0…1.
 
     Example:
         >>> sensitivity_at_specificity([0.1, 0.4, 0.3, 0.8], [0, 0, 1, 1], 0.95)
@@ -80,7 +80,8 @@ def sensitivity_at_specificity(scores: Scores, labels: Scores, specificity: floa
     abnormal, normal = _sorted_kinds(scores, labels, "sensitivity at a specificity")
     checked_specificity(specificity)
     count = len(normal)
-    needed = min(count, round(specificity * count) + 1)  # normals that must pass, found as floats compare shares
+    # How many normals must pass, found as floats compare shares: 0.9 of 10 may be a little over 9.
+    needed = min(count, round(specificity * count) + 1)
     while needed > 0 and (needed - 1) / count >= specificity:
         needed -= 1
     if needed == 0:
@@ -99,10 +100,11 @@ def twice_won(abnormal: Tensor, normal: Tensor) -> Tensor:
         An int64 scalar, 0 to 2PQ.
 
     Example:
+        >>> import torch
         >>> twice_won(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]))
         tensor(7)
     """
-    below, up_to = (torch.searchsorted(normal, abnormal, right=right) for right in (False, True))
+    below, up_to = (rank_in(normal, abnormal, ties=ties) for ties in (False, True))
     return (below + up_to).sum()
 
 
@@ -120,10 +122,11 @@ def precisions(abnormal: Tensor, normal: Tensor, prevalence: float) -> Tensor:
         (P,) float64.
 
     Example:
+        >>> import torch
         >>> precisions(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]), 0.5)
         tensor([0.6667, 1.0000], dtype=torch.float64)
     """
-    found, false = (1 - torch.searchsorted(kind, abnormal).double() / len(kind) for kind in (abnormal, normal))
+    found, false = (1 - rank_in(kind, abnormal).double() / len(kind) for kind in (abnormal, normal))
     return prevalence * found / (prevalence * found + (1 - prevalence) * false)
 
 

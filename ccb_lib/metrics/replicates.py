@@ -8,16 +8,22 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ccb_lib.metrics.checks import both_kinds, checked_prevalence, checked_specificity, checked_threshold
+from ccb_lib.metrics.checks import (
+    both_kinds,
+    checked_prevalence,
+    checked_specificity,
+    checked_threshold,
+)
 from ccb_lib.metrics.confusion import CONFUSION_METRICS, confusion_metrics, ratio
+from ccb_lib.metrics.counts import rank_in
 
 BOOTSTRAP_METRICS = ("auc", "average_precision", "sensitivity_at_specificity", *CONFUSION_METRICS)
 
-# From (B, G), how often each replicate drew each group, to (B,) float64 values of a metric, NaN where undefined.
+# From (B, G), how often each replicate drew each group, to (B,) float64 values of a metric.
 ReplicateMetric = Callable[[Tensor], Tensor]
 
-_CELLS = 500_000  # replicates × groups worked on at once: 2 MB of counts, which a core's cache holds
-_EXACT_IN_SINGLE = 2**20  # images whose drawn counts sum to less than 2^24 for certain enough: 16 times as many
+_CELLS = 500_000  # replicates × groups worked on at once: 2 MB of counts, as a core's cache holds
+_EXACT_IN_SINGLE = 2**20  # images; their drawn counts sum to less than 2^24, 16 times as many
 
 
 def resampled(count: int, replicates: int, seed: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
@@ -47,26 +53,29 @@ def resampled(count: int, replicates: int, seed: int, device: torch.device | str
 
 
 def numbered(groups: ArrayLike) -> tuple[np.ndarray, int]:
-    """Number groups in the order in which they first appear; return each image's number, and how many there are.
+    """Number groups in order of appearance; return each image's number, and how many there are.
 
     Example:
         >>> numbered(["b", "a", "b"])
         (array([0, 1, 0]), 2)
     """
     numbers: dict = {}
-    found = np.array([numbers.setdefault(name, len(numbers)) for name in np.asarray(groups).tolist()], dtype=np.int64)
+    found = np.array(
+        [numbers.setdefault(name, len(numbers)) for name in np.asarray(groups).tolist()],
+        dtype=np.int64,
+    )
     return found, len(numbers)
 
 
 def interval(drawn: Tensor, level: float) -> tuple[float, float]:
-    """Return the percentile interval of replicates, those that are NaN left out; NaN where none is left."""
+    """Return the percentile interval of replicates without NaN; NaN where none is left."""
     values = drawn[~drawn.isnan()].numpy(force=True)
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) if len(values) else (math.nan, math.nan)
     return float(low), float(high)
 
 
 def checked_resampling(level: float, replicates: int) -> None:
-    """Raise ValueError where the level is no share between 0 and 1, or there is not one replicate."""
+    """Raise ValueError where the level is no share between 0 and 1, or there are no replicates."""
     if not 0 < level < 1:
         raise ValueError(f"level={level} given; a share between 0 and 1, such as 0.95, is needed.")
     if replicates < 1:
@@ -91,13 +100,15 @@ def replicate_metric(
         threshold, specificity, prevalence: As there.
 
     Returns:
-        A function from (B, G), how often each replicate drew each group, to (B,) float64 values; NaN where undefined.
+        A function from (B, G), how often each replicate drew each group, to (B,) float64 values;
+        NaN where undefined.
 
     Raises:
         ValueError: As `bootstrap_interval`.
 
     Example:
-        >>> auc = replicate_metric(torch.arange(3.0), torch.tensor([False, True, True]), torch.arange(3))
+        >>> labels = torch.tensor([False, True, True])
+        >>> auc = replicate_metric(torch.arange(3.0), labels, torch.arange(3))
         >>> auc(torch.ones(1, 3))
         tensor([1.], dtype=torch.float64)
     """
@@ -131,31 +142,39 @@ def _confusion_metric(
 
 
 class _Ranks:
-    """The order of one scored set, found once for all replicates: each draws other counts of the same images.
+    """The order of one scored set, found once for all replicates, which differ in counts alone.
 
-    Counts are gathered and summed in float32, which is fastest and exact for whole numbers below 2^24.
+    Counts are gathered and summed in float32, which is fastest and exact for whole numbers below
+    2^24.
     """
 
     def __init__(self, scores: Tensor, labels: Tensor, members: Tensor) -> None:
         abnormal, order = scores[labels].sort()
         normal, order_of_normals = scores[~labels].sort()
         self.abnormal, self.normal = members[labels][order], members[~labels][order_of_normals]
-        self.below = torch.searchsorted(normal, abnormal)  # how many normals score lower than each abnormal image
-        self.up_to = torch.searchsorted(normal, abnormal, right=True)
+        # How many normals score lower than each abnormal image, and how many at most as high.
+        self.below = rank_in(normal, abnormal)
+        self.up_to = rank_in(normal, abnormal, ties=True)
         self.ties = not torch.equal(self.below, self.up_to)
-        self.first = torch.searchsorted(abnormal, abnormal)  # how many abnormal images score lower
+        self.first = rank_in(abnormal, abnormal)  # how many abnormal images score lower
 
     def auc(self, counts: Tensor) -> Tensor:
         drawn, normals = counts.index_select(1, self.abnormal), _cumulated(counts, self.normal)
         won = normals.index_select(1, self.below)
         twice = won + (normals.index_select(1, self.up_to) if self.ties else won)
-        return ratio(torch.linalg.vecdot(drawn.double(), twice.double()), 2 * _sum(drawn) * normals[:, -1].double())
+        return ratio(
+            torch.linalg.vecdot(drawn.double(), twice.double()),
+            2 * _sum(drawn) * normals[:, -1].double(),
+        )
 
     def average_precision(self, counts: Tensor, prevalence: float | None) -> Tensor:
         drawn, found, passed, normal = self._alarms(counts)
         false = normal - passed
         if prevalence is not None:
-            found, false = prevalence * ratio(found, found[:, :1]), (1 - prevalence) * ratio(false, normal)
+            found, false = (
+                prevalence * ratio(found, found[:, :1]),
+                (1 - prevalence) * ratio(false, normal),
+            )
         precision = torch.where(drawn > 0, found / (found + false), 0)
         mean = ratio((drawn * precision).sum(1), _sum(drawn))
         return torch.where(normal[:, 0] > 0, mean, torch.nan if prevalence is not None else mean)
@@ -166,11 +185,11 @@ class _Ranks:
         return torch.where(normal[:, 0] > 0, ratio(allowed, _sum(drawn)), torch.nan)
 
     def _alarms(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Call abnormal what scores at least as high as each abnormal image; count what is found and what passes.
+        """Count what is found and passed at a threshold just below each abnormal image.
 
         Returns:
-            (B, P) float64: how often each abnormal image was drawn, abnormal images found, normal images passed;
-            (B, 1): all normal images.
+            (B, P) float64: how often each abnormal image was drawn, abnormal images found, normal
+            images passed; (B, 1): all normal images.
         """
         drawn = counts.index_select(1, self.abnormal).double()
         abnormals, normals = (_cumulated(counts, kind).double() for kind in (self.abnormal, self.normal))

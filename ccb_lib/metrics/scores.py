@@ -25,8 +25,8 @@ def distance(a: Tensor, b: Tensor, kind: str = "l2") -> Tensor:
 
     Args:
         a, b: (N, …) float, the same shape.
-        kind: ``"l2"``, the mean squared difference (Skip-GANomaly's code); ``"l1"``, the mean absolute one; or
-            ``"l1-norm"``, the sum of absolute differences (AnoGAN, EGBAD).
+        kind: ``"l2"``, the mean squared difference (Skip-GANomaly's code); ``"l1"``, the mean
+            absolute one; or ``"l1-norm"``, the sum of absolute differences (AnoGAN, EGBAD).
 
     Returns:
         (N,) float32, on the device of both.
@@ -72,7 +72,7 @@ def anomaly_score(terms: ScoreTerms, alpha: float = 0.9) -> NDArray[np.float32] 
 
 
 def error_map(x: Tensor, x_hat: Tensor) -> Tensor:
-    """Squared difference of each pixel, averaged over channels: (N, C, H, W) in [-1, 1] to (N, H, W) float32.
+    """Squared differences averaged over channels: (N, C, H, W) in [-1, 1] to (N, H, W) float32.
 
     Raises:
         ValueError: Shapes that differ.

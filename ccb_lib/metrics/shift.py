@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta, ks_2samp
+from scipy.special import betaincinv
 
 from ccb_lib.metrics.checks import checked_scores, checked_threshold
 
@@ -96,8 +96,10 @@ def compare_with_calibration(
         >>> compare_with_calibration(normal[::2] + 1, normal, 0.95).unlike
         True
     """
-    scores = checked_scores(scores)
-    normal = checked_scores(calibration_scores, "calibration_scores")
+    from scipy.stats import ks_2samp  # costs half a second to import
+
+    scores = checked_scores(scores).numpy(force=True)
+    normal = checked_scores(calibration_scores, "calibration_scores").numpy(force=True)
     threshold = checked_threshold(threshold)
     if not 0 <= most_abnormal < 1:
         raise ValueError(f"most_abnormal={most_abnormal} given; a share from 0 to under 1, such as 0.5, is needed.")
@@ -120,12 +122,12 @@ def compare_with_calibration(
 
 def _lowest(count: int, of: int, failing: float) -> float:
     """Clopper and Pearson's lower bound of a share, too high with probability ``failing`` at most."""
-    return float(beta.ppf(failing, count, of - count + 1)) if count else 0.0
+    return float(betaincinv(count, of - count + 1, failing)) if count else 0.0
 
 
 def _highest(count: int, of: int, failing: float) -> float:
     """Clopper and Pearson's upper bound of a share, too low with probability ``failing`` at most."""
-    return float(beta.ppf(1 - failing, count + 1, of - count)) if count < of else 1.0
+    return float(betaincinv(count + 1, of - count, 1 - failing)) if count < of else 1.0
 
 
 def warn_of_shift(shift: Shift, stacklevel: int = 1) -> None:

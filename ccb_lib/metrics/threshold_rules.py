@@ -1,6 +1,7 @@
-"""Rules for φ that see the test set (`min_max`) or its labels too (the oracles), and the table of all rules.
+"""Rules for φ that see the test set (`min_max`) or its labels (oracles), and all rules by name.
 
-They cannot be used in practice; they serve to examine published numbers. `RULES` says what each rule must see.
+They cannot be used in practice; they serve to examine published numbers. `RULES` says what each
+rule must see.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from ccb_lib.metrics.thresholds import conformal_threshold, normal_quantile
 def min_max(scores: Scores, cut: float = 0.2) -> float:
     """Scale the scores of a whole **test set** to 0…1 and call abnormal what reaches ``cut``.
 
-    So Skip-GANomaly's public code computes F1, at 0.2. It needs no label, yet a verdict depends on the most extreme
-    images that happen to be tested beside it.
+    So Skip-GANomaly's public code computes F1, at 0.2. It needs no label, yet a verdict depends on
+    the most extreme images that happen to be tested beside it.
 
     Args:
         scores: (N,) scores of the test set.
@@ -37,21 +38,24 @@ def min_max(scores: Scores, cut: float = 0.2) -> float:
     if len(distinct) == 1:
         raise ValueError(f"All {len(scores)} scores are {float(distinct[0]):g}, so they cannot be scaled to 0…1.")
     halves = distinct / 2  # the whole range may be more than a float holds
-    reaches = int(((halves - halves[0]) / (halves[-1] - halves[0]) < cut).sum())  # the first that reaches the cut
+    scaled = (halves - halves[0]) / (halves[-1] - halves[0])
+    reaches = int((scaled < cut).sum())  # the first that reaches the cut
     return float(between(distinct[reaches - 1], distinct[reaches]))
 
 
 def oracle_f1(scores: Scores, labels: Scores) -> float:
-    """Find the φ of the best F1 on these very images: an **oracle**, since it reads the test labels.
+    """Find the φ of the best F1 on these images: an **oracle**, since it reads the test labels.
 
-    Where abnormal images are a share π of the set, calling everything abnormal already gives F1 = 2π / (1 + π).
+    Where abnormal images are a share π of the set, calling everything abnormal already gives F1 =
+    2π / (1 + π).
 
     Args:
         scores: (N,) scores, higher is more abnormal.
         labels: (N,) bool or 0/1, true is abnormal.
 
     Returns:
-        φ between two distinct scores; of several that are equally good the highest, which alarms least.
+        φ between two distinct scores; of several that are equally good the highest, which alarms
+        least.
 
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
@@ -65,14 +69,15 @@ def oracle_f1(scores: Scores, labels: Scores) -> float:
 
 
 def oracle_accuracy(scores: Scores, labels: Scores) -> float:
-    """Find the φ of the best accuracy on these very images: an **oracle**, since it reads the test labels.
+    """Find the φ of the best accuracy on these images: an **oracle** that reads the test labels.
 
     Args:
         scores: (N,) scores, higher is more abnormal.
         labels: (N,) bool or 0/1, true is abnormal.
 
     Returns:
-        φ between two distinct scores; of several that are equally good the highest, which alarms least.
+        φ between two distinct scores; of several that are equally good the highest, which alarms
+        least.
 
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
@@ -86,14 +91,15 @@ def oracle_accuracy(scores: Scores, labels: Scores) -> float:
 
 
 def oracle_youden(scores: Scores, labels: Scores) -> float:
-    """Find the φ of the best recall + specificity − 1 (Youden 1950) on these very images: an **oracle**.
+    """Find the φ of the best recall + specificity − 1 (Youden 1950): an **oracle**.
 
     Args:
         scores: (N,) scores, higher is more abnormal.
         labels: (N,) bool or 0/1, true is abnormal.
 
     Returns:
-        φ between two distinct scores; of several that are equally good the highest, which alarms least.
+        φ between two distinct scores; of several that are equally good the highest, which alarms
+        least.
 
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, or only one kind of image.
@@ -103,7 +109,8 @@ def oracle_youden(scores: Scores, labels: Scores) -> float:
         3.5
     """
     counts = _of_both_kinds(scores, labels)
-    return counts.best(counts.tp * counts.fp[0] - counts.fp * counts.tp[0])  # whole numbers, so that ties are ties
+    # In whole numbers, so that ties are ties.
+    return counts.best(counts.tp * counts.fp[0] - counts.fp * counts.tp[0])
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,8 @@ class Rule:
     Attributes:
         sees: What it must be shown, in words.
         oracle: Whether it reads test labels; such a φ flatters.
-        place: From (calibration scores of normals, test scores, test labels) to φ; each rule uses its part.
+        place: From (calibration scores of normals, test scores, test labels) to φ; each rule uses
+            its part.
     """
 
     sees: str

@@ -1,4 +1,4 @@
-"""Eq. 3: the threshold φ of a score, set on held-out normal images. An image is abnormal if and only if its score > φ.
+"""Eq. 3: an image is abnormal if and only if its score > φ, set on held-out normal images.
 
 Rules that see more than held-out normals are in `ccb_lib.metrics.threshold_rules`.
 """
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ccb_lib.metrics.checks import Scores, checked_scores
-from ccb_lib.metrics.counts import between, next_to, rising
+from ccb_lib.metrics.counts import between, next_to, rank_in, rising
 
 
 def normal_quantile(normal_scores: Scores, false_alarms: float = 0.05) -> float:
     """Set φ so that at most a share ``false_alarms`` of held-out **normal** scores lies above it.
 
-    The share holds for the given scores. For images yet to come it holds about; `conformal_threshold` guarantees it.
-    φ lies half-way between two distinct scores, so that rounding never decides a verdict.
+    The share holds for the given scores. For images yet to come it holds about;
+    `conformal_threshold` guarantees it. φ lies half-way between two distinct scores, so that
+    rounding never decides a verdict.
 
     Args:
         normal_scores: (M,) scores of normal images that were not trained on.
@@ -46,16 +47,18 @@ def normal_quantile(normal_scores: Scores, false_alarms: float = 0.05) -> float:
 def conformal_p_values(scores: Scores, normal_scores: Scores) -> NDArray[np.float64] | Tensor:
     """Split conformal p-values: how unusual a score is among held-out normal ones.
 
-    p = (1 + number of normal scores ≥ score) / (1 + number of normal scores). If an image is exchangeable with the
-    calibration images, P(p ≤ ε) ≤ ε for every ε: calling it abnormal at p ≤ 0.05 raises a false alarm at most
-    5 % of the time, averaged over calibration sets (Vovk et al. 2005; Bates et al. 2023, arXiv:2104.08279).
+    p = (1 + number of normal scores ≥ score) / (1 + number of normal scores). If an image is
+    exchangeable with the calibration images, P(p ≤ ε) ≤ ε for every ε: calling it abnormal at p ≤
+    0.05 raises a false alarm at most 5 % of the time, averaged over calibration sets (Vovk et al.
+    2005; Bates et al. 2023, arXiv:2104.08279).
 
     Args:
         scores: (N,) scores to judge.
         normal_scores: (M,) scores of normal images that were not trained on.
 
     Returns:
-        (N,) float64 in (0, 1], lower is more abnormal: a tensor on their device if the scores are one, else an array.
+        (N,) float64 in (0, 1], lower is more abnormal: a tensor on their device if the scores are
+        one, else an array.
 
     Raises:
         ValueError: No normal scores, or scores that are not finite.
@@ -66,7 +69,7 @@ def conformal_p_values(scores: Scores, normal_scores: Scores) -> NDArray[np.floa
     """
     judged = checked_scores(scores)
     calibration = rising(checked_scores(normal_scores, "normal_scores").to(judged.device))
-    at_least = len(calibration) - torch.searchsorted(calibration, judged)
+    at_least = len(calibration) - rank_in(calibration, judged)
     p_values = (1 + at_least).double() / (1 + len(calibration))
     return p_values if isinstance(scores, Tensor) else p_values.numpy()
 
@@ -74,19 +77,22 @@ def conformal_p_values(scores: Scores, normal_scores: Scores) -> NDArray[np.floa
 def conformal_threshold(normal_scores: Scores, false_alarms: float = 0.05) -> float:
     """Set φ so that score > φ if and only if the conformal p-value ≤ ``false_alarms``.
 
-    The guarantee: an image exchangeable with the calibration images is called abnormal with probability at most
-    ``false_alarms``, averaged over calibration sets, whatever the detector and however small M is. Given one
-    calibration set the rate still varies around that, as a Beta distribution (Vovk 2012, arXiv:1209.2673).
+    The guarantee: an image exchangeable with the calibration images is called abnormal with
+    probability at most ``false_alarms``, averaged over calibration sets, whatever the detector and
+    however small M is.
+    Given one calibration set the rate still varies around that, as a Beta distribution (Vovk 2012,
+    arXiv:1209.2673).
 
-    φ is a calibration score itself: for the equivalence to hold for every score, no other number will do.
+    φ is a calibration score itself: for the equivalence to hold for every score, no other number
+    will do.
 
     Args:
         normal_scores: (M,) scores of normal images that were not trained on.
         false_alarms: The rate ε, between 0 and 1.
 
     Returns:
-        The threshold φ; ``inf``, with a warning, where M < 1/ε − 1: the smallest p-value is then 1/(M + 1) > ε, so
-        nothing can be called abnormal at that rate.
+        The threshold φ; ``inf``, with a warning, where M < 1/ε − 1: the smallest p-value is then
+        1/(M + 1) > ε, so nothing can be called abnormal at that rate.
 
     Raises:
         ValueError: No scores, scores that are not finite, or a rate outside 0…1.
@@ -96,7 +102,8 @@ def conformal_threshold(normal_scores: Scores, false_alarms: float = 0.05) -> fl
         94.0
     """
     scores = rising(checked_scores(normal_scores, "normal_scores"))
-    within = _most_within(false_alarms, len(scores) + 1)  # the greatest numerator of p that is still an alarm
+    # The greatest numerator of p that is still an alarm.
+    within = _most_within(false_alarms, len(scores) + 1)
     if within == 0:
         warnings.warn(
             f"{len(scores)} calibration scores cannot call anything abnormal at a false-alarm rate of {false_alarms}: "
@@ -116,7 +123,7 @@ def false_alarm_rates(
     splits: int = 200,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """Measure a rule: split normal scores at random, set φ on one part, count false alarms on the other.
+    """Measure a rule: split normal scores, set φ on one part, count false alarms on the other.
 
     Args:
         normal_scores: (M,) scores of normal images that were not trained on.
@@ -152,10 +159,10 @@ def false_alarm_rates(
 def false_alarm_range(threshold: float, normal_scores: Scores, tested: int, *, level: float = 0.95) -> tuple[int, int]:
     """Say how many of new normal images may lie above a φ that was set on M calibration scores.
 
-    φ is itself estimated, so the number varies more than a binomial one. Where k calibration scores lie above φ and
-    one is φ, the share of new scores above φ is Beta(k + 1, M − k) distributed, without ties and whatever the shape of
-    the scores (Vovk 2012, arXiv:1209.2673); with φ half-way between two scores about Beta(k + ½, M − k + ½). The number
-    of alarms is then beta-binomial.
+    φ is itself estimated, so the number varies more than a binomial one. Where k calibration scores
+    lie above φ and one is φ, the share of new scores above φ is Beta(k + 1, M − k) distributed,
+    without ties and whatever the shape of the scores (Vovk 2012, arXiv:1209.2673); with φ half-way
+    between two scores about Beta(k + ½, M − k + ½). The number of alarms is then beta-binomial.
 
     Args:
         threshold: φ, as `normal_quantile` or `conformal_threshold` set it on ``normal_scores``.

@@ -241,7 +241,7 @@ def initialise(network: nn.Module, stream: torch.Generator | None = None) -> Non
             nn.init.zeros_(module.bias)
 
 
-def renew_where(collapsed: Tensor, network: nn.Module) -> None:
+def reinitialise_where(collapsed: Tensor, network: nn.Module) -> None:
     """Draw a network's weights anew where its loss has collapsed; its batch statistics stay.
 
     Args:
@@ -257,7 +257,7 @@ def renew_where(collapsed: Tensor, network: nn.Module) -> None:
 
 @torch.no_grad()
 def _choose_renewed(collapsed: Tensor, network: nn.Module) -> None:
-    """`renew_where` without a branch: old · (1 − c) + new · c, exact for c = 0 and 1."""
+    """`reinitialise_where` without a branch: old · (1 − c) + new · c, exact for c = 0 and 1."""
     parameters = list(network.parameters())
     share = collapsed.to(parameters[0].dtype)
     old = torch._foreach_mul(parameters, 1 - share)

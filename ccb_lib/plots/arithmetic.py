@@ -1,6 +1,6 @@
-"""Figures of the arithmetic: possible prevalences, operating points, and test sets that fit printed pairs.
+"""Figures of the arithmetic: possible prevalences, operating points, and test sets that fit reported pairs.
 
-Pairs are as `ccb_lib.reproduction.arithmetic.printed_pairs` gives them. Every function returns a matplotlib
+Pairs are as `ccb_lib.reproduction.arithmetic.reported_pairs` gives them. Every function returns a matplotlib
 ``Figure`` that a notebook shows as the value of its cell and that ``figure.savefig(path)`` writes.
 """
 
@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ccb_lib.plots.style import GREY, MARKERS, METHOD_COLOURS, colours, panels, styled
-from ccb_lib.reproduction.arithmetic import common_prevalence, possible_prevalence, rates
-from ccb_lib.reproduction.names import spoken
+from ccb_lib.reproduction.arithmetic import common_prevalence, operating_point, possible_prevalence
+from ccb_lib.reproduction.names import display_name
 
 
 @styled
@@ -47,7 +47,7 @@ def prevalence_intervals(pairs: pd.DataFrame, *, hue: str = "method") -> Figure:
             if interval is not None:
                 ax.barh(y, interval.high - interval.low, step * 0.8, interval.low, color=shade[row[hue]])
         common = common_prevalence(zip(rows["accuracy"], rows["f1"], strict=True))
-        title = spoken(dataset)
+        title = display_name(dataset)
         if common is None:
             title += ": no common prevalence"
         else:
@@ -55,7 +55,7 @@ def prevalence_intervals(pairs: pd.DataFrame, *, hue: str = "method") -> Figure:
             title += f": all possible from {common.low:.3f} to {common.high:.3f}"
         ax.axvline(0.5, color="black", linewidth=1, linestyle="--")
         ax.set(xlim=(0, 1), ylim=(len(classes) - 0.5, -0.5), title=title)
-        ax.set_yticks(range(len(classes)), [spoken(name) for name in classes])
+        ax.set_yticks(range(len(classes)), [display_name(name) for name in classes])
         ax.grid(visible=False, axis="y")
     axes[-1].set_xlabel("share of abnormal images in the test set")
     handles = [Line2D([], [], color=colour, linewidth=5, label=name) for name, colour in shade.items()]
@@ -86,16 +86,18 @@ def operating_points(pairs: pd.DataFrame, *, prevalence: float = 0.5) -> Figure:
         shapes = dict(zip(dict.fromkeys(rows["abnormal"]), cycle(MARKERS), strict=False))
         ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
         for row in rows.to_dict("records"):
-            recall, alarms = rates(row["accuracy"], row["f1"], prevalence)
+            recall, alarms = operating_point(row["accuracy"], row["f1"], prevalence)
             look = {
                 "color": METHOD_COLOURS.get(row["method"], GREY),
                 "markeredgecolor": "white",
                 "markersize": 8,
             }
             ax.plot(alarms, recall, shapes[row["abnormal"]], markeredgewidth=0.6, clip_on=False, zorder=3, **look)
-        ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=spoken(dataset), xlabel="false-alarm rate")
+        ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=display_name(dataset), xlabel="false-alarm rate")
         ax.set(xticks=np.linspace(0, 1, 3), yticks=np.linspace(0, 1, 3))
-        handles = [Line2D([], [], color=GREY, marker=m, linestyle="none", label=spoken(c)) for c, m in shapes.items()]
+        handles = [
+            Line2D([], [], color=GREY, marker=m, linestyle="none", label=display_name(c)) for c, m in shapes.items()
+        ]
         ax.legend(handles=handles, loc="lower right", handletextpad=0, borderpad=0, labelspacing=0.2)
     axes[0].set_ylabel("recall")
     handles = [
@@ -108,7 +110,7 @@ def operating_points(pairs: pd.DataFrame, *, prevalence: float = 0.5) -> Figure:
 
 @styled
 def attainable_counts(counts: Mapping[str, pd.Series], pairs: int, marked: Mapping[str, int]) -> Figure:
-    """Show how many printed pairs are attainable as the number of normals varies, one panel a class.
+    """Show how many reported pairs are attainable as the number of normals varies, one panel a class.
 
     Args:
         counts: For each class, the number of attainable pairs, indexed by the number of normal images.
@@ -134,7 +136,7 @@ def attainable_counts(counts: Mapping[str, pd.Series], pairs: int, marked: Mappi
             color=METHOD_COLOURS["SkipGANomaly"],
         )
         ax.set(ylim=(0, pairs), xlim=(series.index[0] - 1, series.index[-1] + 1))
-        ax.set_title(f"{spoken(name)}: {series[at].iloc[0]} of {pairs} at {marked[name]} normals")
+        ax.set_title(f"{display_name(name)}: {series[at].iloc[0]} of {pairs} at {marked[name]} normals")
         ax.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         ax.grid(visible=False, axis="x")
     axes[-1].set_xlabel("normal images in the test set")
@@ -144,4 +146,4 @@ def attainable_counts(counts: Mapping[str, pd.Series], pairs: int, marked: Mappi
 
 def _need(pairs: pd.DataFrame, columns: tuple[str, ...]) -> None:
     if missing := [column for column in columns if column not in pairs]:
-        raise ValueError(f"The pairs have no column {missing}; they have {list(pairs)}. See printed_pairs().")
+        raise ValueError(f"The pairs have no column {missing}; they have {list(pairs)}. See reported_pairs().")

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ccb_lib.plots.style import GREY, MARKERS, PALETTE, colours, panels, styled
-from ccb_lib.reproduction.names import spoken
+from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.studies import MARGIN
 
 
@@ -36,7 +36,7 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
             bold = row.abnormal == "macro"
             ax.plot([row.low, row.high], [row.Index] * 2, color=PALETTE[0], linewidth=2.6 if bold else 1.4)
             ax.plot(row.difference, row.Index, MARKERS[1 if bold else 0], color=PALETTE[0], markersize=6 if bold else 4)
-        ax.set_yticks(range(len(part)), [spoken(name) for name in part["abnormal"]])
+        ax.set_yticks(range(len(part)), [display_name(name) for name in part["abnormal"]])
         ax.set_ylim(len(part) - 0.5, -0.5)
         ax.set_title(arm)
     ends = [abs(value) for name in ("low", "high") for value in frame[name]]

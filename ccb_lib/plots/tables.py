@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, check_range, colours, panels, styled
-from ccb_lib.reproduction.names import spoken
+from ccb_lib.reproduction.names import display_name
 
 SOURCES = ("reported", "released", "clean")
 Cell = tuple[float, float, float]  # value, low, high
@@ -62,7 +62,7 @@ def grouped_bars(
         ]
         _bar_groups(ax, groups, [colour[bar] for bar in bars], per_row)
         slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(part) > 5 else {}
-        ax.set_xticks(range(len(part)), [spoken(name) for name in part], **slanted)
+        ax.set_xticks(range(len(part)), [display_name(name) for name in part], **slanted)
         ax.set(ylim=(0, 1), yticks=np.arange(0, 1.1, 0.2), ylabel=metric)
         ax.set_title(row if len(rows) + len(absent) > 1 and part is parts[0] else "")
         if chance is not None:
@@ -105,7 +105,7 @@ def chain_lines(frame: pd.DataFrame, *, metric: str = "accuracy") -> Figure:
             value, low, high = np.array(line).T
             ax.errorbar(
                 range(len(chains)), value, [value - low, high - value], color=colour, marker=marker,
-                markersize=5, capsize=2, label=spoken(name),
+                markersize=5, capsize=2, label=display_name(name),
             )  # fmt: skip
             gaps = np.flatnonzero(np.isnan(value))
             ax.plot(
@@ -114,7 +114,7 @@ def chain_lines(frame: pd.DataFrame, *, metric: str = "accuracy") -> Figure:
                 "x",
                 color=colour,
             )
-        title = " · ".join([spoken(dataset)] * bool(dataset) + [source] * (len(sources) > 1))
+        title = " · ".join([display_name(dataset)] * bool(dataset) + [source] * (len(sources) > 1))
         ax.set(ylim=(floor, 1.0), xlim=(-0.4, len(chains) - 0.6), ylabel=metric)
         ax.set_xticks(range(len(chains)), chains)
         handles, names = ax.get_legend_handles_labels()

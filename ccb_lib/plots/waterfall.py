@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ccb_lib.plots.style import GREY, METHOD_COLOURS, PALETTE, panels, styled
-from ccb_lib.reproduction.names import spoken
+from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.runs import CLASSES
 from ccb_lib.reproduction.tables import SHOWN_NAMES
 from ccb_lib.reproduction.waterfall import REPORTED, STEPS, macro
@@ -46,7 +46,7 @@ def waterfall_figure(frame: pd.DataFrame) -> Figure:
     for ax, ((dataset, method), part) in zip(axes, groups, strict=True):
         _panel(ax, part, steps, METHOD_COLOURS.get(SHOWN_NAMES.get(method, method), PALETTE[0]))
         several = frame["dataset"].nunique() > 1
-        ax.set_title(f"{spoken(dataset)}, {_title(part)}" if several else _title(part), fontsize=9)
+        ax.set_title(f"{display_name(dataset)}, {_title(part)}" if several else _title(part), fontsize=9)
         ax.set_ylabel(_NAMES[metric])
         ax.set_xticks(range(len(steps)), [])
     names = [step.replace(", ", "\n") for step in steps]

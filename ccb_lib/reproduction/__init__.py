@@ -1,1 +1,1 @@
-"""The paper's tables: reported numbers, runs, stored results, studies."""
+"""The paper's tables: reported numbers, runs, stored results and studies."""

@@ -1,13 +1,14 @@
-"""The printed Tables 1–7, and what one printed pair of accuracy and F1 says about the test set behind it.
+"""The reported Tables 1–7, and bounds on the test set from a pair of accuracy and F1.
 
-The arithmetic takes a pair as rounded values of **one** confusion matrix, abnormal being the positive class,
-and counts in shares of all test images:
+The arithmetic assumes that a pair holds rounded values of **one** confusion matrix, with abnormal
+as the positive class. All quantities are shares of all test images:
 
-    t  true positives      abnormal and called abnormal        p  prevalence, the share of abnormal images
-    e  errors              1 − accuracy, of both kinds
+    t  true positives: abnormal and called abnormal
+    e  errors of both kinds: 1 − accuracy
+    p  prevalence: the share of abnormal images
 
-so that p − t are missed, e − (p − t) are false alarms, and 1 − e − t are normals let pass. None of them can
-be negative; everything below follows from that.
+The shares of false negatives, false positives and true negatives are then p − t, e − (p − t) and 1
+− e − t. None of these can be negative. The bounds below follow from this.
 """
 
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ import pandas as pd
 
 from ccb_lib.io.project_data import project_data
 
-# table: data set and measure; Tables 6 and 7 hold two data sets side by side, four classes each
+# Table: data sets and measure. Tables 6 and 7 have four classes of each of two data sets.
 _TABLES = {
     1: (("cifar10",), "auc"),
     2: (("ild",), "accuracy"),
@@ -31,7 +32,7 @@ _TABLES = {
 }
 
 
-class Interval(NamedTuple):
+class PrevalenceInterval(NamedTuple):
     """A closed interval.
 
     Attributes:
@@ -42,12 +43,12 @@ class Interval(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        """Write the ends to three digits, as the paper's numbers are."""
+        """Format the ends with three decimals, as the paper does."""
         return f"[{self.low:.3f}, {self.high:.3f}]"
 
 
-class Rates(NamedTuple):
-    """An operating point: where a pair lies in the ROC plane.
+class OperatingPoint(NamedTuple):
+    """The point of a pair in the ROC plane.
 
     Attributes:
         recall: Share of abnormal images called abnormal, 0…1; higher is better.
@@ -58,26 +59,31 @@ class Rates(NamedTuple):
     false_alarms: float
 
 
-def printed(table: int, *, long: bool = False) -> pd.DataFrame:
+def reported(table: int, *, long: bool = False) -> pd.DataFrame:
     """Read a results table as the paper prints it.
 
     Args:
-        table: 1 to 7. Table 1 holds AUCs, Tables 2, 4 and 6 accuracies, Tables 3, 5 and 7 F1 scores, all 0…1,
-            higher is better.
-        long: One row a number, for joining and plotting, instead of the table's own shape.
+        table: 1 to 7. Table 1 holds AUCs, Tables 2, 4 and 6 accuracies, Tables 3, 5 and 7 F1
+            scores, all 0…1, higher is better.
+        long: Return one row per number, for joining and plotting, instead of the table's own
+            shape.
 
     Returns:
-        Rows and columns in the paper's order. As a table: float64, one column an abnormal class, one row a
-        method or, in Tables 6 and 7, a chain from shallow to deep such as ``4-3-2-1`` (the paper prints deep
-        to shallow). Long: columns ``dataset``, ``metric``, ``method``, ``abnormal``, ``value`` and
-        ``source="reported"``; Tables 6 and 7 add ``chain`` and ``printed_chain``.
+        Rows and columns in the paper's order. As a table: float64, one column per abnormal class,
+        one row per method. In Tables 6 and 7, one row per chain, from shallow to deep, such as
+        ``4-3-2-1`` (the paper prints deep to shallow). In long form: columns ``dataset``,
+        ``metric``, ``method``, ``abnormal``, ``value`` and ``source="reported"``; Tables 6 and 7
+        add ``chain`` and ``printed_chain``.
 
     Raises:
-        ValueError: There is no results table of that number.
-        FileNotFoundError: The tables are neither in the installed package nor beside the repository.
+        ValueError: The paper has no results table with that number.
+        FileNotFoundError: The tables are neither in the installed package nor in the repository.
     """
     if isinstance(table, bool) or table not in _TABLES:
-        raise ValueError(f"table={table!r} given; the paper's results are Tables 1 to 7. Give one of these numbers.")
+        raise ValueError(
+            f"table={table!r} given; the paper's results are in Tables 1 to 7. Give one of these "
+            "numbers."
+        )
     datasets, metric = _TABLES[table]
     wide = pd.read_csv(project_data("paper") / f"table{table}.csv")
     if not long:
@@ -91,94 +97,105 @@ def printed(table: int, *, long: bool = False) -> pd.DataFrame:
     return tall[["dataset", "metric", *keys, "abnormal", "value", "source"]].reset_index(drop=True)
 
 
-def printed_pairs(*, ablation: bool = False) -> pd.DataFrame:
-    """Join printed accuracies and F1 scores, cell by cell.
+def reported_pairs(*, ablation: bool = False) -> pd.DataFrame:
+    """Join reported accuracies and F1 scores, cell by cell.
 
     Args:
-        ablation: ``False`` for the 40 pairs of Tables 2–5; ``True`` for the 32 pairs of Tables 6–7 that are
-            not already among them, all of them CCB's with longer chains.
+        ablation: ``False`` for the 40 pairs of Tables 2–5; ``True`` for the 32 pairs of Tables 6–7
+            that are not among those 40. All 32 belong to CCB with longer chains.
 
     Returns:
-        Columns ``dataset``, ``method``, ``chain`` (empty in Tables 2–5), ``abnormal``, ``accuracy``, ``f1``.
+        Columns ``dataset``, ``method``, ``chain`` (empty in Tables 2–5), ``abnormal``,
+        ``accuracy``, ``f1``.
     """
     couples = ((6, 7),) if ablation else ((2, 3), (4, 5))
     cell = ["dataset", "method", "chain", "abnormal"]
     joined = []
     for couple in couples:
-        # Tables 2 to 5 have no chain; an empty one leaves their own columns as they are
-        accuracy, f1 = ({"chain": ""} | printed(table, long=True).to_dict("series") for table in couple)
+        # Tables 2 to 5 have no chain. An empty default adds the column where it is missing.
+        accuracy, f1 = (
+            {"chain": ""} | reported(table, long=True).to_dict("series") for table in couple
+        )
         both = pd.DataFrame(accuracy).merge(pd.DataFrame(f1), on=cell, validate="one_to_one")
-        joined.append(both.rename(columns={"value_x": "accuracy", "value_y": "f1"})[[*cell, "accuracy", "f1"]])
-    pairs = pd.concat(joined, ignore_index=True)
+        joined.append(both.rename(columns={"value_x": "accuracy", "value_y": "f1"}))
+    pairs = pd.concat(joined, ignore_index=True)[[*cell, "accuracy", "f1"]]
     return pairs[pairs["chain"] != "4-3-2-1"].reset_index(drop=True)
 
 
 def true_positive_share(accuracy: float, f1: float) -> float:
-    """Solve a pair for t, the true positives as a share of **all** test images.
+    """Compute t, the true positives as a share of **all** test images, from a pair.
 
-    Precision and recall are t over the images called abnormal and t over the abnormal ones, so their harmonic
-    mean is F1 = 2t / (2t + e): errors of both kinds weigh alike, and normals let pass do not count. Hence
-    t = F1 · e / (2 · (1 − F1)) with e = 1 − accuracy.
+    Precision is t over the share called abnormal, recall is t over the share that is abnormal.
+    Their harmonic mean is F1 = 2t / (2t + e): errors of both kinds have the same weight, and true
+    negatives do not enter. Hence t = F1 · e / (2 · (1 − F1)) with e = 1 − accuracy.
 
     Args:
-        accuracy: Share of images judged rightly, 0…1, taken as exact.
+        accuracy: Share of images classified correctly, 0…1, taken as exact.
         f1: Harmonic mean of precision and recall, 0…1, taken as exact.
 
     Returns:
-        t, at least 0. A value above ``accuracy`` says that no confusion matrix gives this pair.
+        t, at least 0. If t is above ``accuracy``, no confusion matrix gives this pair.
 
     Raises:
-        ValueError: A value outside 0…1, or F1 = 1: then there are no errors and t can be anything.
+        ValueError: A value is outside 0…1, or F1 = 1. With F1 = 1 there are no errors and t is not
+            determined.
     """
     _check_share(accuracy, "accuracy")
     _check_share(f1, "f1")
     if f1 == 1:
-        raise ValueError("f1=1 given: without errors a pair does not tell how many images are abnormal.")
+        raise ValueError(
+            "f1=1 given: without errors a pair does not determine the share of abnormal images. "
+            "Give a value below 1."
+        )
     return f1 * (1 - accuracy) / (2 * (1 - f1))
 
 
-def possible_prevalence(accuracy: float, f1: float, decimals: int = 3) -> Interval | None:
-    """Bound the share of abnormal images in a test set on which a printed pair can arise.
+def possible_prevalence(accuracy: float, f1: float, decimals: int = 3) -> PrevalenceInterval | None:
+    """Bound the share of abnormal images in a test set that can give a reported pair.
 
-    t is known (`true_positive_share`). Missed images cannot be fewer than none, p ≥ t; nor can false alarms,
-    p ≤ t + e. Both ends rise with e and with F1, so the two corners of the rounding box bound them, as far as
-    t + e ≤ 1 (normals let pass are not fewer than none either).
+    t is known (`true_positive_share`). False negatives cannot be negative, so p ≥ t. False
+    positives cannot be negative, so p ≤ t + e. Both bounds increase with e and with F1, so two
+    corners of the rounding box give the extreme values. True negatives cannot be negative either,
+    so t + e ≤ 1.
 
     Args:
-        accuracy: As printed, 0…1.
-        f1: As printed, 0…1.
+        accuracy: As reported, 0…1.
+        f1: As reported, 0…1.
         decimals: Digits after the point to which both were rounded.
 
     Returns:
-        The lowest and highest possible prevalence; ``None`` if no confusion matrix rounds to the pair.
+        The lowest and highest possible prevalence; ``None`` if no confusion matrix rounds to the
+        pair.
 
     Raises:
         ValueError: A value outside 0…1, or with more digits than ``decimals``.
     """
     half, scale = 0.5 / 10**decimals, 10**decimals
     errors = 1 - _digits(accuracy, "accuracy", decimals) / scale
-    printed_f1 = _digits(f1, "f1", decimals) / scale
+    reported_f1 = _digits(f1, "f1", decimals) / scale
     e_low, e_high = max(errors - half, 0.0), min(errors + half, 1.0)
-    f_low, f_high = max(printed_f1 - half, 0.0), printed_f1 + half
+    f_low, f_high = max(reported_f1 - half, 0.0), reported_f1 + half
     low = true_positive_share(1 - e_low, f_low)
     if low + e_low > 1:
         return None
     high = true_positive_share(1 - e_high, f_high) + e_high if f_high < 1 else 1.0
-    return Interval(low, min(high, 1.0))
+    return PrevalenceInterval(low, min(high, 1.0))
 
 
-def common_prevalence(pairs: Iterable[tuple[float, float]], decimals: int = 3) -> Interval | None:
-    """Bound the prevalence under which **all** pairs can arise: the overlap of their `possible_prevalence`.
+def common_prevalence(
+    pairs: Iterable[tuple[float, float]], decimals: int = 3
+) -> PrevalenceInterval | None:
+    """Bound the prevalence that can give **all** pairs: the overlap of `possible_prevalence`.
 
     Args:
-        pairs: (accuracy, F1) as printed, 0…1.
+        pairs: (accuracy, F1) as reported, 0…1.
         decimals: Digits after the point to which they were rounded.
 
     Returns:
-        The overlap; ``None`` if there is none, so that no single prevalence explains all of the pairs.
+        The overlap; ``None`` if it is empty, so that no single prevalence gives all pairs.
 
     Raises:
-        ValueError: No pairs, or a value that `possible_prevalence` refuses.
+        ValueError: There are no pairs, or `possible_prevalence` rejects a value.
     """
     intervals = [possible_prevalence(accuracy, f1, decimals) for accuracy, f1 in pairs]
     if not intervals:
@@ -186,61 +203,71 @@ def common_prevalence(pairs: Iterable[tuple[float, float]], decimals: int = 3) -
     if None in intervals:
         return None
     low, high = max(i.low for i in intervals), min(i.high for i in intervals)
-    return Interval(low, high) if low <= high else None
+    return PrevalenceInterval(low, high) if low <= high else None
 
 
-def rates(accuracy: float, f1: float, prevalence: float = 0.5, decimals: int = 3) -> Rates:
+def operating_point(
+    accuracy: float, f1: float, prevalence: float = 0.5, decimals: int = 3
+) -> OperatingPoint:
     """Find the operating point of a pair, given the prevalence.
 
     Recall is t / p, the false-alarm rate (e − p + t) / (1 − p).
 
     Args:
-        accuracy: As printed, 0…1.
-        f1: As printed, 0…1. Taken at the middle of their rounding; what that pushes over 0 or 1 is put back.
-        prevalence: Share of abnormal images in the test set, inside the interval of `possible_prevalence`.
+        accuracy: As reported, 0…1.
+        f1: As reported, 0…1. Both are taken as exact; results outside 0…1 are clipped.
+        prevalence: Share of abnormal images in the test set, inside the interval of
+            `possible_prevalence`.
         decimals: Digits after the point to which both were rounded.
 
     Returns:
         Recall and false-alarm rate.
 
     Raises:
-        ValueError: The pair cannot arise at that prevalence (the message names the interval), or F1 = 1.
+        ValueError: No confusion matrix gives the pair at that prevalence (the message names the
+            possible interval), or F1 = 1.
     """
     possible = possible_prevalence(accuracy, f1, decimals)
-    if possible is None or not possible.low <= prevalence <= possible.high or not 0 < prevalence < 1:
-        where = "at no prevalence" if possible is None else f"at one in {possible}"
+    inside = possible is not None and possible.low <= prevalence <= possible.high
+    if not inside or not 0 < prevalence < 1:
+        where = "at no prevalence" if possible is None else f"only within {possible}"
         raise ValueError(
-            f"prevalence={prevalence} given; accuracy {accuracy} with F1 {f1} can arise {where}. Give one "
-            "from there, above 0 and below 1."
+            f"prevalence={prevalence} given; accuracy {accuracy} with F1 {f1} is possible {where}. "
+            "Give such a prevalence, above 0 and below 1."
         )
     errors, share = 1 - accuracy, true_positive_share(accuracy, f1)
     recall, false_alarms = share / prevalence, (errors - prevalence + share) / (1 - prevalence)
-    return Rates(min(max(recall, 0.0), 1.0), min(max(false_alarms, 0.0), 1.0))
+    return OperatingPoint(min(max(recall, 0.0), 1.0), min(max(false_alarms, 0.0), 1.0))
 
 
-def attainable(accuracy: float, f1: float, positives: int, negatives: int, decimals: int = 3) -> list[tuple[int, int]]:
-    """List the confusion matrices on a test set of known size that round to a printed pair.
+def attainable(
+    accuracy: float, f1: float, positives: int, negatives: int, decimals: int = 3
+) -> list[tuple[int, int]]:
+    """List the confusion matrices on a test set of known size that round to a reported pair.
 
-    With P + N images the accuracy is k / (P + N) for a whole number k of images judged rightly; each k leaves
-    one false-alarm count, fp = N − k + tp, for each number of images found, and
-    F1 = 2 tp / (2 tp + P + N − k). Whole numbers throughout, so nothing is lost to floating point. A value
-    half-way between two printed ones may round either way.
+    With P + N images the accuracy is k / (P + N) for a whole number k of correctly classified
+    images. For each k and each count tp, the false positives are fp = N − k + tp and F1 = 2 tp /
+    (2 tp + P + N − k). The computation uses whole numbers only, so it has no floating-point error.
+    A value half-way between two rounded values may round either way.
 
     Args:
-        accuracy: As printed, 0…1.
-        f1: As printed, 0…1.
+        accuracy: As reported, 0…1.
+        f1: As reported, 0…1.
         positives: P, the abnormal images in the test set, at least 1.
         negatives: N, the normal images, at least 1.
         decimals: Digits after the point to which both were rounded.
 
     Returns:
-        (tp, fp): abnormal images found and false alarms, by rising tp. Empty if the pair cannot arise there.
+        (tp, fp): true and false positives, by increasing tp. Empty if no confusion matrix of this
+        size rounds to the pair.
 
     Raises:
-        ValueError: A value outside 0…1 or with more digits than ``decimals``, or a class without images.
+        ValueError: A value is outside 0…1 or has more digits than ``decimals``, or a class has no
+            images.
     """
     if positives < 1 or negatives < 1:
-        raise ValueError(f"positives={positives}, negatives={negatives} given; both need at least 1 image.")
+        given = f"positives={positives}, negatives={negatives}"
+        raise ValueError(f"{given} given; at least 1 image of each is needed.")
     total, scale = positives + negatives, 10**decimals
     wanted, wanted_f1 = _digits(accuracy, "accuracy", decimals), _digits(f1, "f1", decimals)
     fewest = -(-total * (2 * wanted - 1) // (2 * scale))  # rounded up
@@ -255,14 +282,19 @@ def attainable(accuracy: float, f1: float, positives: int, negatives: int, decim
 
 
 def _digits(value: float, name: str, decimals: int) -> int:
-    """Return the printed digits as a whole number: 0.952 at three decimals is 952."""
+    """Return the reported digits as a whole number: 0.952 at three decimals is 952."""
     _check_share(value, name)
     digits = Decimal(str(value)).scaleb(decimals)
     if digits != digits.to_integral_value():
-        raise ValueError(f"{name}={value} given with decimals={decimals}. Round it, or give its number of digits.")
+        raise ValueError(
+            f"{name}={value} given with decimals={decimals}. Round it, or give its number of "
+            "digits."
+        )
     return int(digits)
 
 
 def _check_share(value: float, name: str) -> None:
     if not 0 <= value <= 1:
-        raise ValueError(f"{name}={value} given; a share from 0 to 1 is needed. Divide a percentage by 100.")
+        raise ValueError(
+            f"{name}={value} given; a share from 0 to 1 is needed. Divide a percentage by 100."
+        )

@@ -1,4 +1,4 @@
-"""What the paper claims and no table of it tests, computed from stored scores."""
+"""Claims of the paper that none of its tables tests, computed from stored scores."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from ccb_lib.evaluation.protocols import ASIDES, CLEAN, RELEASED
+from ccb_lib.evaluation.protocols import CLEAN, RELEASED, SINGLE_CHANGES
 from ccb_lib.metrics import anomaly_score, auc
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import TRIVIAL_METHODS, feeding, kind, results_folder
@@ -18,24 +18,28 @@ from ccb_lib.reproduction.store import scored_name
 from ccb_lib.reproduction.tables import select
 
 SIMILAR = {"bird": "airplane", "airplane": "bird", "dog": "cat", "cat": "dog"}
-"""The abnormal classes and the similar normal ones that the paper names: bird and plane, dog and cat."""
+"""Abnormal classes and the similar normal class of each, as the paper names them."""
 
 AREAS = "ham10000_lesion_areas.csv"
-_CLEAN_EPOCHS = next(protocol for protocol in ASIDES if protocol.name == "clean, best epoch (oracle)")
+_CLEAN_EPOCHS = next(
+    protocol for protocol in SINGLE_CHANGES if protocol.name == "clean, best epoch (oracle)"
+)
 
 
 def stability(number: int | str, *, folder: str | Path | None = None) -> pd.DataFrame:
-    """Measure what "more stable training" may mean: over seeds, over epochs, and collapses.
+    """Measure the stability of training: over seeds, over epochs, and by mode collapse.
 
     Args:
-        number: Table 1 to 7, or a study.
-        folder: Of the stored results.
+        number: A table, 1 to 7, or a study of `STUDIES`.
+        folder: Folder of the stored results.
 
     Returns:
-        One row a data set, method, chain and setting of networks: ``seeds``; ``AUC`` under CLEAN, the mean over
-        classes and seeds; ``over seeds``, the standard deviation of the mean over classes (NaN for one seed); ``over
-        epochs, released`` and ``over epochs, clean``, the mean absolute change of the test AUC from one epoch to the
-        next (NaN where it was not recorded); ``runs`` and ``collapsed``, how many of them warned of a collapse.
+        One row per data set, network method, chain and setting: ``seeds``, their number; ``AUC``
+        under CLEAN, the mean over classes and seeds; ``over seeds``, the standard deviation of the
+        mean over classes (NaN for one seed); ``over epochs, released`` and ``over epochs, clean``,
+        the mean absolute change of the test AUC from one epoch to the next (NaN where it was not
+        recorded); ``runs``, their number; ``collapsed``, the number of runs with a warning of mode
+        collapse.
 
     Example:
         >>> found = stability(4)
@@ -63,17 +67,20 @@ def stability(number: int | str, *, folder: str | Path | None = None) -> pd.Data
                 "collapsed": sum(bool(run.manifest["warnings"]) for run in runs),
             }
         )
-    columns = ["seeds", "AUC", "over seeds", "over epochs, released", "over epochs, clean", "runs", "collapsed"]
+    columns = ["seeds", "AUC", "over seeds", "over epochs, released", "over epochs, clean"]
+    columns += ["runs", "collapsed"]
     return pd.DataFrame(rows, columns=[*by, *columns])
 
 
 def _jitter(runs: list[Any], protocol: Any) -> float:
-    """Mean absolute change of the test AUC between epochs, over all runs and classes that recorded it."""
+    """Return the mean absolute change of the test AUC between epochs, where it was recorded."""
     changes = [
         abs(after - before)
         for run in runs
         for name in run.manifest["abnormal"]
-        for before, after in pairwise(run.aucs.get(scored_name(name, kind(protocol), feeding(protocol)), []))
+        for before, after in pairwise(
+            run.aucs.get(scored_name(name, kind(protocol), feeding(protocol)), [])
+        )
     ]
     return float(np.mean(changes)) if changes else float("nan")
 
@@ -81,26 +88,28 @@ def _jitter(runs: list[Any], protocol: Any) -> float:
 def by_normal_class(
     number: int = 1, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
 ) -> pd.DataFrame:
-    """Hold each abnormal class against the images of one normal class at a time, under CLEAN.
+    """Compute the AUC of each abnormal class against one normal class at a time, under CLEAN.
 
-    If a similar normal class hides an abnormal one, the AUC against that class is nearer one half
-    than against the others: their scores are alike.
+    If an abnormal class is hard to detect because it resembles a normal class, its AUC against
+    that class is closer to 0.5 than its AUC against the others.
 
     Args:
-        number: A table whose normals have classes: 1, 4 or 5.
-        settings: Of the runs; by default the fullest setting of each method.
-        folder: Of the stored results.
+        number: A table whose normal images have classes: 1, 4 or 5.
+        settings: Settings of the runs; by default the fullest setting of each method.
+        folder: Folder of the stored results.
 
     Returns:
-        One row a ``method``, ``seed``, ``abnormal`` and ``normal`` class, with ``auc``, ``similar`` (whether the paper
-        names this pair), and ``key``.
+        One row per ``method``, ``seed``, ``abnormal`` class and ``normal`` class, with ``auc``
+        (0…1), ``similar`` (whether the paper names this pair) and ``key`` of the run.
 
     Example:
         >>> found = by_normal_class(1)
         >>> sorted(found.query("abnormal == 'bird' and similar")["normal"].unique())
         ['airplane']
     """
-    frame = select(number, load_results(number, protocols=(CLEAN,), folder=folder), settings, folder)
+    frame = select(
+        number, load_results(number, protocols=(CLEAN,), folder=folder), settings, folder
+    )
     results = read_results(number, folder)
     rows = []
     for line in frame.drop_duplicates(["method", "chain", "abnormal", "seed"]).itertuples():
@@ -114,27 +123,33 @@ def by_normal_class(
             similar = SIMILAR.get(line.abnormal) == normal
             value = auc(scores[chosen], tests.labels[chosen])
             rows.append((line.method, line.seed, line.abnormal, normal, value, similar, line.key))
-    return pd.DataFrame(rows, columns=["method", "seed", "abnormal", "normal", "auc", "similar", "key"])
+    return pd.DataFrame(
+        rows, columns=["method", "seed", "abnormal", "normal", "auc", "similar", "key"]
+    )
 
 
 def similar_against_others(frame: pd.DataFrame) -> pd.DataFrame:
-    """Lay the AUC against the similar normal class beside those against the others.
+    """Compare the AUC against the similar normal class with those against the others.
 
     Args:
-        frame: Of `by_normal_class`.
+        frame: Frame returned by `by_normal_class`.
 
     Returns:
-        One row a method and abnormal class that the paper names: ``similar`` (the class), ``against it``, ``against
-        the others`` (the mean of eight), ``rank`` (1 where no normal class has a lower AUC; mean over seeds) and
-        ``seeds``.
+        One row per method and abnormal class that the paper names: ``similar`` (the normal class),
+        ``against it``, ``against the others`` (the mean of eight), ``rank`` (1 where no normal
+        class has a lower AUC; mean over seeds) and ``seeds``.
 
     Example:
         >>> bool((similar_against_others(by_normal_class(1))["rank"] >= 1).all())
         True
     """
-    frame = frame.assign(rank=frame.groupby(["method", "seed", "abnormal"])["auc"].rank(method="min"))
+    frame = frame.assign(
+        rank=frame.groupby(["method", "seed", "abnormal"])["auc"].rank(method="min")
+    )
     rows = {}
-    for (method, abnormal), part in frame[frame["abnormal"].isin(SIMILAR)].groupby(["method", "abnormal"], sort=False):
+    for (method, abnormal), part in frame[frame["abnormal"].isin(SIMILAR)].groupby(
+        ["method", "abnormal"], sort=False
+    ):
         pair, others = part[part["similar"]], part[~part["similar"]]
         rows[method, abnormal] = {
             "similar": SIMILAR[abnormal],
@@ -143,18 +158,21 @@ def similar_against_others(frame: pd.DataFrame) -> pd.DataFrame:
             "rank": pair["rank"].mean(),
             "seeds": part["seed"].nunique(),
         }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["similar", "against it", "against the others", "rank",
-                                                                 "seeds"])  # fmt: skip
+    columns = ["similar", "against it", "against the others", "rank", "seeds"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
 def lesion_areas(folder: str | Path | None = None) -> pd.Series:
-    """Read the share of each HAM10000 image that its lesion covers, as `ccb_lib.datasets.ham10000_masks` measured it.
+    """Read the share of each HAM10000 image that its lesion covers.
+
+    The file is written by `ccb_lib.datasets.ham10000_masks`.
 
     Args:
-        folder: Of the stored results.
+        folder: Folder of the stored results.
 
     Returns:
-        float64 by image id, 0…1 of the centred square that detectors see; empty where the file is missing.
+        float64 by image id, 0…1 of the centred square that detectors are given; empty where the
+        file is missing.
 
     Example:
         >>> bool(0 < lesion_areas()["ISIC_0024306"] < 1)
@@ -169,23 +187,24 @@ def lesion_areas(folder: str | Path | None = None) -> pd.Series:
 def score_by_area(
     number: int = 4, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
 ) -> pd.DataFrame:
-    """Compare scores of abnormal images with the size of their lesions, under CLEAN.
+    """Correlate the scores of abnormal images with the size of their lesions, under CLEAN.
 
-    If lesions are missed because they are small, scores rise with the area: Spearman's correlation is
-    above 0, and the AUC of the largest third is above that of the smallest.
+    If lesions are missed because they are small, scores increase with the area: Spearman's
+    correlation is above 0, and the AUC of the largest third is above that of the smallest.
 
     Args:
         number: 4 or 5.
-        settings: Of the runs; by default the fullest setting of each method.
-        folder: Of the stored results.
+        settings: Settings of the runs; by default the fullest setting of each method.
+        folder: Folder of the stored results.
 
     Returns:
-        One row a ``method``, ``seed`` and ``abnormal`` class: ``images`` with a known area, ``median area``,
-        ``spearman`` of score and area among abnormal images, ``smallest third`` and ``largest third``, their AUC
-        against all held-out normals.
+        One row per ``method``, ``seed`` and ``abnormal`` class: ``images``, the number with a
+        known area; ``median area``; ``spearman``, the correlation of score and area among abnormal
+        images; ``smallest third`` and ``largest third``, their AUC against all held-out normal
+        images.
 
     Raises:
-        ValueError: Areas are not stored.
+        ValueError: The file of areas is missing.
 
     Example:
         >>> score_by_area(4)["spearman"].between(-1, 1).all()
@@ -193,8 +212,13 @@ def score_by_area(
     """
     areas = lesion_areas(folder)
     if areas.empty:
-        raise ValueError(f"No {AREAS} beside the results. Write it with `ccb_lib.datasets.ham10000_masks.write_areas`.")
-    frame = select(number, load_results(number, protocols=(CLEAN,), folder=folder), settings, folder)
+        raise ValueError(
+            f"There is no {AREAS} in the folder of results. Write it with "
+            "`ccb_lib.datasets.ham10000_masks.write_areas`."
+        )
+    frame = select(
+        number, load_results(number, protocols=(CLEAN,), folder=folder), settings, folder
+    )
     results = read_results(number, folder)
     rows = []
     for line in frame.drop_duplicates(["method", "abnormal", "seed"]).itertuples():
@@ -221,7 +245,8 @@ def score_by_area(
                 "largest third": _against_normals(scores, tests.labels, large),
             }
         )
-    columns = ["method", "seed", "abnormal", "images", "median area", "spearman", "smallest third", "largest third"]
+    columns = ["method", "seed", "abnormal", "images", "median area", "spearman"]
+    columns += ["smallest third", "largest third"]
     return pd.DataFrame(rows, columns=columns)
 
 

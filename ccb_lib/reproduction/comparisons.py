@@ -1,4 +1,4 @@
-"""What a study found: the arms at each setting, and their differences over paired runs."""
+"""Results of a study: the arms at each setting, and their differences over paired runs."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -10,22 +10,22 @@ import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.metrics import Difference, Pair, anomaly_score, paired_differences, verdict
-from ccb_lib.reproduction.names import spoken
+from ccb_lib.reproduction.defaults import default_of
+from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.results import at_settings, load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import default_of
 from ccb_lib.reproduction.studies import EPOCHS, MARGIN, SEEDS, arm_of, arms
 
 _SLICES = "lung_ct_98"
 
 
 class Setting(NamedTuple):
-    """What all arms of a comparison have in common.
+    """The setting that all arms of a comparison share.
 
     Attributes:
-        dataset: As `load_dataset` knows it; ``lung_ct_98`` for the stand-in.
-        epochs: Of training.
-        width: ``None`` is the detectors' own, 64.
-        limit: Images of each part at most; ``None`` is all.
+        dataset: Name for `load_dataset`; ``lung_ct_98`` for the 98 CT slices.
+        epochs: Epochs of training.
+        width: Channels of the first convolution; ``None`` is the detectors' default, 64.
+        limit: Largest number of images of each part; ``None`` is all.
     """
 
     dataset: str
@@ -34,66 +34,91 @@ class Setting(NamedTuple):
     limit: int | None = None
 
     def __str__(self) -> str:
-        own = "each method's own width" if self.dataset == _SLICES else f"width {default_of('ccb', 'width')}"
-        words = [spoken(self.dataset), f"{self.epochs} epochs", f"width {self.width}" if self.width else own]
-        return ", ".join([*words, *([f"at most {self.limit} images of each part"] if self.limit else [])])
+        own = (
+            "each method's own width"
+            if self.dataset == _SLICES
+            else f"width {default_of('ccb', 'width')}"
+        )
+        words = [
+            display_name(self.dataset),
+            f"{self.epochs} epochs",
+            f"width {self.width}" if self.width else own,
+        ]
+        return ", ".join(
+            [*words, *([f"at most {self.limit} images of each part"] if self.limit else [])]
+        )
 
 
 def planned(study: str) -> list[Setting]:
-    """List the settings that a study was planned for."""
+    """List the settings planned for a study."""
     if study == "lung-ct-98":
         return [Setting(_SLICES, EPOCHS["ild"])]
     return [Setting(dataset, EPOCHS[dataset]) for dataset in ("cifar10", "ham10000")]
 
 
 def settings_run(study: str, folder: str | Path | None = None) -> list[Setting]:
-    """List the settings under which a study was run, with two arms or more to compare, those planned first."""
+    """List the settings at which at least two arms of a study were run, planned ones first."""
     frame = study_frame(study, folder)
     found = {
-        Setting(line.dataset, int(line.epochs), *(None if pd.isna(v) else int(v) for v in (line.width, line.limit)))
+        Setting(
+            line.dataset,
+            int(line.epochs),
+            *(None if pd.isna(v) else int(v) for v in (line.width, line.limit)),
+        )
         for line in frame[frame["epochs"].notna()].itertuples()
     }
     found = {setting for setting in found if at_setting(frame, setting)["arm"].nunique() > 1}
     first = [setting for setting in planned(study) if setting in found]
     if len(frame) and frame["epochs"].isna().all():
-        return planned(study)  # scores that know no epochs are of any setting
+        return planned(study)  # trivial scores have no epochs, so they belong to every setting
     return first + sorted(found - set(first), key=str)
 
 
 def study_frame(study: str, folder: str | Path | None = None) -> pd.DataFrame:
-    """Return `load_results` of a study under CLEAN, with ``arm``; runs of other studies or on other splits left out."""
+    """Return `load_results` of a study under CLEAN with a column ``arm``.
+
+    Runs of other studies and runs on other splits are left out.
+    """
     frame = load_results(study, protocols=(CLEAN,), folder=folder)
     results = read_results(study, folder)
     frame["arm"] = [arm_of(study, results[key].manifest) for key in frame["key"]]
     if study == "lung-ct-98":
-        frame["dataset"] = _SLICES  # loaded as ILD, and another thing
+        frame["dataset"] = _SLICES  # loaded with the name "ild", but a different data set
     other_split = ["split_seed" in str(words) for words in frame["other"]]
     return frame[frame["arm"].notna() & ~np.array(other_split, dtype=bool)]
 
 
 def at_setting(frame: pd.DataFrame, setting: Setting) -> pd.DataFrame:
-    """Return the rows of `study_frame` that were run at a setting."""
+    """Return the rows of `study_frame` with this setting."""
     settings = setting._asdict()
     return at_settings(frame[frame["dataset"] == settings.pop("dataset")], settings)
 
 
 def arm_table(study: str, folder: str | Path | None = None) -> dict[Setting, pd.DataFrame]:
-    """Lay a study's arms out, a table for each setting that was run.
+    """Make a table of a study's arms for each setting that was run.
 
     Returns:
-        Rows are arms, columns ``macro``, the mean over classes, and the classes: the AUC's mean over seeds ± their
-        standard deviation, as text; ``seeds`` says how many of them have every class.
+        For each setting, a table with one row per arm. Columns are ``macro`` (the mean over
+        classes) and the classes; cells are the mean AUC over seeds ± its standard deviation, as
+        text. ``seeds`` is the number of seeds that have every class.
     """
     frame = study_frame(study, folder)
-    return {setting: _laid_out(study, at_setting(frame, setting)) for setting in settings_run(study, folder)}
+    return {
+        setting: _table_of_arms(study, at_setting(frame, setting))
+        for setting in settings_run(study, folder)
+    }
 
 
-def _laid_out(study: str, frame: pd.DataFrame) -> pd.DataFrame:
+def _table_of_arms(study: str, frame: pd.DataFrame) -> pd.DataFrame:
     wide = frame.pivot_table(index=["arm", "seed"], columns="abnormal", values="auc")
     if len(wide.columns) > 1:
-        wide.insert(0, "macro", wide.mean(axis=1, skipna=False))  # first, where a phone shows it
+        wide.insert(0, "macro", wide.mean(axis=1, skipna=False))  # first, to be visible on a phone
     grouped = wide.groupby("arm")
-    mean, spread, seeds = grouped.mean(), grouped.std(), wide.notna().all(axis=1).groupby("arm").sum()
+    mean, spread, seeds = (
+        grouped.mean(),
+        grouped.std(),
+        wide.notna().all(axis=1).groupby("arm").sum(),
+    )
     shown = mean.map("{:.3f}".format) + spread.map(lambda s: "" if pd.isna(s) else f" ± {s:.3f}")
     shown = shown.where(mean.notna(), "not run").assign(seeds=seeds)
     known = arms(study, _width(frame), former=True)
@@ -114,24 +139,26 @@ def differences(
     replicates: int = 1000,
     folder: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Hold every arm of a study against one of them, over the seeds and classes that both have.
+    """Compare every arm of a study with a reference arm, over the seeds and classes of both.
 
     Args:
-        study: Of `STUDIES`.
-        setting: Of all arms.
-        reference: The arm to hold others against.
+        study: One of `STUDIES`.
+        setting: Setting of all arms.
+        reference: The arm that the others are compared with.
         chosen: Some of the other arms; all by default.
         replicates: See `paired_differences`.
-        folder: Of the results.
+        folder: Folder of the results.
 
     Returns:
-        One row an arm and ``abnormal`` (``"macro"``, then classes): ``difference`` in AUC, above 0 where the arm is
-        better; ``low``, ``high``, ``p``, ``adjusted_p`` (corrected over the arm's classes; the macro is not among
-        them), ``sign_flip_p`` and ``seeds``, as `Difference` has them; ``planned_seeds``, and the ``verdict`` against
-        the margin, which is undecided below them.
+        One row an arm and ``abnormal`` (``"macro"``, then classes): ``difference`` in AUC, above 0
+        where the arm is better than the reference; ``low``, ``high``, ``p``, ``adjusted_p``
+        (corrected over the arm's classes, without the macro), ``sign_flip_p`` and ``seeds``, as in
+        `Difference`; ``planned_seeds``; and the ``verdict`` against the margin, which is undecided
+        with fewer than the planned seeds.
 
     Raises:
-        ValueError: Arms were tested on different images, or trained on different kinds of device.
+        ValueError: Two arms were tested on different images, or trained on different kinds of
+            device or by different paths (plain or fast).
     """
     rows: list[dict[str, Any]] = []
     frame = at_setting(study_frame(study, folder), setting)
@@ -145,31 +172,47 @@ def differences(
         for name, difference in paired_differences(pairs, replicates=replicates).items():
             row = difference._asdict()
             said = verdict(difference, MARGIN, SEEDS[study])
-            rows.append({"arm": arm, "abnormal": name, "difference": row.pop("estimate"), **row, "verdict": said})
-    frame = pd.DataFrame(rows, columns=["arm", "abnormal", "difference", *Difference._fields[1:], "verdict"])
+            rows.append(
+                {
+                    "arm": arm,
+                    "abnormal": name,
+                    "difference": row.pop("estimate"),
+                    **row,
+                    "verdict": said,
+                }
+            )
+    frame = pd.DataFrame(
+        rows, columns=["arm", "abnormal", "difference", *Difference._fields[1:], "verdict"]
+    )
     return frame.assign(planned_seeds=SEEDS[study])
 
 
 def _pairs(frame: pd.DataFrame, results: Any, arm: str, reference: str) -> Iterator[Pair]:
-    """Pair two arms' runs, over the seeds that have every class both arms were run on."""
-    keys = {name: frame[frame["arm"] == name].set_index(["seed", "abnormal"])["key"] for name in (arm, reference)}
+    """Pair the runs of two arms, over the seeds that have every class of both arms."""
+    keys = {
+        name: frame[frame["arm"] == name].set_index(["seed", "abnormal"])["key"]
+        for name in (arm, reference)
+    }
     cells = keys[arm].index.intersection(keys[reference].index)
     classes, seeds = cells.unique("abnormal"), cells.unique("seed")
     whole = [seed for seed in seeds if all((seed, name) in cells for name in classes)]
     for seed, name in product(whole, classes):
         one, other = (results[keys[which][seed, name]] for which in (arm, reference))
         (a, tests), (b, others) = _scored(one, name), _scored(other, name)
-        if tests.key != others.key or _way(one) != _way(other):
+        if tests.key != others.key or _device_and_path(one) != _device_and_path(other):
+            ways = f"{_device_and_path(one)}, {_device_and_path(other)}"
             raise ValueError(
-                f"{arm} and {reference}, seed {seed}, {name}: tested on different images, or trained in different ways "
-                f"({_way(one)}, {_way(other)}). Run one of them again as the other was."
+                f"{arm} and {reference}, seed {seed}, {name}: tested on different images, or trained "
+                f"in different ways ({ways}). Run both on the same images in the same way."
             )
-        alone = one.manifest["dataset"] == "cifar10"
-        yield Pair(seed, name, a, b, tests.labels, tests.ids if alone else tests.groups)
+        # Images of one patient or lesion are not independent, so they are resampled together. On
+        # CIFAR-10 every image is a group of its own.
+        groups = tests.ids if one.manifest["dataset"] == "cifar10" else tests.groups
+        yield Pair(seed, name, a, b, tests.labels, groups)
 
 
-def _way(result: Any) -> str:
-    """How a run was trained: what may move every number a little, and so must not differ between arms."""
+def _device_and_path(result: Any) -> str:
+    """Return the kind of device and the path; both change numbers slightly, so arms must agree."""
     on = "CPU" if result.manifest["device"].startswith("CPU") else "GPU"
     return f"{on}, {'fast' if result.manifest['fast'] else 'plain'}"
 

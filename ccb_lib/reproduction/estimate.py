@@ -1,4 +1,4 @@
-"""How long runs would take on this machine: a few steps of each kind are timed, and images are counted."""
+"""Estimates of the hours that runs need on this machine, from a few timed steps of each kind."""
 
 import json
 import warnings
@@ -13,22 +13,25 @@ from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.base import CollapsedWarning
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.protocols import Protocol
-from ccb_lib.reproduction.execute import splits_of
-from ccb_lib.reproduction.runs import Run, as_json, feeding, kind
+from ccb_lib.reproduction.defaults import as_json
+from ccb_lib.reproduction.runs import Run, feeding, kind
+from ccb_lib.reproduction.splits import splits_of
 
-_STEPS = {"cpu": 2, "cuda": 20}  # of the epoch that is timed; one of as many warms up
-_SCORED = 64  # images whose scoring is timed
-_SEARCH = 2  # steps of AnoGAN's search that are timed
+# Steps of the timed epoch. An untimed epoch of the same length runs first: the first steps of a
+# network are slower, since kernels are chosen and memory is allocated.
+_STEPS = {"cpu": 2, "cuda": 20}
+_SCORED = 64  # images scored for the timing
+_SEARCH = 2  # timed steps of AnoGAN's search
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on one device.
+    """Seconds per step and per image on one device.
 
     Attributes:
-        step: Of a training step.
-        image: Of scoring an image among others.
-        alone: Of scoring an image by itself, as a protocol with a batch size of 1 does.
+        step: Seconds of one training step.
+        image: Seconds per image when images are scored in batches.
+        alone: Seconds per image with a batch size of 1.
     """
 
     step: float
@@ -38,13 +41,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The images of a run.
+    """The image shape and the numbers of images of a run.
 
     Attributes:
         shape: (C, H, W).
-        train: Training images.
-        tests: By class and kind of test set: the images to score, without those that an earlier set has
-            scored; see `ccb_lib.evaluation.feeding.feed`.
+        train: Number of training images.
+        tests: By class and kind of test set: the number of images to score, without those already
+            scored for an earlier set; see `ccb_lib.evaluation.feeding.score_split`.
     """
 
     shape: tuple[int, int, int]
@@ -52,20 +55,23 @@ class Sizes:
     tests: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
-def seconds_left(run: Run, sizes: Sizes, cost: Cost, *, epochs_done: int = 0) -> tuple[float, float]:
-    """Estimate what a run needs yet.
+def seconds_left(
+    run: Run, sizes: Sizes, cost: Cost, *, epochs_done: int = 0
+) -> tuple[float, float]:
+    """Estimate the remaining seconds of a run.
 
     Args:
-        run: What is to be done.
-        sizes: Of its images.
-        cost: Of its kind on this machine.
+        run: The run.
+        sizes: Numbers of its images.
+        cost: Cost of its steps on this machine, from `timed`.
         epochs_done: Epochs in its checkpoint.
 
     Returns:
-        Seconds of training, and of scoring.
+        Seconds of training, seconds of scoring.
 
     Example:
-        >>> run = Run(dataset="cifar10", method="anogan", abnormal=("cat",), settings={"epochs": 2}, protocols=())
+        >>> of = {"dataset": "cifar10", "method": "anogan", "abnormal": ("cat",)}
+        >>> run = Run(**of, settings={"epochs": 2}, protocols=())
         >>> seconds_left(run, Sizes((3, 32, 32), 640), Cost(0.5, 0.01, 0.1))
         (10.0, 0.0)
     """
@@ -79,7 +85,10 @@ def seconds_left(run: Run, sizes: Sizes, cost: Cost, *, epochs_done: int = 0) ->
         fed: dict[object, tuple[Protocol, int]] = {}
         for protocol in (p for p in run.protocols if kind(p) == which):
             each_epoch = protocol.epoch != "last" and method.scores_each_epoch
-            fed[protocol.feeding if each_epoch else feeding(protocol)] = protocol, epochs if each_epoch else 1
+            fed[protocol.feeding if each_epoch else feeding(protocol)] = (
+                protocol,
+                epochs if each_epoch else 1,
+            )
         for protocol, times in fed.values():
             each = cost.alone if protocol.batch_size == 1 else cost.image
             extra = sizes.train * cost.image if protocol.batch_norm == "recomputed" else 0.0
@@ -88,16 +97,22 @@ def seconds_left(run: Run, sizes: Sizes, cost: Cost, *, epochs_done: int = 0) ->
 
 
 def kind_of(run: Run, shape: tuple[int, int, int]) -> str:
-    """Name all that decides what a step of a run costs: runs alike in it need to be timed once."""
-    settings = {name: value for name, value in as_json(run.settings).items() if name not in ("epochs", "chain_init")}
+    """Return a key of everything that affects the cost of a step; each key is timed once."""
+    settings = {
+        name: value
+        for name, value in as_json(run.settings).items()
+        if name not in ("epochs", "chain_init")
+    }
     return json.dumps([run.method, shape, settings])
 
 
-def timed(run: Run, shape: tuple[int, int, int], *, device: str = "auto", fast: bool | str | None = None) -> Cost:
-    """Train and score a run's detector on random images for a few steps, and return what each cost.
+def timed(
+    run: Run, shape: tuple[int, int, int], *, device: str = "auto", fast: bool | str | None = None
+) -> Cost:
+    """Time a few training steps and scores of a run's detector on random images.
 
     Args:
-        run: Whose method and settings.
+        run: The run; its method and settings are used.
         shape: (C, H, W) of its images.
         device, fast: As in `ccb_lib.reproduction.execute.execute`.
     """
@@ -128,28 +143,32 @@ def timed(run: Run, shape: tuple[int, int, int], *, device: str = "auto", fast: 
 
 
 class Estimates:
-    """Hours that runs need on this machine; each kind of step is timed once, each set of images counted once.
+    """Hours that runs need on this machine.
+
+    Each kind of step is timed once, and each set of images is counted once.
 
     Args:
-        root: Of the images.
+        root: Folder of the images.
         device, fast: As in `ccb_lib.reproduction.execute.execute`.
 
     Attributes:
-        costs: What was timed, by `kind_of`.
+        costs: Measured costs by `kind_of`.
     """
 
-    def __init__(self, *, root: str | None = None, device: str = "auto", fast: bool | str | None = None) -> None:
+    def __init__(
+        self, *, root: str | None = None, device: str = "auto", fast: bool | str | None = None
+    ) -> None:
         self.device, self.fast = device, fast
         self.costs: dict[str, Cost] = {}
         self.root = root
         self._counted: dict[str, Sizes] = {}
 
     def hours(self, runs: Iterable[Run], under_way: Mapping[str, int]) -> tuple[float, float]:
-        """Return the hours of training and of scoring that runs need yet.
+        """Return the remaining hours of training and of scoring.
 
         Args:
-            runs: Those that are missing.
-            under_way: Epochs done, by the run's key.
+            runs: The missing runs.
+            under_way: Epochs in checkpoints, by the run's key.
 
         Raises:
             FileNotFoundError: The images are not on this machine.
@@ -160,12 +179,17 @@ class Estimates:
             name = kind_of(run, sizes.shape)
             if name not in self.costs:
                 self.costs[name] = timed(run, sizes.shape, device=self.device, fast=self.fast)
-            parts = seconds_left(run, sizes, self.costs[name], epochs_done=under_way.get(run.key, 0))
+            parts = seconds_left(
+                run, sizes, self.costs[name], epochs_done=under_way.get(run.key, 0)
+            )
             training, scoring = training + parts[0] / 3600, scoring + parts[1] / 3600
         return training, scoring
 
     def sizes(self, run: Run) -> Sizes:
-        """Count a run's images; another seed's split, and another class of CIFAR-10, count as the first one's."""
+        """Count a run's images.
+
+        Counts of the first seed, and on CIFAR-10 of the first class, are used for all others.
+        """
         options = {name: value for name, value in run.options.items() if name != "seed"}
         kinds = list(dict.fromkeys(kind(protocol) for protocol in run.protocols))
         classes = None if run.dataset == "cifar10" else run.abnormal
@@ -175,7 +199,9 @@ class Estimates:
         found = self._counted[key]
         if classes is not None:
             return found
-        return replace(found, tests={(run.abnormal[0], which): n for (_, which), n in found.tests.items()})
+        return replace(
+            found, tests={(run.abnormal[0], which): n for (_, which), n in found.tests.items()}
+        )
 
 
 def _counted(run: Run, root: str | None) -> Sizes:
@@ -183,7 +209,8 @@ def _counted(run: Run, root: str | None) -> Sizes:
     protocols = {kind(protocol): protocol for protocol in run.protocols}
     tests: dict[tuple[str, str], int] = {}
     for (abnormal, which), split in splits.items():
-        # Normals of a natural test, calibration images and abnormal images of draws are scored once a run.
+        # Test normals of the natural set, calibration images and abnormal images of further draws
+        # are scored once per run.
         first, protocol = abnormal == run.abnormal[0], protocols[which]
         known = 0
         if protocol.draw:

@@ -1,32 +1,29 @@
-"""Executing runs: train, test under every protocol, keep what was measured, here or on a cluster."""
+"""Execution of runs: train, score under every protocol, return results; locally or on a cluster."""
 
 import shutil
 import subprocess
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from dataclasses import replace
 from functools import partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
-import numpy as np
 from tqdm.auto import tqdm
 
-from ccb_lib.datasets import AnomalySplit, load_dataset
-from ccb_lib.datasets.splits import balanced_draw
+from ccb_lib.datasets import AnomalySplit
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.epochs import EpochBest, EpochScores
-from ccb_lib.evaluation.feeding import Shared, feed
-from ccb_lib.evaluation.protocols import RELEASED
+from ccb_lib.evaluation.feeding import Shared, score_split
 from ccb_lib.reproduction.runs import Run, feeding, kind
+from ccb_lib.reproduction.splits import splits_of
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.reproduction.watch import TimeUp, Watch
-from ccb_lib.training.concurrent import side_by_side
+from ccb_lib.training.concurrent import run_concurrently
 from ccb_lib.training.types import Turns, finish
 
 
@@ -39,15 +36,15 @@ def execute(
     fast: bool | str | None = None,
     progress: bool = False,
 ) -> Result:
-    """Train, test under every protocol, and return what was measured.
+    """Train a detector, score it under every protocol, and return the results.
 
     Args:
-        run: What to do.
-        root: Of the images.
+        run: The run.
+        root: Folder of the images.
         device: As in `Detector`.
-        work: A folder for checkpoints: a run that was killed and is executed again goes on from its last whole epoch.
-        fast: How networks train, as in `AdversarialDetector`; no part of what makes the run what it is.
-        progress: Show a bar.
+        work: Folder of checkpoints. An interrupted run resumes from its last complete epoch.
+        fast: How networks train, as in `AdversarialDetector`. It is not part of the run's key.
+        progress: Show a progress bar.
     """
     return finish(executing(run, root=root, device=device, work=work, fast=fast, progress=progress))
 
@@ -62,9 +59,11 @@ def executing(
     progress: bool = False,
     watch: Watch | None = None,
 ) -> Turns[Result]:
-    """Do as `execute`, handing over after each training step; for `ccb_lib.training.concurrent.side_by_side`.
+    """Execute a run as a generator that yields after each training step.
 
-    ``watch`` is told of each step and each epoch, and may stop the run by raising `TimeUp`.
+    `ccb_lib.training.concurrent.run_concurrently` interleaves such generators on one GPU.
+    Arguments are those of `execute`. ``watch`` is called after each step and each epoch, and may
+    stop the run by raising `TimeUp`.
     """
     if watch is not None:
         watch.check()
@@ -96,7 +95,7 @@ def executing(
     if watch is not None:
         watch.begin(run, len(first.train), detector, checkpoint)
         fitting = _watched(run, fitting, watch)
-    warned = yield from _collapses(fitting)
+    warned = yield from _collecting_collapse_warnings(fitting)
     shared: Shared = {}
     scored: dict[str, Scored] = {}
     aucs: dict[str, list[float]] = {}
@@ -106,12 +105,17 @@ def executing(
             if name in scored:
                 continue
             if protocol.epoch == "last" or not detector.scores_each_epoch:
-                found = EpochBest(len(detector.history_), *feed(detector, split, protocol, shared))
+                found = EpochBest(
+                    len(detector.history_), *score_split(detector, split, protocol, shared)
+                )
             else:
                 found = recorders[abnormal, which].best(protocol)
                 aucs[name] = recorders[abnormal, which].aucs[protocol.name]
-            # Further draws have an oracle's φ alone; without calibration their file is half as large.
-            scored[name] = Scored(found.terms, None if protocol.draw else found.calibration, found.epoch)
+            # Further draws are tested at the oracle's φ only. Leaving their calibration scores out
+            # halves the file.
+            scored[name] = Scored(
+                found.terms, None if protocol.draw else found.calibration, found.epoch
+            )
     manifest = {
         **run.identity,
         "key": run.key,
@@ -125,14 +129,16 @@ def executing(
         "fast": getattr(detector, "fast_", None),
     }
     sets = {
-        f"{abnormal}|{which}": TestSet(split.test_labels, split.test_ids, split.test_groups, split.test_classes)
+        f"{abnormal}|{which}": TestSet(
+            split.test_labels, split.test_ids, split.test_groups, split.test_classes
+        )
         for (abnormal, which), split in splits.items()
     }
     return Result(manifest, sets, scored, aucs)
 
 
 def _watched(run: Run, turns: Turns[Detector], watch: Watch) -> Turns[Detector]:
-    """Take the turns, and tell the watch after each."""
+    """Run a generator and call the watch after each step."""
     while True:
         try:
             turn = next(turns)
@@ -142,8 +148,12 @@ def _watched(run: Run, turns: Turns[Detector], watch: Watch) -> Turns[Detector]:
         yield turn
 
 
-def _collapses(turns: Turns[Detector]) -> Turns[list[str]]:
-    """Take the turns and return what they warned of collapse; other warnings pass, and other work sees no change."""
+def _collecting_collapse_warnings(turns: Turns[Detector]) -> Turns[list[str]]:
+    """Run a generator and return its warnings of mode collapse; re-issue all other warnings.
+
+    Warnings are recorded within one step only: the state of `warnings` is global, and other
+    generators run between two steps.
+    """
     collapses: list[str] = []
     while True:
         with warnings.catch_warnings(record=True) as caught:
@@ -153,16 +163,21 @@ def _collapses(turns: Turns[Detector]) -> Turns[list[str]]:
             if warning.category is CollapsedWarning:
                 collapses.append(str(warning.message))
             else:
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno
+                )
         if turn is None:
             return collapses
         yield turn
 
 
 def _recorders(
-    run: Run, splits: dict[tuple[str, str], AnomalySplit], detector: Detector, checkpoint: Path | None
+    run: Run,
+    splits: dict[tuple[str, str], AnomalySplit],
+    detector: Detector,
+    checkpoint: Path | None,
 ) -> dict[tuple[str, str], EpochScores]:
-    """One recorder for each test set that a protocol chooses an epoch on."""
+    """Return one recorder per test set on which a protocol selects an epoch."""
     recorders = {}
     for (abnormal, which), split in splits.items():
         choosing = [p for p in run.protocols if kind(p) == which and p.epoch != "last"]
@@ -172,38 +187,8 @@ def _recorders(
     return recorders
 
 
-def splits_of(run: Run, root: str | None) -> dict[tuple[str, str], AnomalySplit]:
-    """Load what the run is tested on, by class and kind of test set, in the order of the protocols."""
-    options = dict(run.options)
-    test_limit = options.pop("test_limit", None)
-    draws = {kind(protocol): protocol.draw for protocol in run.protocols}
-    splits = {}
-    for abnormal in run.abnormal:
-        loaded: dict[str, AnomalySplit] = {}  # draws share the pixels of the split that they are drawn from
-        for which, draw in draws.items():
-            test = "balanced" if which == kind(RELEASED) else "natural"
-            if test not in loaded:
-                own = {"test": test} if run.dataset in ("ham10000", "ild") else {}
-                loaded[test] = load_dataset(run.dataset, abnormal=abnormal, root=root, **{**options, **own})
-            split = balanced_draw(loaded[test], draw) if draw else loaded[test]
-            if test_limit is not None:
-                split = limited(split, test_limit, parts=("calibration",))
-            splits[abnormal, which] = split if run.limit is None else limited(split, run.limit)
-    return splits
-
-
-def limited(split: AnomalySplit, limit: int, *, parts: Sequence[str] = ("train", "calibration")) -> AnomalySplit:
-    """Keep at most ``limit`` images of test normals, of abnormal images, and of each of ``parts``."""
-    normal, abnormal = (np.flatnonzero(split.test_labels == kept)[:limit] for kept in (False, True))
-    test = np.concatenate([normal, abnormal])
-    columns = {name: getattr(split, name)[test] for name in ("test_labels", "test_ids", "test_groups", "test_classes")}
-    for part in parts:
-        columns |= {name: getattr(split, name)[:limit] for name in (part, f"{part}_ids", f"{part}_groups")}
-    return replace(split, test=split.test[test], **columns)
-
-
 def _commit() -> str:
-    """Return this checkout's commit, if it is one."""
+    """Return the short commit of this checkout, or "unknown"."""
     found = subprocess.run(
         ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
         capture_output=True, text=True, check=False,
@@ -224,20 +209,22 @@ def run_missing(
     progress: bool = True,
     watch: Watch | None = None,
 ) -> dict[str, str]:
-    """Execute what the store does not hold, and put each result there as it comes.
+    """Execute the runs that a store lacks, and store each result when it is complete.
 
     Args:
-        runs: What there ought to be.
-        store: Where results go; what it holds is not run again.
-        executor: Any ``concurrent.futures.Executor``, such as ``dask.distributed.Client(…).get_executor()``; this
-            process by default.
-        parallel: Processes side by side on this machine, where no executor is given.
+        runs: The runs wanted.
+        store: Receives the results. Runs that it holds are not executed.
+        executor: Any ``concurrent.futures.Executor``, such as
+            ``dask.distributed.Client(…).get_executor()``; this process by default.
+        parallel: Number of processes on this machine, if no executor is given.
         root, device, work, fast: See `execute`.
-        progress: Show one bar over all runs, with the time left.
-        watch: Told of each step and epoch; may stop runs. For runs in this process alone.
+        progress: Show one progress bar over all runs, with the remaining time.
+        watch: Called after each step and epoch; may stop runs. It is used only for runs in this
+            process.
 
     Returns:
-        Runs that failed, with the reason. They leave the others alone and are run again next time.
+        Failed runs with the reason. A failure does not stop the others. Failed runs are executed
+        again by the next call.
     """
     missing = [run for run in runs if run.key not in store.results]
     how = {"root": root, "device": device, "work": work, "fast": fast}
@@ -253,10 +240,10 @@ def run_missing(
             try:
                 store.add(get())
                 if work:
-                    _clear(Path(work), run.key)
+                    _delete_checkpoints(Path(work), run.key)
             except TimeUp:
-                return  # its checkpoint stays, and the next call goes on from there
-            except Exception as error:  # one run that diverges must not cost the others
+                return  # its checkpoint stays; the next call resumes from it
+            except Exception as error:  # one failed run must not stop the others
                 failed[str(run)] = "".join(traceback.format_exception_only(error)).strip()
                 how_it_ended = f"failed: {failed[str(run)]}"
             if watch is not None:
@@ -264,10 +251,10 @@ def run_missing(
             bar.update()
 
         if executor is None and parallel == 1:
-            # On a GPU several run side by side, as many as fit.
+            # On a GPU several runs are interleaved, as many as fit into its memory.
             starts = [partial(begin, run) for run in missing]
-            for number, result in side_by_side(starts, choose_device(device)):
-                take(missing[number], partial(_given, result))
+            for number, result in run_concurrently(starts, choose_device(device)):
+                take(missing[number], partial(_result_or_raise, result))
             return failed
         own = executor is None
         others = set(active_children())
@@ -278,7 +265,7 @@ def run_missing(
                 take(futures[future], future.result)
         except KeyboardInterrupt:
             for worker in set(active_children()) - others if own else ():
-                worker.terminate()  # its run goes on from its last whole epoch next time
+                worker.terminate()  # the next call resumes its run from the last complete epoch
             raise
         finally:
             if own:
@@ -286,14 +273,14 @@ def run_missing(
     return failed
 
 
-def _clear(work: Path, key: str) -> None:
-    """Delete what a run that is stored no longer needs; checkpoints are of three times the networks' size."""
+def _delete_checkpoints(work: Path, key: str) -> None:
+    """Delete the checkpoints of a stored run; each is three times the size of its networks."""
     for file in work.glob(f"{key}*.safetensors"):
         file.unlink()
     shutil.rmtree(work / f"{key}.scoring", ignore_errors=True)
 
 
-def _given(result: Result | Exception) -> Result:
+def _result_or_raise(result: Result | Exception) -> Result:
     if isinstance(result, Exception):
         raise result
     return result

@@ -1,4 +1,4 @@
-"""Working the plan off: what is missing is run in the plan's order, until all is done or the time is up."""
+"""Execution of the plan: missing runs in the plan's order, until all are done or time is up."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,44 +23,47 @@ def measure(
     work: str | Path | None = None,
     **how: Any,
 ) -> dict[str, str]:
-    """Run what the stores lack of a plan; each result is stored as it comes.
+    """Execute the missing runs of a plan; each result is stored when it is complete.
 
     Args:
-        entries: Of the plan, in order.
-        watch: Entered by the caller; says where the work is, and stops it.
-        folder: Of the results; ``data/results`` by default.
+        entries: Entries of the plan, in order.
+        watch: Reports progress and stops the work; the caller has entered it with ``with``.
+        folder: Folder of the results; ``data/results`` by default.
         work: As in `ccb_lib.reproduction.runs.work_folder`.
         **how: ``root``, ``device`` and ``fast``, as in `ccb_lib.reproduction.execute.execute`.
 
     Returns:
-        Runs that failed, with the reason; the others went on.
+        Failed runs with the reason. A failure does not stop the others.
 
     Raises:
-        RuntimeError: Another process works at the same results.
+        RuntimeError: Another process is measuring with the same folder of results.
     """
     failed: dict[str, str] = {}
-    with _alone(Path(folder or results_folder())):
+    with _locked(Path(folder or results_folder())):
         for entry in entries:
             runs, store = entry.runs(), Store.read(store_path(entry.source, folder))
             missing = [run for run in runs if run.key not in store.results]
             watch.say(f"{entry.name}: {len(runs) - len(missing)} of {len(runs)} runs done")
             checkpoints = work_folder(store.path, work).absolute()
-            failed |= run_missing(missing, store, work=str(checkpoints), progress=False, watch=watch, **how)
+            failed |= run_missing(
+                missing, store, work=str(checkpoints), progress=False, watch=watch, **how
+            )
             if watch.reason is not None:
                 break
     return failed
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock: two processes would train the same run and write the same checkpoint."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock the folder: two processes would train the same run and write the same checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".measure.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise RuntimeError(
-            f"Another `ccb measure` works at {folder}. Stop it, or give --results another folder and --merge it later."
+            f"Another `ccb measure` works at {folder}. Stop it, or use another folder with "
+            "--results and add its files later with --merge."
         ) from error
     try:
         yield
@@ -68,36 +71,46 @@ def _alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def merge(other: str | Path, folder: str | Path | None = None, say: Callable[[str], Any] = print) -> int:
-    """Take in the results of another machine.
+def merge(
+    other: str | Path, folder: str | Path | None = None, say: Callable[[str], Any] = print
+) -> int:
+    """Add the results of another machine.
 
     Args:
-        other: A file of results, under the name that it has in ``data/results``; or a folder of such files.
-        folder: Of the results that take them in; ``data/results`` by default.
-        say: Takes a line for each file.
+        other: A file of results with the same name as in ``data/results``, or a folder of such
+            files.
+        folder: Folder that receives the results; ``data/results`` by default.
+        say: Called with one line of text per file.
 
     Returns:
-        How many runs were new.
+        The number of new runs.
 
     Raises:
-        FileNotFoundError: There is no such file, or no file of results in the folder.
-        ValueError: A file has another name, or is broken.
+        FileNotFoundError: The file does not exist, or the folder has no file of results.
+        ValueError: A file has another name, is damaged, or fails `check_contribution`.
     """
     other = Path(other)
-    paths = sorted(path for path in other.glob("*.safetensors") if path.stem in RESULT_FILES.values())
+    paths = sorted(
+        path for path in other.glob("*.safetensors") if path.stem in RESULT_FILES.values()
+    )
     if not other.is_dir():
         paths = [other]
     known = ", ".join(f"{name}.safetensors" for name in sorted(set(RESULT_FILES.values())))
     if not paths:
-        raise FileNotFoundError(f"No results in {other}. Give a folder with some of {known}.")
+        raise FileNotFoundError(
+            f"No results in {other}. Give a folder with one or more of {known}."
+        )
     new = 0
     for path in paths:
         if path.stem not in RESULT_FILES.values():
-            raise ValueError(f"{path.name} given; the file's name says what it holds: {known}. Name it so.")
+            raise ValueError(
+                f"{path.name} given; the file's name says what it holds, and must be one of "
+                f"{known}. Rename the file."
+            )
         store = Store.read(Path(folder or results_folder()) / f"{path.stem}.safetensors")
         table = next(name for name, stem in RESULT_FILES.items() if stem == path.stem)
         check_contribution(Store.read(path).results.values(), table)
         count = store.merge(path)
-        say(f"{count} runs taken in from {path}")
+        say(f"{count} runs added from {path}")
         new += count
     return new

@@ -1,8 +1,12 @@
-"""Names of data sets and classes as readers see them."""
+"""Display names of data sets and classes."""
 
 
-def spoken(name: str) -> str:
-    """Write a name of the code as a reader would: ``ground_glass`` as "ground glass", ``ild`` as "ILD"."""
+def display_name(name: str) -> str:
+    """Return the display name of a data set or class.
+
+    >>> display_name("ground_glass"), display_name("ild")
+    ('ground glass', 'ILD')
+    """
     names = {
         "cifar10": "CIFAR-10",
         "ham10000": "HAM10000",

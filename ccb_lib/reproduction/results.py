@@ -1,4 +1,4 @@
-"""From stored scores to the paper's tables: nothing here is typed in, and a cell that was not run stays empty."""
+"""Metrics computed from stored scores, one row per run, class and protocol."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -9,8 +9,16 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
-from ccb_lib.metrics import anomaly_score, auc, average_precision, metrics_at, normal_quantile, oracle_f1
-from ccb_lib.reproduction.runs import CLASSES, DATASETS, feeding, is_imposed, kind, store_path, unsaid
+from ccb_lib.metrics import (
+    anomaly_score,
+    auc,
+    average_precision,
+    metrics_at,
+    normal_quantile,
+    oracle_f1,
+)
+from ccb_lib.reproduction.defaults import non_default
+from ccb_lib.reproduction.runs import CLASSES, DATASETS, feeding, is_imposed, kind, store_path
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 
@@ -24,25 +32,29 @@ def load_results(
     alphas: Sequence[float | None] = (None,),
     folder: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Compute every figure of a table's stored runs.
+    """Compute all metrics of a table's stored runs.
 
     Args:
         table: 1 to 7, or a study of `ccb_lib.reproduction.studies`.
-        protocols: Those wanted; a run that has no scores under one has no row for it.
+        protocols: The protocols wanted. A run without scores under a protocol has no row for it.
         alphas: Weights of the image term in Eq. 2; ``None`` is the method's own.
-        folder: Of the stored results; ``data/results`` by default.
+        folder: Folder of the stored results; ``data/results`` by default.
 
     Returns:
-        One row a run, class, protocol and α: ``dataset``, ``method``, ``chain``, ``abnormal``, ``seed``, ``protocol``,
-        ``imposed``, ``alpha``, ``auc``, ``average_precision`` at the set's own prevalence, ``accuracy`` and ``f1``
-        weighted to as many normals as abnormal images (the arithmetic of Tables 2–7 says that the paper tested so),
-        ``threshold``, ``epoch``, the settings that tables are laid out by, ``other`` settings in words, and ``key``.
+        One row per run, class, protocol and α: ``dataset``, ``method``, ``chain``, ``abnormal``,
+        ``seed``, ``protocol``, ``imposed``, ``alpha``, ``auc``, ``average_precision`` at the test
+        set's own prevalence, ``prevalence``, ``accuracy`` and ``f1`` at a prevalence of 0.5 (by
+        the arithmetic of Tables 2–7 the prevalence in the paper), ``threshold``, ``epoch``, the
+        settings of `CHOICES`, with ``other`` non-default settings as text, ``device``, ``seconds``
+        and ``key``. All metrics are 0…1, higher is better.
 
     Raises:
-        ValueError: No such table, or a broken file.
+        ValueError: There is no such table or study, or the file is damaged.
     """
     if table not in DATASETS:
-        raise ValueError(f"table={table!r} given; the paper has Tables 1 to 7, and there are the studies.")
+        raise ValueError(
+            f"table={table!r} given; one of {', '.join(map(str, DATASETS))} is needed."
+        )
     path = store_path(table, folder)
     return _frame(table, tuple(protocols), tuple(alphas), path, _stamp(path)).copy()
 
@@ -69,13 +81,14 @@ def _frame(
 
 
 _COLUMNS = (
-    "dataset", "method", "chain", "abnormal", "seed", "protocol", "imposed", "alpha", "auc", "average_precision",
-    "prevalence", "accuracy", "f1", "threshold", "epoch", *CHOICES, "device", "seconds", "key",
+    "dataset", "method", "chain", "abnormal", "seed", "protocol", "imposed", "alpha", "auc",
+    "average_precision", "prevalence", "accuracy", "f1", "threshold", "epoch", *CHOICES, "device",
+    "seconds", "key",
 )  # fmt: skip
 
 
 def read_results(table: int | str, folder: str | Path | None = None) -> dict[str, Result]:
-    """Return a table's stored runs by key; the file is read once for each of its states."""
+    """Return a table's stored runs by key; the file is read again only after it changed."""
     path = store_path(table, folder)
     return _stored(path, _stamp(path))
 
@@ -86,12 +99,12 @@ def _stored(path: Path, stamp: tuple[int, int]) -> dict[str, Result]:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Time and size of a file: they change with what is in it."""
+    """Return modification time and size of a file, as a cache key for its content."""
     return (path.stat().st_mtime_ns, path.stat().st_size) if path.exists() else (0, 0)
 
 
 def scores_of(result: Result, abnormal: str, protocol: Protocol) -> tuple[Scored, TestSet] | None:
-    """Return what a run scored for a class under a protocol, or ``None`` if it did not."""
+    """Return scores and test set of a class under a protocol; ``None`` if they are not stored."""
     name = scored_name(abnormal, kind(protocol), feeding(protocol))
     if name not in result.scored:
         return None
@@ -99,7 +112,10 @@ def scores_of(result: Result, abnormal: str, protocol: Protocol) -> tuple[Scored
 
 
 def threshold_of(scored: Scored, tests: TestSet, protocol: Protocol, alpha: float) -> float:
-    """φ as the protocol sets it: the 95 % quantile of calibration scores, or the oracle's best F1 on the test."""
+    """Return φ of a protocol: the 95 % quantile of calibration scores, or the best F1 on the test.
+
+    NaN where the protocol calibrates and calibration scores were not stored.
+    """
     if protocol.threshold == "oracle":
         return oracle_f1(anomaly_score(scored.test, alpha), tests.labels)
     if scored.calibration is None:
@@ -108,21 +124,28 @@ def threshold_of(scored: Scored, tests: TestSet, protocol: Protocol, alpha: floa
 
 
 def _row(
-    result: Result, abnormal: str, protocol: Protocol, scored: Scored, tests: TestSet, alpha: float | None
+    result: Result,
+    abnormal: str,
+    protocol: Protocol,
+    scored: Scored,
+    tests: TestSet,
+    alpha: float | None,
 ) -> dict[str, Any]:
     facts = result.manifest
     alpha = facts["alpha"] if alpha is None else alpha
     scores = anomaly_score(scored.test, alpha)
     threshold = threshold_of(scored, tests, protocol, alpha)
     at_half = metrics_at(scores, tests.labels, threshold, prevalence=0.5)
-    settings = unsaid(facts["method"], {**facts["settings"], **facts["options"], "limit": facts["limit"]})
+    settings = non_default(
+        facts["method"], {**facts["settings"], **facts["options"], "limit": facts["limit"]}
+    )
     own_split = 0 if facts["dataset"] == "cifar10" else facts["seed"]
     if (split_seed := facts["options"].get("seed", own_split)) != own_split:
         settings["split_seed"] = split_seed
     return {
         "dataset": facts["dataset"],
         "method": facts["method"],
-        "chain": "-".join("none" if n is None else str(n) for n in settings["chain"]) if "chain" in settings else None,
+        "chain": _chain(settings.get("chain")),
         "abnormal": abnormal,
         "seed": facts["seed"],
         "protocol": protocol.name,
@@ -136,34 +159,48 @@ def _row(
         "threshold": threshold,
         "epoch": scored.epoch,
         **{name: settings.pop(name, None) for name in CHOICES[:-1]},
-        "other": _in_words({k: v for k, v in settings.items() if k not in ("chain", "seed", "log_skips")}),
+        "other": _as_text(
+            {k: v for k, v in settings.items() if k not in ("chain", "seed", "log_skips")}
+        ),
         "device": facts["device"],
         "seconds": facts["seconds"],
         "key": facts["key"],
     }
 
 
-def _in_words(settings: Mapping[str, Any]) -> str | None:
+def _chain(lengths: Sequence[int | None] | None) -> str | None:
+    """Return the name of a chain, such as ``4-3-2-1``, or ``none-none-none-none`` without skips."""
+    if lengths is None:
+        return None
+    return "-".join("none" if length is None else str(length) for length in lengths)
+
+
+def _as_text(settings: Mapping[str, Any]) -> str | None:
     return ", ".join(f"{name} {value}" for name, value in sorted(settings.items())) or None
 
 
 def placebo(
-    *, protocol: Protocol = CLEAN, settings: Mapping[str, Any] = PAPER, folder: str | Path | None = None
+    *,
+    protocol: Protocol = CLEAN,
+    settings: Mapping[str, Any] = PAPER,
+    folder: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Score each CIFAR-10 class with the detectors that **trained on it**.
+    """Compute the AUC of each CIFAR-10 class for the detectors that **trained on it**.
 
-    What a table shows above this is what being unseen adds.
-
-    A detector whose abnormal class was another has the class's own 1,000 test images among its normals. They are held
-    against the other eight normal classes' test images.
+    A class that was among the normal training classes should not be detected. Its 1,000 test
+    images are compared with the test images of the other eight normal classes. The amount by which
+    the AUC of a table exceeds this placebo is due to the class being unseen.
 
     Returns:
-        One row a method and class: ``placebo``, the mean AUC over those detectors; ``detectors``, how many; ``clean``,
-        the AUC of the detector to which the class was unseen (its test images alone, against the same kind of
-        normals); and their difference ``unseen adds``.
+        One row per method and class: ``placebo``, the mean AUC over those detectors;
+        ``detectors``, their number; ``clean``, the AUC of the detector that was not trained on the
+        class (official test images only, on both sides); and the difference ``unseen adds``, clean
+        − placebo.
     """
     rows: list[dict[str, Any]] = []
-    wanted = set(at_settings(load_results(1, protocols=(protocol,), folder=folder), settings)["key"])
+    wanted = set(
+        at_settings(load_results(1, protocols=(protocol,), folder=folder), settings)["key"]
+    )
     for result in read_results(1, folder).values():
         if result.manifest["key"] not in wanted:
             continue
@@ -182,7 +219,9 @@ def placebo(
                 rows.append({"method": result.manifest["method"], "abnormal": name, "kind": kind_of,
                              "auc": auc(scores[both], of[both])})  # fmt: skip
     frame = pd.DataFrame(rows, columns=["method", "abnormal", "kind", "auc"])
-    wide = frame.pivot_table(index=["method", "abnormal"], columns="kind", values="auc", aggfunc="mean")
+    wide = frame.pivot_table(
+        index=["method", "abnormal"], columns="kind", values="auc", aggfunc="mean"
+    )
     wide = wide.reindex(columns=["seen", "unseen"])
     counts = frame[frame["kind"] == "seen"].groupby(["method", "abnormal"]).size()
     return pd.DataFrame(

@@ -1,6 +1,6 @@
-"""Tables 1–7 as grids of runs: what there is to train, and under which protocols it is tested."""
+"""Tables 1–7 as grids of runs: what is trained, and under which protocols it is scored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,24 +8,37 @@ from typing import Any
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.unet import UNetDetector
 from ccb_lib.evaluation.protocols import (
-    ASIDES,
     CLEAN,
     CLEAN_BEST_EPOCH,
     LAST_EPOCH,
     RELEASED,
     RELEASED_DRAWS,
-    WALK,
+    SINGLE_CHANGES,
+    STEPS_TO_CLEAN,
     Protocol,
 )
 from ccb_lib.io.project_data import project_data
+from ccb_lib.reproduction.defaults import as_json, non_default, options_of, seed_list
 from ccb_lib.reproduction.store import Result, key_of, scored_name
 
 PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
-NETWORK_METHODS = (*PAPER_METHODS, "ccb-fork")  # and the likeliest original, of which nothing is printed
+# CCB fork is the likeliest original implementation; the paper reports no number of it.
+NETWORK_METHODS = (*PAPER_METHODS, "ccb-fork")
 TRIVIAL_METHODS = ("pca", "mean-intensity", "png-bytes", "nearest-neighbours")
 CHAINS = ((4, 3, 2, 1), (8, 6, 4, 2), (16, 12, 8, 4), (24, 18, 12, 6), (32, 24, 16, 8))
 CLASSES = {
-    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    "cifar10": (
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ),
     "ild": ("fibrosis", "micronodules", "emphysema", "ground_glass"),
     "ham10000": ("akiec", "bcc", "df", "vasc"),
 }
@@ -37,7 +50,8 @@ DATASETS = {
     **dict.fromkeys(("skips", "ablation"), ("cifar10", "ham10000")),
     "lung-ct-98": ("ild",),
 }
-AUDIT = (CLEAN, RELEASED, *WALK[1:-1], *ASIDES)  # every step from one to the other
+# All protocols between RELEASED and CLEAN, and each single change.
+AUDIT = (CLEAN, RELEASED, *STEPS_TO_CLEAN[1:-1], *SINGLE_CHANGES)
 RESULT_FILES = {
     1: "table1",
     **dict.fromkeys((2, 3), "tables2-3"),
@@ -50,18 +64,19 @@ RESULT_FILES = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """One training, and the tests that follow from it.
+    """One training and its tests.
 
     Attributes:
-        dataset: As `load_dataset` knows it.
-        method: As `METHODS` knows it.
-        abnormal: The classes it is tested on, each for itself. HAM10000 and ILD train on the same normals whichever is
-            abnormal, so one training serves them all; CIFAR-10 trains anew for each.
-        seed: Of weights and order.
-        settings: Of the detector, such as ``epochs``.
-        options: Of the data set, such as ``normal`` or the split's own ``seed``.
-        limit: Use at most so many images of each part; for trying things out, never for a table.
-        protocols: What it is scored under; no part of what makes the run what it is.
+        dataset: Name for `load_dataset`.
+        method: Name in `METHODS`.
+        abnormal: The classes it is tested on, each separately. On HAM10000 and ILD the normal
+            training images do not depend on the abnormal class, so one training serves all
+            classes. On CIFAR-10 each class needs a training.
+        seed: Seed of the weights and of the order of images.
+        settings: Settings of the detector, such as ``epochs``.
+        options: Options of the data set, such as ``normal`` or the ``seed`` of the split.
+        limit: Largest number of images of each part, for trials; ``None`` for tables.
+        protocols: Protocols it is scored under. They are not part of the key.
     """
 
     dataset: str
@@ -75,7 +90,7 @@ class Run:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes the run what it is, as JSON."""
+        """The facts that identify the run, as JSON."""
         return {
             "dataset": self.dataset,
             "method": self.method,
@@ -88,7 +103,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits from `identity`."""
+        """The hash of `identity`, 16 hexadecimal digits."""
         return key_of(self.identity)
 
     def __str__(self) -> str:
@@ -97,9 +112,13 @@ class Run:
 
 
 def feeding(protocol: Protocol) -> str:
-    """Name what decides the scores: protocols that agree in it share stored terms. φ is set later, from these."""
+    """Return the key of stored score terms; protocols that differ only in φ share it.
+
+    φ is computed from the stored terms. Outside batch statistics, order and batch size do not
+    affect a score, so they are not part of the key.
+    """
     if protocol.batch_norm != "batch":
-        return f"{protocol.batch_norm}, {protocol.epoch}"  # order and company do not matter
+        return f"{protocol.batch_norm}, {protocol.epoch}"
     return ", ".join(
         [protocol.batch_norm, "dropout" if protocol.dropout else "no dropout", protocol.order,
          str(protocol.batch_size), protocol.epoch]
@@ -107,9 +126,11 @@ def feeding(protocol: Protocol) -> str:
 
 
 def kind(protocol: Protocol) -> str:
-    """Which test set a protocol uses: the released loop its own balanced one, the clean ones all held-out normals.
+    """Return the kind of test set of a protocol.
 
-    All images of every balanced set are in the natural one too, so the clean scores of any of them are there.
+    Protocols with batch statistics test on a balanced set, as the released code does; the others
+    test on all held-out normal images. Every balanced set is a subset of the natural one, so clean
+    scores of its images are stored too.
     """
     if protocol.batch_norm != "batch":
         return "natural"
@@ -117,12 +138,14 @@ def kind(protocol: Protocol) -> str:
 
 
 def protocols_of(table: int, dataset: str, method: str, seed: int) -> tuple[Protocol, ...]:
-    """List what a table's run is scored under.
+    """List the protocols under which a table's run is scored.
 
-    Table 1 is audited: U-Nets of seed 0 take every step from RELEASED to CLEAN. On HAM10000 and ILD, which have fewer
-    images, all networks take all steps but those that need a pass of their own after each epoch; and there RELEASED
-    tests on a balanced draw of the held-out normals, so it is scored on several. CIFAR-10 tests it on all normals.
-    AnoGAN's search is too dear, and trivial scores are the same under every protocol.
+    In Table 1 U-Nets of seed 0 are scored under every protocol between RELEASED and CLEAN. On
+    HAM10000 and ILD, which have fewer images, all networks are scored under all protocols except
+    those that need an additional pass after each epoch. There RELEASED tests on a balanced draw of
+    the held-out normal images, so it is scored on several draws; on CIFAR-10 it tests on all of
+    them. AnoGAN's search is too slow for more than two protocols, and trivial scores are the same
+    under every protocol.
     """
     cls = METHODS[method]
     if not cls.scores_each_epoch:
@@ -131,28 +154,30 @@ def protocols_of(table: int, dataset: str, method: str, seed: int) -> tuple[Prot
         return AUDIT
     if dataset == "cifar10":
         return (CLEAN, RELEASED, LAST_EPOCH)
-    return (CLEAN, RELEASED, *WALK[1:-1], CLEAN_BEST_EPOCH, *RELEASED_DRAWS)
+    return (CLEAN, RELEASED, *STEPS_TO_CLEAN[1:-1], CLEAN_BEST_EPOCH, *RELEASED_DRAWS)
 
 
 def store_path(table: int | str, folder: str | Path | None = None) -> Path:
-    """Where the results of a table, 1 to 7, or of a study lie: ``data/results`` of the book by default."""
+    """Return the file of results of a table, 1 to 7, or a study; in ``data/results`` by default."""
     return Path(folder or results_folder()) / f"{RESULT_FILES[table]}.safetensors"
 
 
 def work_folder(path: Path, work: str | Path | None = None) -> Path:
-    """Return where checkpoints of a store's runs lie: beside the store, or in a folder under ``work``."""
-    return path.with_name(f".{path.stem}.runs") if work is None else Path(work) / f"{path.stem}.runs"
+    """Return the folder of checkpoints of a store: beside the store, or a folder in ``work``."""
+    return (
+        path.with_name(f".{path.stem}.runs") if work is None else Path(work) / f"{path.stem}.runs"
+    )
 
 
 def results_folder() -> Path:
-    """Return ``data/results`` of a checkout, else the nearest upwards of here, else that of the installed package."""
+    """Return ``data/results`` of the checkout, else of a parent folder, else of the package."""
     for folder in (Path(__file__).parents[2], Path.cwd(), *Path.cwd().parents):
         if (folder / "data" / "results").is_dir():
             return folder / "data" / "results"
     return project_data("results")
 
 
-def grid(
+def table_runs(
     table: int,
     *,
     methods: Sequence[str] | None = None,
@@ -171,24 +196,26 @@ def grid(
 
     Args:
         table: 1 to 7.
-        methods: Of `METHODS`; the paper's five, ``ccb-fork`` and the trivial scores by default, CCB alone in
-            Tables 6–7.
-        abnormal: Some of the table's classes; all by default.
-        datasets: Some of the table's data sets; all by default.
-        seeds: A list of seeds, or a number of them: seeds 0 … ``seeds`` − 1. Of weights and order, and of the split
-            but on CIFAR-10; trivial scores have seed 0 alone there.
-        epochs: Of training; the paper's are 50.
+        methods: Names in `METHODS`; by default the paper's five, ``ccb-fork`` and the trivial
+            scores, and in Tables 6–7 only CCB.
+        abnormal: Abnormal classes of the table; all by default.
+        datasets: Data sets of the table; all by default.
+        seeds: A list of seeds, or their number n for seeds 0 … n − 1. A seed is that of the
+            weights, of the order of images and, except on CIFAR-10, of the split. Trivial scores
+            on CIFAR-10 have seed 0 only.
+        epochs: Epochs of training; 50 in the paper.
         limit: See `Run`.
         image_size: 32, 64 or 128, where the data set has more than one.
-        normal: HAM10000's normal classes where not the paper's; ``"nv"`` for nevi alone.
-        test_limit: Score at most so many test normals, abnormal images and calibration images, for methods whose
-            scoring takes hours. Training is as without it.
-        split_seed: Of the split of every run, so that starts alone differ; by default each seed is its
-            split's too, but on CIFAR-10.
-        **settings: Further settings of the detectors that have them, such as ``width`` or ``similarity``.
+        normal: Normal classes of HAM10000 if not the paper's; ``"nv"`` for nevi only.
+        test_limit: Largest number each of normal test images, abnormal images and calibration
+            images, for methods whose scoring takes hours. Training does not depend on it.
+        split_seed: Seed of the split of every run, so that only the start differs between seeds;
+            by default, except on CIFAR-10, each run's own seed.
+        **settings: Further settings of the detectors that have them, such as ``width`` or
+            ``similarity``.
 
     Raises:
-        ValueError: An unknown table, method or class.
+        ValueError: The table, a method, a class or a data set is unknown.
     """
     if table not in DATASETS:
         raise ValueError(f"table={table} given; the paper has Tables 1 to 7.")
@@ -198,97 +225,73 @@ def grid(
         raise ValueError(f"Unknown methods {sorted(unknown)}; there are {', '.join(METHODS)}.")
     known = [name for dataset in DATASETS[table] for name in CLASSES[dataset]]
     if unknown := set(abnormal or ()) - set(known):
-        raise ValueError(f"Table {table} has no class {sorted(unknown)}; it has {', '.join(known)}.")
+        raise ValueError(
+            f"Table {table} has no class {sorted(unknown)}; it has {', '.join(known)}."
+        )
     if unknown := set(datasets or ()) - set(DATASETS[table]):
-        raise ValueError(f"Table {table} has no data set {sorted(unknown)}; it has {', '.join(DATASETS[table])}.")
+        raise ValueError(
+            f"Table {table} has no data set {sorted(unknown)}; it has {', '.join(DATASETS[table])}."
+        )
     runs = []
     for dataset in (name for name in DATASETS[table] if datasets is None or name in datasets):
         classes = tuple(name for name in CLASSES[dataset] if abnormal is None or name in abnormal)
-        # What training sees differs with the class on CIFAR-10 alone.
-        tests = [(name,) for name in classes] if dataset == "cifar10" else [classes] if classes else []
+        # Only on CIFAR-10 do the training images depend on the abnormal class.
+        tests = (
+            [(name,) for name in classes] if dataset == "cifar10" else [classes] if classes else []
+        )
         for seed in seed_list(seeds):
             for method in methods:
                 fields = METHODS[method].__dataclass_fields__
-                own = {k: v for k, v in {"epochs": epochs, **unsaid(method, settings)}.items() if k in fields}
+                own = {
+                    k: v
+                    for k, v in {"epochs": epochs, **non_default(method, settings)}.items()
+                    if k in fields
+                }
                 if "epochs" not in fields and seed > 0 and dataset == "cifar10":
-                    continue  # nothing that a seed could change: no weights, and a split that is given
+                    continue  # a seed changes nothing: there are no weights, and the split is fixed
                 for chain in chains:
-                    # Why a longer chain is worse, if it is, shows in the signal that it passes on.
+                    # The RMS of the chains' outputs is logged: it may explain differences between
+                    # chains.
                     with_chain = {**own, "chain": chain, "log_skips": True} if chain else own
+                    chosen = {"image_size": image_size, "normal": normal, "test_limit": test_limit}
+                    options = options_of(dataset, method, seed, split_seed, **chosen)
+                    protocols = protocols_of(table, dataset, method, seed)
                     runs += [
-                        Run(dataset=dataset, method=method, abnormal=test, seed=seed, settings=with_chain, limit=limit,
-                            options=options_of(dataset, method, seed, split_seed, image_size=image_size,
-                                               normal=normal, test_limit=test_limit),
-                            protocols=protocols_of(table, dataset, method, seed))
+                        Run(dataset=dataset, method=method, abnormal=test, seed=seed,
+                            settings=with_chain, limit=limit, options=options, protocols=protocols)
                         for test in tests
                     ]  # fmt: skip
     return runs
 
 
-def seed_list(seeds: int | Sequence[int]) -> list[int]:
-    """Return seeds as a list: a number n stands for 0 … n − 1.
-
-    >>> seed_list(3), seed_list([4, 5])
-    ([0, 1, 2], [4, 5])
-    """
-    return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-
-
 def missing_protocols(run: Run, result: Result) -> list[Protocol]:
-    """List the protocols that a run is to be scored under and a stored result has no scores for.
+    """List the protocols of a run for which its stored result has no scores.
 
     Args:
-        run: What is wanted.
-        result: What is stored under the run's key.
+        run: The run.
+        result: The result stored under the run's key.
     """
     return [
         protocol
         for protocol in run.protocols
-        if any(scored_name(name, kind(protocol), feeding(protocol)) not in result.scored for name in run.abnormal)
+        if any(
+            scored_name(name, kind(protocol), feeding(protocol)) not in result.scored
+            for name in run.abnormal
+        )
     ]
 
 
-def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings by name as a stored run has them: sorted, tuples as lists."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in sorted(settings.items())}
-
-
-def default_of(method: str, choice: str) -> Any:
-    """What a method, or a data set, takes where a choice is not named; ``None`` where it knows no such choice."""
-    of_images = {"image_size": 32, "normal": "nv+bkl+mel"}
-    field = METHODS[method].__dataclass_fields__.get(choice)
-    return of_images.get(choice, field and field.default)
-
-
-def unsaid(method: str, choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is ``None`` and what goes without saying: said aloud or not, it makes the same run."""
-    said = {name: value for name, value in choices.items() if value is not None}
-    return {name: value for name, value in said.items() if name == "epochs" or value != default_of(method, name)}
-
-
-def options_of(dataset: str, method: str, seed: int, split_seed: int | None = None, **chosen: Any) -> dict[str, Any]:
-    """Choose the split; ``None`` is a default.
-
-    CIFAR-10's makers fixed its test images; which normals calibrate follows ``split_seed``, 0 by default. The other
-    data sets' splits follow ``split_seed``, by default the run's own seed.
-    """
-    normal = chosen.pop("normal", None)
-    if dataset == "ham10000" and normal is not None:
-        chosen["normal"] = "+".join(sorted(normal.split("+"), key="nv bkl mel".find))  # order makes no other run
-    of_split = {"seed": seed if split_seed is None else split_seed}
-    if dataset == "cifar10" and not split_seed:
-        of_split = {}
-    return of_split | unsaid(method, chosen)
-
-
 def is_imposed(method: str, dataset: str) -> bool:
-    """Tell whether RELEASED is a test that a method's own public code does not make on such images.
+    """Return whether RELEASED differs from the test of the method's own public code.
 
-    EGBAD and AnoGAN test in inference mode. GANomaly's own repository leaves CIFAR-10 in order, but shuffles images
-    that come in folders; only the copy of GANomaly that is bundled with Skip-GANomaly shuffles neither.
+    EGBAD and AnoGAN test in inference mode. GANomaly's repository does not shuffle CIFAR-10, but
+    shuffles images from folders. The copy of GANomaly in the Skip-GANomaly repository shuffles
+    neither.
 
     Example:
         >>> is_imposed("ganomaly", "ham10000"), is_imposed("ganomaly", "cifar10")
         (True, False)
     """
-    return not METHODS[method].released_in_train_mode or (method == "ganomaly" and dataset != "cifar10")
+    return not METHODS[method].released_in_train_mode or (
+        method == "ganomaly" and dataset != "cifar10"
+    )

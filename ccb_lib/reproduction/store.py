@@ -1,4 +1,4 @@
-"""What runs measured: score terms of every image under each protocol, one file a table, mergeable and verified."""
+"""Stored results of runs: score terms of every image under each protocol, one file per table."""
 
 import hashlib
 import json
@@ -18,15 +18,17 @@ from ccb_lib.io.tensors import digest, load_tensors, save_tensors
 from ccb_lib.metrics import ScoreTerms
 
 _VERSION = 1
-_TOP = 2.0**15  # terms are scaled so that the largest is this; float16 then has 11 bits down to 6e-5
-_LONGEST = 2**26  # bytes of one column of text: a million names of 64 letters
+# Terms are scaled to this maximum before they are stored as float16, which then has its full
+# precision of 11 bits for values down to 6e-5.
+_TOP = 2.0**15
+_LONGEST = 2**26  # largest size of a column of text in bytes: a million names of 64 letters
 _COLUMNS = ("labels", "ids", "groups", "classes")
 IDENTITY = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit")
 
 
 @dataclass(frozen=True, eq=False)
 class TestSet:
-    """The images that a run was tested on.
+    """The test images of a run, without pixels.
 
     Attributes:
         labels: (K,) bool, True is abnormal.
@@ -38,20 +40,25 @@ class TestSet:
     groups: NDArray[np.str_]
     classes: NDArray[np.str_]
 
-    __test__ = False  # no test case of pytest's
+    __test__ = False  # pytest must not collect this class
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def key(self) -> str:
-        """Tells test sets apart by what is in them."""
-        return digest(*(torch.frombuffer(bytearray(_bytes(getattr(self, n))), dtype=torch.uint8) for n in _COLUMNS))
+        """The hash of all columns."""
+        return digest(
+            *(
+                torch.frombuffer(bytearray(_bytes(getattr(self, n))), dtype=torch.uint8)
+                for n in _COLUMNS
+            )
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What one run scored on one test set under one way of feeding it.
+    """The score terms of one run on one test set, with one way of feeding it.
 
     Attributes:
         test: Terms of the test images, (K,) each.
@@ -66,13 +73,13 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """All that one run measured.
+    """All results of one run.
 
     Attributes:
         manifest: Settings, seed, versions, device, seconds, commit, a hash of the images; JSON.
         sets: Test sets by class and kind (``"natural"`` or ``"as released"``).
-        scored: By (class, way of feeding).
-        aucs: By (class, way of feeding): the test AUC after each epoch, where it was recorded.
+        scored: Score terms by `scored_name`.
+        aucs: The test AUC after each epoch, where it was recorded, by `scored_name`.
     """
 
     manifest: dict[str, Any]
@@ -82,18 +89,18 @@ class Result:
 
     @property
     def key(self) -> str:
-        """The run's own key."""
+        """The run's key."""
         return self.manifest["key"]
 
 
 class Store:
-    """Results of one table in one file.
+    """The results of one table in one file.
 
     Args:
-        path: The file; need not exist.
+        path: The file; it need not exist.
 
     Attributes:
-        results: By the runs' keys.
+        results: Results by the runs' keys.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -102,13 +109,13 @@ class Store:
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Read a file and verify it; a file that is not there is an empty store.
+        """Read a file and verify it; a missing file gives an empty store.
 
-        Verified are the digest of every stored array, the key of every run, and in files that have it
-        the digest of the header.
+        The digest of every stored array and the key of every run are verified, and the digest of
+        the header in files that have one.
 
         Raises:
-            ValueError: The file is broken, or its parts do not belong together; the message names the run.
+            ValueError: The file is damaged or inconsistent; the message names the run.
         """
         store = cls(path)
         if store.path.exists():
@@ -116,24 +123,30 @@ class Store:
         return store
 
     def add(self, *results: Result) -> None:
-        """Take results in and write the file, together with what others wrote to it meanwhile.
+        """Add results and write the file; results that other processes added meanwhile are kept.
 
-        The file is replaced in one step, so a reader, or a run that is killed, never sees half of it.
+        The file is replaced atomically, so it is always complete.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
-            self.results = {**type(self).read(self.path).results, **self.results, **{r.key: r for r in results}}
+            self.results = {
+                **type(self).read(self.path).results,
+                **self.results,
+                **{r.key: r for r in results},
+            }
             save_tensors(self.path, *_packed_all(self.results.values()))
 
     def merge(self, other: str | Path) -> int:
-        """Take in all runs of another file, say from another machine; return how many were new.
+        """Add all runs of another file, such as another machine's; return the number of new runs.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is broken.
+            FileNotFoundError: The file does not exist.
+            ValueError: The file is damaged.
         """
         if not Path(other).is_file():
-            raise FileNotFoundError(f"No results at {other}. Give a file of `ccb table --run`.")
+            raise FileNotFoundError(
+                f"No results at {other}. Give a file written by `ccb table --run`."
+            )
         theirs = type(self).read(other).results
         new = [result for key, result in theirs.items() if key not in self.results]
         self.add(*new)
@@ -156,23 +169,34 @@ def _packed_all(results: Iterable[Result]) -> tuple[dict[str, Tensor], dict[str,
                 for term, values in pair._asdict().items() if pair else ():
                     scale = float(np.abs(values).max()) / _TOP or 1.0
                     tensor = torch.from_numpy((values / scale).astype(np.float16))
-                    name_of = digest(tensor)  # equal scores are stored once: a trivial score's, say, under any protocol
+                    # Equal scores are stored once: trivial scores are the same under all protocols.
+                    name_of = digest(tensor)
                     tensors[f"terms/{name_of}"] = tensor
                     terms[f"{part}/{term}"] = [name_of, scale]
             scored[name] = {"epoch": found.epoch, "terms": terms}
-        runs[result.key] = {"manifest": result.manifest, "sets": sets, "scored": scored, "aucs": result.aucs}
+        runs[result.key] = {
+            "manifest": result.manifest,
+            "sets": sets,
+            "scored": scored,
+            "aucs": result.aucs,
+        }
     return tensors, {"kind": "results", "version": _VERSION, "runs": runs}
 
 
-def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Path) -> dict[str, Result]:
+def _unpacked(
+    tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Path
+) -> dict[str, Result]:
     if header.get("kind") != "results" or header.get("version") != _VERSION:
         raise ValueError(
-            f"{path} holds {header.get('kind')!r}, version {header.get('version')!r}; results of version {_VERSION} "
+            f"{path} holds {header.get('kind')!r}, version {header.get('version')!r}; results of "
+            f"version {_VERSION} "
             "are needed. Use the ccb_lib that wrote it, or run the table again."
         )
     runs = header.get("runs")
     if not isinstance(runs, dict):
-        raise ValueError(f"{path} has no runs by their keys in its header. Delete it and run again.")
+        raise ValueError(
+            f"{path} has no runs by their keys in its header. Delete it and run the table again."
+        )
     sets: dict[str, TestSet] = {}
     terms_of: dict[str, Tensor] = {}
     results = {}
@@ -182,7 +206,9 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
                 raise ValueError("its key is not that of its settings")
             for set_key in run["sets"].values():
                 if set_key not in sets:
-                    sets[set_key] = TestSet(*(_unpack(tensors[f"set/{set_key}/{c}"], c == "labels") for c in _COLUMNS))
+                    sets[set_key] = TestSet(
+                        *(_unpack(tensors[f"set/{set_key}/{c}"], c == "labels") for c in _COLUMNS)
+                    )
                     if sets[set_key].key != set_key:
                         raise ValueError("the test set is not the one that was scored")
             scored = {}
@@ -199,25 +225,37 @@ def _unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: Pa
                 terms = {part: ScoreTerms(**columns) for part, columns in parts.items()}
                 rows = len(sets[run["sets"][set_name(name)]])
                 if any(len(column) != rows for column in terms["test"]):
-                    raise ValueError(f"{name} has {len(terms['test'].image)} scores for {rows} images")
+                    raise ValueError(
+                        f"{name} has {len(terms['test'].image)} scores for {rows} images"
+                    )
                 scored[name] = Scored(terms["test"], terms.get("calibration"), int(facts["epoch"]))
             named = {name: sets[set_key] for name, set_key in run["sets"].items()}
             aucs = {name: [float(auc) for auc in values] for name, values in run["aucs"].items()}
             results[key] = Result(run["manifest"], named, scored, aucs)
-        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, zlib.error) as error:
-            raise ValueError(f"{path}: run {key} does not fit together ({error}). Delete it and run again.") from error
+        except (
+            LookupError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            ArithmeticError,
+            zlib.error,
+        ) as error:
+            raise ValueError(
+                f"{path}: run {key} does not fit together ({error}). Delete the file and run the "
+                "table again."
+            ) from error
     return results
 
 
 def _verified(terms: Tensor, name: str) -> Tensor:
-    """Return stored terms whose digest is their name."""
+    """Return stored terms; raise ValueError unless their digest is their name."""
     if digest(terms) != name:
         raise ValueError("stored scores do not match the digest that names them")
     return terms
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
-    """Hash the entries of `Run.identity` in a mapping, such as a stored manifest; others are ignored.
+    """Return the run key of a mapping with the entries of `Run.identity`, such as a manifest.
 
     Raises:
         KeyError: An entry is missing.
@@ -227,22 +265,26 @@ def key_of(facts: Mapping[str, Any]) -> str:
 
 
 def scored_name(abnormal: str, kind: str, feeding: str) -> str:
-    """Name what a run scored: the abnormal class, the kind of test set, and the way of feeding it."""
+    """Join the abnormal class, the kind of test set and the way of feeding it to one name."""
     return f"{abnormal}|{kind}|{feeding}"
 
 
 def set_name(name: str) -> str:
-    """Return the test set's name from `scored_name`'s."""
+    """Return the name of the test set in a name of `scored_name`."""
     return name.rsplit("|", 1)[0]
 
 
 def _packed(column: NDArray) -> Tensor:
-    """Labels or text as compressed bytes, since names repeat."""
+    """Return labels or text as compressed bytes."""
     return torch.frombuffer(bytearray(zlib.compress(_bytes(column), 9)), dtype=torch.uint8)
 
 
 def _bytes(column: NDArray) -> bytes:
-    return column.astype(np.uint8).tobytes() if column.dtype == bool else "\0".join(column.tolist()).encode()
+    return (
+        column.astype(np.uint8).tobytes()
+        if column.dtype == bool
+        else "\0".join(column.tolist()).encode()
+    )
 
 
 def _unpack(packed: Tensor, labels: bool) -> NDArray:
@@ -250,4 +292,8 @@ def _unpack(packed: Tensor, labels: bool) -> NDArray:
     raw = unpacking.decompress(packed.numpy().tobytes(), _LONGEST)
     if not unpacking.eof:
         raise ValueError(f"a column is cut off, or has more than {_LONGEST:,} bytes")
-    return np.frombuffer(raw, np.uint8).astype(bool) if labels else np.array(raw.decode().split("\0"), dtype=np.str_)
+    return (
+        np.frombuffer(raw, np.uint8).astype(bool)
+        if labels
+        else np.array(raw.decode().split("\0"), dtype=np.str_)
+    )

@@ -1,6 +1,6 @@
-"""Studies beyond the paper's tables: arms that share one recipe and differ in one thing.
+"""Studies beyond the paper's tables: arms that differ in one setting.
 
-What is compared was fixed before anything was run: the arms, the classes, the epochs, the margin.
+Arms, classes, epochs and margin were fixed before any run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,21 +11,12 @@ import torch
 
 from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.models.ccb import LEVELS, Generator, count_parameters
-from ccb_lib.reproduction.runs import (
-    CLASSES,
-    NETWORK_METHODS,
-    TRIVIAL_METHODS,
-    Run,
-    as_json,
-    default_of,
-    options_of,
-    seed_list,
-    unsaid,
-)
+from ccb_lib.reproduction.defaults import as_json, default_of, non_default, options_of, seed_list
+from ccb_lib.reproduction.runs import CLASSES, NETWORK_METHODS, TRIVIAL_METHODS, Run
 
 STUDIES = ("skips", "ablation", "lung-ct-98")
 EPOCHS = {"cifar10": 15, "ham10000": 50, "ild": 50}
-MARGIN = 0.02  # of macro AUC: within it, two arms are called equal
+MARGIN = 0.02  # of macro AUC; arms whose difference lies within it are called equal
 SEEDS = {"skips": 8, "ablation": 1, "lung-ct-98": 1}
 _WIDTH = default_of("ccb", "width")
 _CLASSES = {
@@ -39,26 +30,38 @@ _PLAIN = (0,) * LEVELS
 
 @cache
 def wide_as_chains(width: int = _WIDTH) -> int | None:
-    """Return the width that gives a generator with plain skips as many parameters as CCB's has, within 3 %, if any."""
+    """Return the width at which a generator with plain skips has as many parameters as CCB.
+
+    Args:
+        width: Width of CCB.
+
+    Returns:
+        The width, or ``None`` if no width comes within 3 %.
+    """
     with torch.device("meta"):
         wanted = count_parameters(Generator(3, width))
-        sizes = {w: count_parameters(Generator(3, w, _PLAIN)) for w in range(width, width + max(2, width // 4) + 1)}
+        sizes = {
+            w: count_parameters(Generator(3, w, _PLAIN))
+            for w in range(width, width + max(2, width // 4) + 1)
+        }
     nearest = min(sizes, key=lambda w: abs(sizes[w] - wanted))
     return nearest if abs(sizes[nearest] / wanted - 1) <= 0.03 else None
 
 
-def arms(study: str, width: int | None = None, *, former: bool = False) -> dict[str, dict[str, Any]]:
-    """List the arms of a study: the settings in which each differs from CCB, the first arm.
+def arms(
+    study: str, width: int | None = None, *, former: bool = False
+) -> dict[str, dict[str, Any]]:
+    """List the arms of a study with the settings in which each differs from the first arm, CCB.
 
     Args:
-        study: ``"skips"``: what a skip is made of. ``"ablation"``: what CCB's parts are worth. ``"lung-ct-98"``: the
-            methods themselves, on 98 real CT slices.
-        width: Channels of the first convolution, which decides how much wider the arm ``wide identity`` is. Where no
-            width comes within 3 % of CCB's parameters, as below 8, there is no such arm.
-        former: List arms that were run and are no longer planned as well.
+        study: ``"skips"``, kinds of skip connections; ``"ablation"``, CCB without one of its
+            parts; ``"lung-ct-98"``, all methods on 98 CT slices.
+        width: Channels of the first convolution. The arm ``wide identity`` depends on it, and does
+            not exist where no width comes within 3 % of CCB's parameters, as below 8.
+        former: Include arms that were run and are no longer planned.
 
     Raises:
-        ValueError: No such study.
+        ValueError: There is no such study.
     """
     if study not in STUDIES:
         raise ValueError(f"study={study!r} given; there are {', '.join(STUDIES)}.")
@@ -66,7 +69,8 @@ def arms(study: str, width: int | None = None, *, former: bool = False) -> dict[
         return {method: {} for method in (*NETWORK_METHODS, *TRIVIAL_METHODS)}
     if study == "skips":
         wide = wide_as_chains(width or _WIDTH)
-        started_large = {"residual, He start": {"chain_residual": True}}  # with several times its input
+        # At this start a chain returns several times its input.
+        started_large = {"residual, He start": {"chain_residual": True}}
         return {
             "ccb": {},
             "identity": {"chain": _PLAIN},
@@ -96,23 +100,25 @@ def runs_of(
     limit: int | None = None,
     split_seed: int | None = None,
 ) -> list[Run]:
-    """List the runs of a study, seed by seed, so that a study stopped half-way has whole pairs.
+    """List the runs of a study by seed, so that an interrupted study has complete pairs of arms.
 
-    Skips and ablation are trained on CIFAR-10 and on HAM10000 with nevi alone as normal, and scored under CLEAN.
-    A seed decides a run's weights and order, and on HAM10000 and CT its split as well; CIFAR-10's is always the same.
+    Skips and ablation are trained on CIFAR-10 and on HAM10000 with nevi only as normal, and scored
+    under CLEAN. A seed is that of the weights, of the order of images and, except on CIFAR-10, of
+    the split.
 
     Args:
-        study: Of `STUDIES`.
+        study: One of `STUDIES`.
         datasets: Some of its data sets; all by default.
-        chosen: Some of its arms, former ones too; all that are planned by default.
-        seeds: A list of seeds, or a number of them: seeds 0 … ``seeds`` − 1; by default as many as were planned.
-        epochs: Of training; by default those fixed for each data set.
+        chosen: Some of its arms, also former ones; all planned arms by default.
+        seeds: A list of seeds, or their number n for seeds 0 … n − 1; the planned number by
+            default.
+        epochs: Epochs of training; by default those fixed for each data set.
         width: Channels of the first convolution; the detectors' own by default.
         limit: See `Run`.
-        split_seed: Of the split of every run, so that starts alone differ; see `grid`.
+        split_seed: Seed of the split of every run; see `ccb_lib.reproduction.runs.table_runs`.
 
     Raises:
-        ValueError: An unknown study, data set or arm.
+        ValueError: The study, a data set or an arm is unknown.
     """
     known, classes = arms(study, width, former=True), _CLASSES.get(study, {})
     for what, given, there in (("arm", chosen, known), ("data set", datasets, classes)):
@@ -141,21 +147,25 @@ def _runs(
     method = arm if study == "lung-ct-98" else "ccb"
     settings = dict(own)
     if method not in TRIVIAL_METHODS:
-        settings |= {"epochs": epochs or EPOCHS[dataset], **unsaid(method, {"width": width})}
+        settings |= {"epochs": epochs or EPOCHS[dataset], **non_default(method, {"width": width})}
     classes = _CLASSES[study][dataset]
     tests = [(name,) for name in classes] if dataset == "cifar10" else [classes]
     return [
-        Run(dataset=dataset, method=method, abnormal=test, seed=seed, settings=settings, options=options, limit=limit,
-            protocols=(CLEAN,))
+        Run(dataset=dataset, method=method, abnormal=test, seed=seed, settings=settings,
+            options=options, limit=limit, protocols=(CLEAN,))
         for test in tests
     ]  # fmt: skip
 
 
 def arm_of(study: str, manifest: Mapping[str, Any]) -> str | None:
-    """Name the arm of a study that a stored run belongs to, a former one too; ``None`` if to none."""
+    """Return the arm of a stored run, also a former one; ``None`` if the study has no such arm."""
     if study == "lung-ct-98":
         return manifest["method"]
-    own = {name: value for name, value in manifest["settings"].items() if name not in ("epochs", "width")}
+    own = {
+        name: value
+        for name, value in manifest["settings"].items()
+        if name not in ("epochs", "width")
+    }
     width = manifest["settings"].get("width")
     for arm, settings in arms(study, width, former=True).items():
         if own == as_json(settings):

@@ -1,4 +1,4 @@
-"""The paper's Tables 1 to 7 from stored results, at given settings or at the fullest that were run."""
+"""The paper's Tables 1 to 7 from stored results, at given settings or each method's fullest."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,31 +8,33 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
-from ccb_lib.reproduction.arithmetic import printed
+from ccb_lib.reproduction.arithmetic import reported
+from ccb_lib.reproduction.defaults import default_of
 from ccb_lib.reproduction.results import load_results
 from ccb_lib.reproduction.runs import (
     CLASSES,
     DATASETS,
     NETWORK_METHODS,
     TRIVIAL_METHODS,
-    default_of,
     is_imposed,
 )
 from ccb_lib.reproduction.settings import PAPER, at_settings, fullest_of
 
-METRICS = {1: "auc", 2: "accuracy", 3: "f1", 4: "accuracy", 5: "f1", 6: "accuracy", 7: "f1"}
-PRINTED_NAMES = {
+TABLE_METRICS = {1: "auc", 2: "accuracy", 3: "f1", 4: "accuracy", 5: "f1", 6: "accuracy", 7: "f1"}
+REPORTED_NAMES = {
     "anogan": "AnoGAN",
     "egbad": "EGBAD",
     "ganomaly": "GANomaly",
     "skip-ganomaly": "SkipGANomaly",
     "ccb": "CCB",
 }
-SHOWN_NAMES = PRINTED_NAMES | {"ccb-fork": "CCB fork"}  # nothing is reported of the last
+SHOWN_NAMES = REPORTED_NAMES | {"ccb-fork": "CCB fork"}  # the paper reports no number of it
 
 
-def fullest_settings(number: int | str, method: str, *, folder: str | Path | None = None) -> dict[str, Any] | None:
-    """Return the fullest setting of a method's stored runs of a table (see `fullest_of`), if any.
+def fullest_settings(
+    number: int | str, method: str, *, folder: str | Path | None = None
+) -> dict[str, Any] | None:
+    """Return the fullest setting of a method's stored runs (see `fullest_of`), or ``None``.
 
     Example:
         >>> fullest_settings(4, "ganomaly") == PAPER
@@ -42,29 +44,50 @@ def fullest_settings(number: int | str, method: str, *, folder: str | Path | Non
 
 
 def select(
-    number: int | str, frame: pd.DataFrame, settings: Mapping[str, Any] | None, folder: str | Path | None = None
+    number: int | str,
+    frame: pd.DataFrame,
+    settings: Mapping[str, Any] | None,
+    folder: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Keep the rows of a table's frame at these settings; ``None`` is the fullest setting of each method."""
+    """Keep the rows of a table's frame at these settings.
+
+    Args:
+        number: 1 to 7, or a study.
+        frame: Frame returned by `load_results`.
+        settings: For `at_settings`; ``None`` is the fullest setting of each method.
+        folder: Folder of the stored results.
+    """
     if settings is not None:
         return at_settings(frame, settings)
-    chosen = {method: fullest_settings(number, method, folder=folder) for method in frame["method"].unique()}
-    parts = [at_settings(frame[frame["method"] == method], found) for method, found in chosen.items() if found]
+    chosen = {
+        method: fullest_settings(number, method, folder=folder)
+        for method in frame["method"].unique()
+    }
+    parts = [
+        at_settings(frame[frame["method"] == method], found)
+        for method, found in chosen.items()
+        if found
+    ]
     return pd.concat(parts) if parts else frame.iloc[:0]
 
 
 def coverage(
-    number: int | str, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
+    number: int | str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    folder: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Say of each network what a table shows of it.
+    """Describe the runs of each network method that a table shows.
 
     Args:
         number: 1 to 7.
-        settings: Of the runs; by default the fullest of each method.
-        folder: Of the stored results.
+        settings: Settings of the runs; by default the fullest setting of each method.
+        folder: Folder of the stored results.
 
     Returns:
-        One row a method that was run: ``epochs``, ``width``, ``seeds`` (the fewest that a class has), ``classes``,
-        ``device``, ``other`` settings, and ``exact``: whether these are the paper's own settings.
+        One row per method that was run: ``epochs``, ``width``, ``seeds`` (the smallest number of
+        any class), ``classes`` (their number), ``device``, ``other`` non-default settings, and
+        ``exact``: whether these are the paper's own settings.
 
     Example:
         >>> bool(coverage(4).loc["ganomaly", "exact"])
@@ -72,7 +95,11 @@ def coverage(
     """
     frame = select(number, load_results(number, folder=folder), settings, folder)
     rows = {}
-    for method in [name for name in (*NETWORK_METHODS, *frame["method"].unique()) if name not in TRIVIAL_METHODS]:
+    for method in [
+        name
+        for name in (*NETWORK_METHODS, *frame["method"].unique())
+        if name not in TRIVIAL_METHODS
+    ]:
         part = frame[frame["method"] == method]
         if part.empty or method in rows:
             continue
@@ -93,7 +120,7 @@ def coverage(
 def runs_in_words(
     number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
 ) -> dict[str, str]:
-    """Name the runs behind a table, by method: epochs, width, seeds, classes, device.
+    """Describe the runs of a table as text, by method: epochs, width, seeds, classes, device.
 
     Example:
         >>> runs_in_words(4)["ganomaly"].startswith("50 epochs, width 64")
@@ -106,7 +133,9 @@ def runs_in_words(
         seeds = f"{run.seeds} seed{'s' * (run.seeds > 1)}"
         other = "" if pd.isna(run.other) else f", {run.other}"
         exact = "; the paper's settings" * run.exact
-        words[run.Index] = f"{run.epochs} epochs, width {run.width}, {seeds}{classes}{other}, {run.device}{exact}"
+        words[run.Index] = (
+            f"{run.epochs} epochs, width {run.width}, {seeds}{classes}{other}, {run.device}{exact}"
+        )
     return words
 
 
@@ -118,77 +147,88 @@ def table(
     alpha: float | None = None,
     folder: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Lay stored runs out as the paper's table.
+    """Arrange stored runs as the paper's table.
 
     Args:
         number: 1 to 7.
-        protocol: Under which.
-        settings: What runs must have had; by default the fullest setting of each method (`fullest_of`).
-        alpha: Of Eq. 2; the method's own by default.
-        folder: Of the stored results.
+        protocol: Protocol of the scores.
+        settings: Settings of the runs; by default the fullest setting of each method
+            (`fullest_of`).
+        alpha: Weight of the image term in Eq. 2; the method's own by default.
+        folder: Folder of the stored results.
 
     Returns:
-        Rows as reported (methods, or CCB's chains from shallow to deep), then ``ccb-fork`` (in Tables 6–7 with its
-        chain, where it was run) and the trivial scores; columns (class, ``mean`` | ``spread`` | ``seeds``): mean over
-        seeds, their standard deviation (NaN for one), how many. What was not run is NaN.
+        Rows as reported (methods, or CCB's chains from shallow to deep), then ``ccb-fork`` (in
+        Tables 6–7 with its chain, if it was run) and the trivial scores. Columns (class, ``mean``
+        | ``spread`` | ``seeds``): mean over seeds, standard deviation over seeds (NaN for one),
+        number of seeds. Cells that were not run are NaN.
     """
     frame = load_results(number, protocols=(protocol,), alphas=(alpha,), folder=folder)
     frame = select(number, frame, settings, folder)
     row, rows = "method", [*NETWORK_METHODS, *TRIVIAL_METHODS]
     if number >= 6:
         frame = named_by_chain(frame)
-        row, rows = "chain", list(dict.fromkeys([*printed(number).index, *sorted(frame["chain"])]))
-    # One training serves several classes, so a class run by itself and with others is the same run twice.
+        row, rows = "chain", list(dict.fromkeys([*reported(number).index, *sorted(frame["chain"])]))
+    # One training is tested on several classes. A run of one class and a run of several may
+    # therefore hold the same result.
     frame = frame.drop_duplicates([row, "abnormal", "seed"])
     columns = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
     seen = (
-        frame.groupby([row, "abnormal"])[METRICS[number]]
+        frame.groupby([row, "abnormal"])[TABLE_METRICS[number]]
         .agg(mean="mean", spread="std", seeds="count")
         .unstack("abnormal")
     )
     seen = seen.swaplevel(axis=1) if len(frame) else seen
-    wanted = pd.MultiIndex.from_product([columns, ["mean", "spread", "seeds"]], names=["abnormal", ""])
+    wanted = pd.MultiIndex.from_product(
+        [columns, ["mean", "spread", "seeds"]], names=["abnormal", ""]
+    )
     return seen.reindex(index=rows, columns=wanted).rename_axis(index=row)
 
 
 def named_by_chain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Name the rows of Tables 6–7: CCB's by their chains, those of other methods by method and chain."""
+    """Name the rows of Tables 6–7: CCB by its chain, other methods by method and chain."""
     other = frame["method"] + " " + frame["chain"]
     return frame.assign(chain=frame["chain"].where(frame["method"] == "ccb", other))
 
 
-def compare(
+def reported_and_measured(
     number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
 ) -> pd.DataFrame:
-    """Lay reported, released and clean side by side, with the gaps.
+    """Join reported values with those under RELEASED and CLEAN, with differences.
 
     Args:
         number: 1 to 7.
-        settings: Of the runs; by default the fullest setting of each method (`fullest_of`).
-        folder: Of the stored results.
+        settings: Settings of the runs; by default the fullest setting of each method
+            (`fullest_of`).
+        folder: Folder of the stored results.
 
     Returns:
-        One row a method (or chain) and class: ``reported``, ``released``, ``clean`` (means over seeds), ``imposed``
-        (see `is_imposed`), ``exact`` (measured at the paper's own settings), ``released − reported``,
-        ``clean − reported``; NaN where nothing was reported or run.
+        One row per method (or chain) and class: ``reported``, ``released``, ``clean`` (means over
+        seeds), ``imposed`` (see `is_imposed`), ``exact`` (measured at the paper's own settings),
+        ``released − reported``, ``clean − reported``; NaN where nothing was reported or run.
     """
-    paper = printed(number).rename(index={v: k for k, v in PRINTED_NAMES.items()})
+    paper = reported(number).rename(index={v: k for k, v in REPORTED_NAMES.items()})
     row = "chain" if number >= 6 else "method"
     numeric = paper.select_dtypes("number")
     columns = {"reported": numeric.rename_axis(index=row, columns="abnormal").stack()}
     for name, protocol in (("released", RELEASED), ("clean", CLEAN)):
-        means = table(number, protocol=protocol, settings=settings, folder=folder).xs("mean", axis=1, level=1)
+        means = table(number, protocol=protocol, settings=settings, folder=folder).xs(
+            "mean", axis=1, level=1
+        )
         columns[name] = means.stack(future_stack=True)
     frame = pd.DataFrame(columns)
     order = pd.MultiIndex.from_product(
-        [list(means.index), [c for d in DATASETS[number] for c in CLASSES[d]]], names=[row, "abnormal"]
+        [list(means.index), [c for d in DATASETS[number] for c in CLASSES[d]]],
+        names=[row, "abnormal"],
     )
     frame = frame.reindex(order)
     names = frame.index.get_level_values(0)
     first = DATASETS[number][0]
     frame["imposed"] = [number < 6 and is_imposed(name, first) for name in names]
     exact = coverage(number, settings=settings, folder=folder)["exact"]
-    methods = [name if number < 6 else "ccb" if name in paper.index else name.split()[0] for name in names]
+    methods = [
+        name if number < 6 else "ccb" if name in paper.index else name.split()[0] for name in names
+    ]
     measured = frame[["released", "clean"]].notna().any(axis=1)
     frame["exact"] = measured & np.array([bool(exact.get(method, False)) for method in methods])
     frame["released − reported"] = frame["released"] - frame["reported"]

@@ -1,4 +1,4 @@
-"""Following runs while they train: one line a minute, and a stop at a checkpoint when the time is up."""
+"""Progress of runs while they train, and their stop at a checkpoint when the time is up."""
 
 import _thread
 import signal
@@ -15,27 +15,28 @@ from typing import Any, Self
 from ccb_lib.io.tensors import read_header
 from ccb_lib.reproduction.runs import Run
 
-GRACE = 60.0  # seconds past the end that an epoch under way may take
-_STEPS = 200  # of the latest steps, whose median is the time of one
+GRACE = 60.0  # seconds after the end that the current epoch may still take
+_STEPS = 200  # the median of so many latest steps is the time of one step
 
 
-class TimeUp(Exception):  # noqa: N818  (it says what happened)
-    """A run was stopped because the time is up; its checkpoint stays and the next call goes on from it."""
+class TimeUp(Exception):  # noqa: N818  (a stop, not an error)
+    """A run was stopped because the time is up; the next call resumes from its checkpoint."""
 
 
 @dataclass
 class Progress:
-    """Where one run is.
+    """The progress of one run.
 
     Attributes:
-        run: Which.
-        epochs: In all; 0 for methods that train without epochs.
-        per_epoch: Steps of an epoch.
+        run: The run.
+        epochs: Total number of epochs; 0 for methods that train without epochs.
+        per_epoch: Steps per epoch.
         epoch: Epochs done.
-        step: Steps done of the epoch under way.
-        seconds: Of the latest steps, each.
-        scoring: Seconds between the last step of an epoch and the first of the next, that step taken off; ``None``
-            until it was seen.
+        step: Steps done in the current epoch.
+        seconds: Seconds of each of the latest steps.
+        scoring: Seconds between the last step of an epoch and the first step of the next, without
+            that step; ``None`` before the second epoch.
+        last: Time of the latest step; ``None`` before the first.
     """
 
     run: Run
@@ -49,45 +50,48 @@ class Progress:
 
     @property
     def per_step(self) -> float:
-        """The median of the latest steps, in seconds; 0 where none was timed."""
+        """The median of the latest steps, in seconds; 0 before the first measurement."""
         return statistics.median(self.seconds) if self.seconds else 0.0
 
     @property
     def next_epoch(self) -> float:
-        """Seconds that a whole epoch needs, with the scoring after it."""
+        """Estimated seconds of a complete epoch with the scoring after it."""
         return self.per_epoch * self.per_step + (self.scoring or 0.0)
 
     @property
     def left(self) -> float:
-        """Seconds of training and of scoring between epochs that are left."""
+        """Estimated remaining seconds of training and of scoring between epochs."""
         return max(0.0, (self.epochs - self.epoch) * self.next_epoch - self.step * self.per_step)
 
     def __str__(self) -> str:
         if self.epoch >= self.epochs:
             return f"{self.run}: trained, scoring"
+        epoch = f"{self.run}: epoch {self.epoch + 1} of {self.epochs}"
         if self.step >= self.per_epoch:
-            return f"{self.run}: epoch {self.epoch + 1} of {self.epochs}, scoring"
-        where = f"{self.run}: epoch {self.epoch + 1} of {self.epochs}, step {self.step} of {self.per_epoch}"
+            return f"{epoch}, scoring"
+        where = f"{epoch}, step {self.step} of {self.per_epoch}"
         if not self.seconds:
             return where
         return f"{where}, {self.per_step:.3g} s/step, {duration(self.left)} of training left"
 
 
 class Watch:
-    """Told of every step and epoch; says where the runs are, and stops them when the time is up.
+    """Reports the progress of runs, and stops them when the time is up.
 
-    A run is stopped at a checkpoint: after an epoch, if the next one would end more than `GRACE` seconds too late.
-    What is then still at work, such as a long scoring, is interrupted `GRACE` seconds after the end. Inside the
-    ``with`` block SIGTERM stops the work as Ctrl-C does, and `say` gets a line for each run at work from time to time.
+    A run is stopped after an epoch if the next epoch would end more than `GRACE` seconds after the
+    end. Work that still runs `GRACE` seconds after the end, such as a long scoring, is
+    interrupted. Inside the ``with`` block SIGTERM stops the work as Ctrl-C does, and `say` is
+    called regularly with one line per active run.
 
     Args:
-        hours: Until the time is up; ``None`` for no end.
-        say: Takes a line.
-        every: Seconds between two lines.
-        clock: Seconds that only grow.
+        hours: Hours until the time is up; ``None`` for no limit.
+        say: Called with a line of text.
+        every: Seconds between two reports.
+        clock: A monotonic clock, in seconds.
 
     Attributes:
-        reason: Why runs were stopped, in words; ``None`` while there is time.
+        reason: Why runs were stopped; ``None`` while there is time.
+        at_work: Progress of the active runs, by key.
 
     Example:
         >>> watch = Watch(0)
@@ -110,33 +114,40 @@ class Watch:
         self.at_work: dict[str, Progress] = {}
         self._over = threading.Event()
         self._old_handler: Any = None
-        self._thread = threading.Thread(target=self._tell, daemon=True)
+        self._thread = threading.Thread(target=self._report, daemon=True)
 
-    # ── what runs tell ────────────────────────────────────────────────────────────────────────────────────────
+    # ── called by runs ───────────────────────────────────────────────────────────────────────────
 
     def check(self) -> None:
-        """Raise `TimeUp` where no run may begin any more."""
+        """Raise `TimeUp` if no further run may begin."""
         if self.reason is None and self.end_at is not None and self.clock() >= self.end_at:
             self.reason = "The time is up."
         if self.reason is not None:
             raise TimeUp(self.reason)
 
     def begin(self, run: Run, images: int, detector: Any, checkpoint: Path | None) -> None:
-        """Note a run that begins, or goes on from its checkpoint, on so many training images."""
+        """Record a run that begins, or resumes from its checkpoint.
+
+        Args:
+            run: The run.
+            images: Number of its training images.
+            detector: Its detector.
+            checkpoint: The checkpoint's path; ``None`` without checkpoints.
+        """
         epochs = getattr(detector, "epochs", 0)
         done = len(read_header(checkpoint).get("history", [])) if checkpoint is not None else 0
         per_epoch = images // min(images, detector.batch_size) if epochs else 0
         self.at_work[run.key] = Progress(run, epochs, per_epoch, done)
-        self.say(f"{run}: {f'goes on after epoch {done} of {epochs}' if done else 'begins'}")
+        self.say(f"{run}: {f'resumes after epoch {done} of {epochs}' if done else 'begins'}")
 
     def after_step(self, run: Run) -> None:
-        """Note a step.
+        """Record a step.
 
         Raises:
-            TimeUp: There is no time for the epoch that has just begun.
+            TimeUp: There is not enough time for the current epoch.
         """
         now, progress = self.clock(), self.at_work[run.key]
-        if progress.last is not None:  # the first step warms up
+        if progress.last is not None:  # the first step is slower and is not counted
             taken = now - progress.last
             if progress.step:
                 progress.seconds.append(taken)
@@ -149,24 +160,30 @@ class Watch:
             return
         if first and now + progress.next_epoch - progress.per_step > self.end_at + GRACE:
             needed, left = duration(progress.next_epoch), duration(max(0.0, self.end_at - now))
-            self.reason = f"Stopped after epoch {progress.epoch} of {run}: the next needs {needed}, {left} are left."
+            self.reason = (
+                f"Stopped after epoch {progress.epoch} of {run}: the next needs {needed}, "
+                f"{left} are left."
+            )
         elif now > self.end_at + GRACE:
-            self.reason = f"The time was up within epoch {progress.epoch + 1} of {run}, which will be repeated."
+            self.reason = (
+                f"The time was up within epoch {progress.epoch + 1} of {run}, which will be "
+                "repeated."
+            )
         else:
             return
         raise TimeUp(self.reason)
 
     def after_epoch(self, run: Run, epoch: int) -> None:
-        """Note an epoch that is done, from 1; its checkpoint is written next."""
+        """Record the end of an epoch, counted from 1; its checkpoint is written afterwards."""
         progress = self.at_work[run.key]
         progress.epoch, progress.step = epoch, 0
 
     def end(self, run: Run, how: str) -> None:
-        """Note that a run ended, and how, in a word."""
+        """Record the end of a run, and report how it ended."""
         self.at_work.pop(run.key, None)
         self.say(f"{run}: {how}")
 
-    # ── the minute's line, the end ────────────────────────────────────────────────────────────────────────────
+    # ── reports and end ──────────────────────────────────────────────────────────────────────────
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -174,28 +191,36 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: Any
+    ) -> bool:
         self._over.set()
         self._thread.join()
         if self._old_handler is not None:
             signal.signal(signal.SIGTERM, self._old_handler)
-        return kind is KeyboardInterrupt and self.reason is not None  # its own interrupt, not the user's
+        # Suppress the interrupt that `_report` sent, but not the user's.
+        return kind is KeyboardInterrupt and self.reason is not None
 
-    def _tell(self) -> None:
-        told = self.clock()
+    def _report(self) -> None:
+        last = self.clock()
         while True:
             now = self.clock()
-            waits = [told + self.every - now] + ([] if self.end_at is None else [self.end_at + GRACE - now])
+            waits = [last + self.every - now] + (
+                [] if self.end_at is None else [self.end_at + GRACE - now]
+            )
             if self._over.wait(max(0.0, min(waits))):
                 return
             now = self.clock()
-            if now - told >= self.every:
-                told = now
+            if now - last >= self.every:
+                last = now
                 for progress in list(self.at_work.values()):
                     self.say(str(progress))
             if self.end_at is not None and now > self.end_at + GRACE:
-                self.reason = self.reason or "The time was up while a run was at work; it goes on from its checkpoint."
-                _thread.interrupt_main(signal.SIGTERM)  # SIGINT may be ignored where a shell started this behind it
+                self.reason = self.reason or (
+                    "The time was up during a run; the next call resumes it from its checkpoint."
+                )
+                # Not SIGINT: shells start background jobs with SIGINT ignored.
+                _thread.interrupt_main(signal.SIGTERM)
                 return
 
 
@@ -204,7 +229,7 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 
 
 def duration(seconds: float) -> str:
-    """Say a time in the unit that suits it.
+    """Format a time in seconds, minutes or hours.
 
     >>> duration(42), duration(600), duration(9000)
     ('42 s', '10 min', '2.5 h')

@@ -1,4 +1,4 @@
-"""From the paper's number to a clean one, a step at a time, on the same trained networks."""
+"""The gap between reported and clean numbers, step by step, on the same trained networks."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
 from ccb_lib.metrics import anomaly_score, auc, metrics_at, normal_quantile, oracle_f1
-from ccb_lib.reproduction.arithmetic import printed
+from ccb_lib.reproduction.arithmetic import reported
+from ccb_lib.reproduction.defaults import default_of
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import DATASETS, NETWORK_METHODS, TRIVIAL_METHODS, default_of, feeding, kind
+from ccb_lib.reproduction.runs import DATASETS, NETWORK_METHODS, TRIVIAL_METHODS, feeding, kind
 from ccb_lib.reproduction.store import Result, TestSet
-from ccb_lib.reproduction.tables import METRICS, PRINTED_NAMES, select
+from ccb_lib.reproduction.tables import REPORTED_NAMES, TABLE_METRICS, select
 
 REPORTED, BEST, LAST = "reported", "RELEASED, best epoch", "RELEASED, last epoch"
 SAME, ALL = "CLEAN, same images", "CLEAN, all normals"
@@ -25,9 +26,12 @@ STEPS = {
     "accuracy": (REPORTED, BEST, LAST, ORACLE, CALIBRATED, ALL),
     "f1": (REPORTED, BEST, LAST, ORACLE, CALIBRATED, ALL),
 }
-"""Steps by measure. Both RELEASED steps take the oracle's φ; the last step takes the calibrated one."""
+"""Steps by measure. Both RELEASED steps use the oracle's φ, the last step the calibrated φ."""
 
-_COLUMNS = ("dataset", "method", "abnormal", "seed", "epochs", "width", "device", "metric", "step", "value", "key")
+_COLUMNS = (
+    *("dataset", "method", "abnormal", "seed", "epochs", "width", "device"),
+    *("metric", "step", "value", "key"),
+)
 
 
 def waterfall(
@@ -37,28 +41,27 @@ def waterfall(
     settings: Mapping[str, Any] | None = None,
     folder: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Take the gap between the reported number and CLEAN apart, for each network, class and seed.
+    """Split the gap between the reported number and CLEAN into steps, by network, class and seed.
 
-    Each step changes one thing. The epoch kept by test AUC gives way to the last one; batch
-    statistics (and dropout, where the method has it) give way to `eval()` on the very same images;
-    the balanced prefix of normals gives way to all held-out normals. For accuracy and F1 the oracle's
-    φ gives way to the calibrated one before that. Where several balanced draws are stored, all steps
-    that test them are means over the same draws.
+    Each step changes one thing. First, the epoch with the best test AUC is replaced by the last
+    epoch. Second, batch statistics (and dropout, if the method has it) are replaced by `eval()` on
+    the same images. Third, for accuracy and F1 only, the oracle's φ is replaced by the calibrated
+    φ. Last, the balanced draw of normal images is replaced by all held-out normal images. If
+    several balanced draws are stored, all steps that test on them are means over the same draws.
 
     Args:
         number: Table 1 to 5.
-        metric: ``"auc"``, ``"accuracy"`` or ``"f1"``; the last two as for as many normal as abnormal
-            images.
-        settings: Of the runs; by default the fullest setting of each method.
-        folder: Of the stored results.
+        metric: ``"auc"``, ``"accuracy"`` or ``"f1"``; the last two at a prevalence of 0.5.
+        settings: Settings of the runs; by default the fullest setting of each method.
+        folder: Folder of the stored results.
 
     Returns:
-        One row a network, class, seed and step of `STEPS`: ``dataset``, ``method``, ``abnormal``,
-        ``seed``, ``epochs``, ``width``, ``device``, ``metric``, ``step``, ``value`` (0…1, higher is better; NaN
-        where it was not reported or not stored) and ``key`` of the run.
+        One row per network, class, seed and step of `STEPS`: ``dataset``, ``method``,
+        ``abnormal``, ``seed``, ``epochs``, ``width``, ``device``, ``metric``, ``step``, ``value``
+        (0…1, higher is better; NaN if it was not reported or not stored) and ``key`` of the run.
 
     Raises:
-        ValueError: No such table or measure.
+        ValueError: There is no such table or measure.
 
     Example:
         >>> frame = waterfall(4)
@@ -66,11 +69,15 @@ def waterfall(
         np.True_
     """
     if number not in range(1, 6):
-        raise ValueError(f"number={number!r} given; Tables 1 to 5 compare methods. Give one of them.")
+        raise ValueError(
+            f"number={number!r} given; Tables 1 to 5 compare methods. Give one of them."
+        )
     if metric not in STEPS:
         raise ValueError(f"metric={metric!r} given; one of {', '.join(STEPS)} is needed.")
     runs = select(number, load_results(number, folder=folder), settings, folder)
-    runs = runs[~runs["method"].isin(TRIVIAL_METHODS)].drop_duplicates(["method", "abnormal", "seed"])
+    runs = runs[~runs["method"].isin(TRIVIAL_METHODS)].drop_duplicates(
+        ["method", "abnormal", "seed"]
+    )
     results, reported = read_results(number, folder), _reported(number, metric)
     rows = []
     for run in runs.itertuples():
@@ -79,22 +86,27 @@ def waterfall(
         about = {name: getattr(run, name) for name in _COLUMNS if hasattr(run, name)}
         about["device"] = run.device.split(",")[0]
         about["width"] = default_of(run.method, "width") if pd.isna(run.width) else int(run.width)
-        rows += [{**about, "metric": metric, "step": step, "value": values[step]} for step in STEPS[metric]]
+        rows += [
+            {**about, "metric": metric, "step": step, "value": values[step]}
+            for step in STEPS[metric]
+        ]
     frame = pd.DataFrame(rows, columns=list(_COLUMNS))
     order = [*NETWORK_METHODS, *sorted(set(frame["method"]) - set(NETWORK_METHODS))]
-    return frame.sort_values("method", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
+    return frame.sort_values(
+        "method", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
+    )
 
 
 def macro(frame: pd.DataFrame) -> pd.DataFrame:
     """Average a waterfall over classes, then over seeds.
 
     Args:
-        frame: Of `waterfall`, one measure.
+        frame: Frame returned by `waterfall`, one measure.
 
     Returns:
-        One row a ``dataset``, ``method`` and ``step``, in order: ``mean`` over seeds of the mean over classes (NaN
-        unless every class that was run has the step), ``spread``, the standard deviation over seeds (NaN for one),
-        ``seeds`` and ``classes``.
+        One row per ``dataset``, ``method`` and ``step``, in order: ``mean`` over seeds of the mean
+        over classes (NaN unless every class that was run has the step), ``spread``, the standard
+        deviation over seeds (NaN for one), and the numbers of ``seeds`` and ``classes``.
 
     Example:
         >>> macro(waterfall(4))["classes"].max()
@@ -109,17 +121,18 @@ def macro(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def effects(frame: pd.DataFrame) -> pd.DataFrame:
-    """Name what the steps of a waterfall are worth: differences of means over classes.
+    """Compute the effect of the steps of a waterfall: differences of means over classes.
 
     Args:
-        frame: Of `waterfall`, one measure.
+        frame: Frame returned by `waterfall`, one measure.
 
     Returns:
-        One row a ``dataset``, ``method`` and ``effect``: ``"choice of the epoch"`` (best epoch by test AUC less last),
-        ``"batch statistics"`` (RELEASED at the last epoch less CLEAN on the same images), ``"both"`` (best epoch less
-        CLEAN on the same images), ``"other normals"`` (the same images less all normals). ``mean``, ``spread`` and
-        ``seeds`` as of `macro`; above 0 where the former is higher. For accuracy and F1 φ is the oracle's in the first
-        three, and ``"threshold"`` (oracle's φ less calibrated) is added.
+        One row per ``dataset``, ``method`` and ``effect``: ``"choice of the epoch"`` (best epoch
+        by test AUC − last epoch), ``"batch statistics"`` (RELEASED at the last epoch − CLEAN on
+        the same images), ``"both"`` (best epoch − CLEAN on the same images), ``"other normals"``
+        (same images − all normal images). ``mean``, ``spread`` and ``seeds`` as in `macro`; above
+        0 if the first value is higher. For accuracy and F1 φ is the oracle's in the first three
+        effects, and ``"threshold"`` (oracle's φ − calibrated φ) is added.
 
     Example:
         >>> found = effects(waterfall(4)).set_index(["method", "effect"])
@@ -149,7 +162,7 @@ def effects(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Means over classes, a row a method, step and seed; NaN where one of the method's classes is missing."""
+    """Return means over classes by method, step and seed; NaN if a class is missing."""
     wanted = frame.groupby(["dataset", "method"])["abnormal"].transform("nunique")
     by = ["dataset", "method", "step", "seed"]
     found = frame.assign(wanted=wanted).groupby(by, sort=False)
@@ -159,18 +172,22 @@ def _of_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _reported(number: int, metric: str) -> dict[tuple[str, str], float]:
     """Return the paper's cells of a measure on a table's data, by (method, class)."""
-    own = [n for n, m in METRICS.items() if m == metric and DATASETS[n] == DATASETS[number] and n < 6]
-    methods = {shown: method for method, shown in PRINTED_NAMES.items()}
+    own = [
+        n
+        for n, m in TABLE_METRICS.items()
+        if m == metric and DATASETS[n] == DATASETS[number] and n < 6
+    ]
+    methods = {shown: method for method, shown in REPORTED_NAMES.items()}
     return {
         (methods[row], name): float(value)
         for table in own
-        for row, line in printed(table).iterrows()
+        for row, line in reported(table).iterrows()
         for name, value in line.items()
     }
 
 
 def _values(result: Result, abnormal: str, metric: str) -> dict[str, float]:
-    """Return the value of each step but the reported one, NaN where something is not stored."""
+    """Return the value of each step except the reported one; NaN if it is not stored."""
     values = dict.fromkeys(STEPS[metric], np.nan)
     clean = scores_of(result, abnormal, CLEAN)
     if clean is not None:
@@ -183,7 +200,7 @@ def _values(result: Result, abnormal: str, metric: str) -> dict[str, float]:
         values[ALL] = _MEASURES[metric](scores, tests.labels, calibrated)
         clean = (scores, tests, calibrated)
     drawn = [_of_draw(result, name, clean, metric) for name in draws(result, abnormal)]
-    # All steps are means over the same draws: those with a last epoch, where any has it.
+    # All steps must be means over the same draws: those with scores of the last epoch, if any.
     drawn = [of_draw for of_draw in drawn if not np.isnan(of_draw[LAST])] or drawn
     for step in drawn[0] if drawn else ():
         values[step] = float(np.mean([of_draw[step] for of_draw in drawn]))
@@ -191,9 +208,10 @@ def _values(result: Result, abnormal: str, metric: str) -> dict[str, float]:
 
 
 def draws(result: Result, abnormal: str) -> list[str]:
-    """Name the balanced draws of normals on which a run was tested under RELEASED.
+    """List the names of the balanced draws on which a run was tested under RELEASED.
 
-    The first is ``"df|as released"``; further ones (`RELEASED_DRAWS`) begin with that.
+    The first is such as ``"df|as released"``; the names of further ones (`RELEASED_DRAWS`) begin
+    with it.
     """
     first = f"{abnormal}|{kind(RELEASED)}"
     return [name for name in result.sets if name == first or name.startswith(f"{first},")]
@@ -202,7 +220,7 @@ def draws(result: Result, abnormal: str) -> list[str]:
 def _of_draw(
     result: Result, name: str, clean: tuple[NDArray[np.float32], TestSet, float] | None, metric: str
 ) -> dict[str, float]:
-    """Return the steps that test one balanced draw."""
+    """Return the values of the steps that test on one balanced draw."""
     measure, labels = _MEASURES[metric], result.sets[name].labels
     values = {step: np.nan for step in STEPS[metric] if step not in (REPORTED, ALL)}
     for step, protocol in ((BEST, RELEASED), (LAST, LAST_EPOCH)):
@@ -212,9 +230,10 @@ def _of_draw(
             values[step] = measure(scores, labels, _oracle(metric, scores, labels))
     each_epoch = result.aucs.get(f"{name}|{feeding(RELEASED)}")
     if metric == "auc" and np.isnan(values[LAST]) and each_epoch:
-        values[LAST] = each_epoch[-1]  # the AUC after each epoch is kept even where the last scores are not
+        # The AUC after each epoch is stored even where the scores of the last epoch are not.
+        values[LAST] = each_epoch[-1]
     if not METHODS[result.manifest["method"]].scores_each_epoch:
-        values[LAST] = values[BEST]  # scored after the last epoch alone
+        values[LAST] = values[BEST]  # scored after the last epoch only
     if clean is not None:
         scores, tests, calibrated = clean
         rows = rows_in(tests, result.sets[name])
@@ -225,11 +244,11 @@ def _of_draw(
 
 
 def rows_in(tests: TestSet, drawn: TestSet) -> NDArray[np.intp]:
-    """Find the rows of one test set that hold another's images, matched by id.
+    """Find the rows of a test set with the images of a subset, matched by id.
 
     Args:
         tests: The larger set.
-        drawn: Its subset.
+        drawn: The subset.
 
     Returns:
         (K,) rows of ``tests``, in the order of ``drawn``.
@@ -240,7 +259,8 @@ def rows_in(tests: TestSet, drawn: TestSet) -> NDArray[np.intp]:
     place = {name: row for row, name in enumerate(tests.ids.tolist())}
     if missing := [name for name in drawn.ids.tolist() if name not in place]:
         raise ValueError(
-            f"{len(missing)} images of one stored test set are not in the other, such as {missing[0]}. Both must come "
+            f"{len(missing)} images of one stored test set are not in the other, such as "
+            f"{missing[0]}. Both must come "
             "from one split; run the training again."
         )
     return np.array([place[name] for name in drawn.ids.tolist()], dtype=np.intp)
@@ -251,7 +271,7 @@ def _oracle(metric: str, scores: NDArray[np.float32], labels: NDArray[np.bool_])
 
 
 def _at_half(name: str) -> Callable[[NDArray[np.float32], NDArray[np.bool_], float], float]:
-    """Return a measure at a threshold, weighted to as many normal as abnormal images."""
+    """Return a function that computes a measure at a threshold, at a prevalence of 0.5."""
 
     def measure(scores: NDArray[np.float32], labels: NDArray[np.bool_], threshold: float) -> float:
         if np.isnan(threshold):

@@ -11,7 +11,7 @@ from ccb_lib.models.modes import batch_norms
 _HALVED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # what autocast runs in bfloat16
 
 
-class _ToHalf(torch.autograd.Function):
+class _ToBFloat16(torch.autograd.Function):
     """Cast tensors to bfloat16 together, and their gradients back."""
 
     @staticmethod
@@ -30,7 +30,7 @@ class _ToHalf(torch.autograd.Function):
         return tuple(back.get(i) for i in range(len(gradients)))
 
 
-class HalfWeights(nn.Module):
+class BFloat16Weights(nn.Module):
     """Stands for a network under autocast and gives the same numbers, from fewer kernels.
 
     Autocast casts each weight when it is used, and each gradient on the way back: two small kernels a weight. Here all
@@ -52,7 +52,7 @@ class HalfWeights(nn.Module):
     def forward(self, *inputs: Tensor) -> Any:
         """Whatever the network would return."""
         weights = dict(self.network.named_parameters())
-        halves = _ToHalf.apply(*(weights[name] for name in self.halved))
+        halves = _ToBFloat16.apply(*(weights[name] for name in self.halved))
         counting = [norm for norm in self.norms if norm.training and norm.track_running_stats]
         counters = [norm.num_batches_tracked for norm in counting]
         for norm in counting:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm.auto import tqdm
 
-from ccb_lib.training.types import Result, Turns, finish
+from ccb_lib.training.types import Returned, Turns, finish
 
 if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector
@@ -19,9 +19,9 @@ _AT_MOST = 16  # detectors side by side; more leave a GPU no idler
 _SHARE = 0.5  # of the free memory that another detector may take; scoring needs some as well
 
 
-def side_by_side(
-    starts: Sequence[Callable[[], Turns[Result]]], device: torch.device, *, at_once: int | None = None
-) -> Iterator[tuple[int, Result | Exception]]:
+def run_concurrently(
+    starts: Sequence[Callable[[], Turns[Returned]]], device: torch.device, *, at_once: int | None = None
+) -> Iterator[tuple[int, Returned | Exception]]:
     """Do pieces of work, on CUDA several at a time, each on a stream of its own, a step of each in turn.
 
     A small batch leaves most of a large GPU idle; steps on different streams fill it together. Work that says it is
@@ -37,7 +37,7 @@ def side_by_side(
         As each piece ends, its number and its result, or the exception that ended it; the others go on.
     """
     waiting = deque(enumerate(starts))
-    running: deque[tuple[int, Turns[Result], torch.cuda.Stream | None]] = deque()
+    running: deque[tuple[int, Turns[Returned], torch.cuda.Stream | None]] = deque()
     most, room = 0, True  # the most memory that one of them took; whether there may be room for another
     while waiting or running:
         free = _free_memory(device) if waiting and room and at_once is None else 0
@@ -68,7 +68,7 @@ def _another_fits(running: int, at_once: int | None, most: int, free: int) -> bo
     return running < _AT_MOST and most < _SHARE * free
 
 
-def _turn(turns: Turns[Result]) -> tuple[bool, Result | Exception | None]:
+def _turn(turns: Turns[Returned]) -> tuple[bool, Returned | Exception | None]:
     """Take one turn, or all that are left where others may not come in between; say whether it ended, and how."""
     try:
         return (False, None) if next(turns) else (True, finish(turns))
@@ -153,7 +153,7 @@ def train_together(
             )
 
         starts = [partial(start, number) for number in range(count)]
-        for _, result in side_by_side(starts, *devices or [torch.device("cpu")], at_once=at_once):
+        for _, result in run_concurrently(starts, *devices or [torch.device("cpu")], at_once=at_once):
             if isinstance(result, Exception):
                 failed.append(result)
     if failed:

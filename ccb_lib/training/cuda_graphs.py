@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 _WARM_UPS = 3  # libraries allocate and choose their kernels in the first calls, which a recording could not hold
 
 
-class Replayed:
+class CapturedWork:
     """A piece of work without arguments or result: all that it reads and writes are tensors that stay where they are.
 
     On CUDA it is recorded once and each call replays the recording: hundreds of kernels for the price of one launch.
@@ -20,7 +20,7 @@ class Replayed:
     Args:
         work: Must not wait for the device, and must do the same kernels each time.
         device: Where it runs.
-        untouched: Gives a context that puts back what the warm-up before the recording changes.
+        restored: Gives a context that puts back what the warm-up before the recording changes.
         generator: What the work draws its random numbers from, in place of the device's own generator.
         what: Names the work in the warning where it cannot be recorded.
 
@@ -33,16 +33,16 @@ class Replayed:
         work: Callable[[], None],
         device: torch.device,
         *,
-        untouched: Callable[[], AbstractContextManager] = nullcontext,
+        restored: Callable[[], AbstractContextManager] = nullcontext,
         generator: torch.Generator | None = None,
         what: str = "this work",
     ) -> None:
         self._call = work
-        self.recorded = False
+        self.captured = False
         if device.type == "cuda":
             try:
-                self._call = _record(work, device, untouched, generator).replay
-                self.recorded = True
+                self._call = _record(work, device, restored, generator).replay
+                self.captured = True
             except RuntimeError as error:
                 warnings.warn(
                     f"No CUDA graph could be made of {what}, so it runs kernel by kernel, with the same result and "
@@ -56,7 +56,7 @@ class Replayed:
         self._call()
 
 
-class ReplayedFunction:
+class CapturedFunction:
     """A function from one tensor to several, replayed for every tensor of the shape that it was recorded with.
 
     Args:
@@ -67,14 +67,14 @@ class ReplayedFunction:
     def __init__(self, function: Callable[[Tensor], tuple[Tensor, ...]], example: Tensor) -> None:
         self._function, self._x = function, example.clone()
         self._results: tuple[Tensor, ...] = ()
-        self._replayed = Replayed(self._work, example.device, what="scoring")
+        self._replayed = CapturedWork(self._work, example.device, what="scoring")
 
     def _work(self) -> None:
         self._results = self._function(self._x)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return what the function would."""
-        if not self._replayed.recorded or x.shape != self._x.shape:
+        if not self._replayed.captured or x.shape != self._x.shape:
             return self._function(x)
         self._x.copy_(x)
         self._replayed()
@@ -84,13 +84,13 @@ class ReplayedFunction:
 def _record(
     work: Callable[[], None],
     device: torch.device,
-    untouched: Callable[[], AbstractContextManager],
+    restored: Callable[[], AbstractContextManager],
     generator: torch.Generator | None,
 ) -> torch.cuda.CUDAGraph:
     graph, stream, current = torch.cuda.CUDAGraph(), torch.cuda.Stream(device), torch.cuda.current_stream(device)
     stream.wait_stream(current)
     with torch.cuda.device(device), _drawing_from(generator, device), _choosing_kernels():
-        with torch.cuda.stream(stream), untouched():
+        with torch.cuda.stream(stream), restored():
             for _ in range(_WARM_UPS):
                 work()
         with torch.cuda.graph(graph, stream=stream):
@@ -134,7 +134,7 @@ def _choosing_kernels() -> Iterator[None]:
 
 
 @contextmanager
-def untouched(tensors: Iterable[Tensor], optimizers: Sequence[Optimizer]) -> Iterator[None]:
+def restored(tensors: Iterable[Tensor], optimizers: Sequence[Optimizer]) -> Iterator[None]:
     """Put tensors and optimisers back, in place, as they were before the block; gradients are dropped.
 
     Args:

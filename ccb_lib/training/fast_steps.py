@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ccb_lib.environment import seeded
 from ccb_lib.io.images import to_unit
-from ccb_lib.training.bfloat16 import HalfWeights
-from ccb_lib.training.cuda_graphs import Replayed, untouched
+from ccb_lib.training.bfloat16 import BFloat16Weights
+from ccb_lib.training.cuda_graphs import CapturedWork, restored
 from ccb_lib.training.types import Losses, Trainable
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ class FastSteps:
         compiled: bool = False,
     ) -> None:
         self.precision, self.layout, self.compiled = precision, layout, compiled
-        self._step: Replayed | None = None
+        self._step: CapturedWork | None = None
 
     @property
     def independent(self) -> bool:
         """See above."""
-        return self._step is not None and self._step.recorded
+        return self._step is not None and self._step.captured
 
     def __call__(self, trainable: Trainable, images: Tensor, order: Tensor, seed: int) -> Iterator[Losses]:
         """Take the steps of one epoch; see `ccb_lib.training.loop.eager_steps`.
@@ -78,10 +78,10 @@ class FastSteps:
             name: self._quicker(net) if name in trainable.optimizers_ else net for name, net in networks.items()
         }
         everything = [tensor for net in networks.values() for tensor in (*net.parameters(), *net.buffers())]
-        self._step = Replayed(
+        self._step = CapturedWork(
             self.body,
             device,
-            untouched=partial(untouched, everything, list(trainable.optimizers_.values())),
+            restored=partial(restored, everything, list(trainable.optimizers_.values())),
             generator=self._generator,
             what=f"the training step of {type(trainable).__name__}",
         )
@@ -90,7 +90,7 @@ class FastSteps:
         """Stand in for a network: the same parameters and numbers, from fewer kernels."""
         if self.compiled:
             return torch.compile(network)  # type: ignore[return-value]
-        return HalfWeights(network) if self._half else network
+        return BFloat16Weights(network) if self._half else network
 
     def body(self) -> None:
         """One step: what is recorded, and what is done where nothing can be."""

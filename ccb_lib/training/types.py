@@ -8,8 +8,8 @@ from torch.optim import Optimizer
 
 Losses = dict[str, Tensor]
 EpochCallback = Callable[[int], dict[str, float] | None]
-Result = TypeVar("Result")
-Turns = Generator[bool, None, Result]  # work that hands over between its steps; see `training`
+Returned = TypeVar("Result")
+Turns = Generator[bool, None, Returned]  # work that hands over between its steps; see `training`
 
 
 class Trainable(Protocol):
@@ -30,7 +30,7 @@ class TrainingDiverged(RuntimeError):  # noqa: N818  (it says what happened)
     """A loss is no longer finite."""
 
 
-def finish(turns: Turns[Result]) -> Result:
+def finish(turns: Turns[Returned]) -> Returned:
     """Take all turns of a piece of work, one after the other, and return its result."""
     while True:
         try:

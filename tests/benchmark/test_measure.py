@@ -9,10 +9,19 @@ import torch
 from click.testing import CliRunner
 
 from ccb_lib.benchmark import measure, parts, targets
-from ccb_lib.benchmark.files import about, read, stored, write
-from ccb_lib.benchmark.measure import Cell, Clock, Trainer, grid, in_turns, measure_scores, measure_steps, spread
+from ccb_lib.benchmark.cells import Cell, benchmark_cells
+from ccb_lib.benchmark.files import about, read, stored_benchmarks, write
+from ccb_lib.benchmark.measure import (
+    Clock,
+    Trainer,
+    in_turns,
+    measure_scores,
+    measure_steps,
+    spread,
+)
 from ccb_lib.benchmark.targets import Target, measure_targets, promised
 from ccb_lib.cli.group import main
+from ccb_lib.detectors import METHODS
 from ccb_lib.models import small_maps
 
 CPU = torch.device("cpu")
@@ -89,7 +98,7 @@ def test_a_step_that_fails_is_no_measurement(monkeypatch):
 @pytest.mark.parametrize("method", FIVE)
 def test_images_are_scored_through_the_face_and_divided_by_seconds(method, fake_clock, monkeypatch):
     scored = []
-    cls = measure.METHODS[method]
+    cls = METHODS[method]
     score_terms = cls.score_terms
     monkeypatch.setattr(cls, "score_terms", lambda self, x: scored.append(len(x)) or score_terms(self, x))
     cell = Cell(method=method, width=2, channels=1)
@@ -101,7 +110,7 @@ def test_images_are_scored_through_the_face_and_divided_by_seconds(method, fake_
 
 
 def test_anogan_searches_anew_in_every_turn(monkeypatch):
-    cls = measure.METHODS["anogan"]
+    cls = METHODS["anogan"]
     searches, search = [], cls._search
     monkeypatch.setattr(cls, "_search", lambda self, x: searches.append(1) or search(self, x))
     measure_scores(Cell(method="anogan", width=2, channels=1), device="cpu", count=2, repeats=2, search_steps=1)
@@ -109,14 +118,14 @@ def test_anogan_searches_anew_in_every_turn(monkeypatch):
 
 
 def test_the_grid_moves_along_one_axis_at_a_time():
-    groups = grid(width=8)
+    groups = benchmark_cells(width=8)
     own = Cell(width=8)
     assert {(cell.method, cell.detectors) for cell in groups["method"]} == {(m, n) for m in FIVE for n in (1, 10)}
     for name in ("image_size", "batch", "chain", "detectors"):
         values = [getattr(cell, name) for cell in groups[name]]
         assert len(set(values)) == len(values) >= 3
         assert all(Cell(**{**cell.__dict__, name: getattr(own, name)}) == own for cell in groups[name])
-    assert grid(methods=["egbad"], detectors=[1]) == {"method": [Cell(method="egbad")]}
+    assert benchmark_cells(methods=["egbad"], detectors=[1]) == {"method": [Cell(method="egbad")]}
 
 
 def test_settings_of_a_group_take_turns_too(fake_clock):
@@ -147,8 +156,8 @@ def test_operations_are_counted_as_the_networks_have_them():
     assert fast["most"].get("_to_copy.default", 0) < 20
 
 
-def test_the_floor_is_what_the_layers_say():
-    found = parts.floor(Cell(width=2, channels=1, batch=6, chain=(0, 0, 0, 1)), bandwidth=1.0, arithmetic=1.0)
+def test_the_lower_bound_is_what_the_layers_say():
+    found = parts.lower_bound(Cell(width=2, channels=1, batch=6, chain=(0, 0, 0, 1)), bandwidth=1.0, arithmetic=1.0)
     # 2 · outputs · inputs · kernel² · pixels: 5 down, a chain of one block at 2×2, 5 up; then D's five layers.
     down = 2 * 16 * (1 * 2 * 256 + 2 * 4 * 64 + 4 * 8 * 16 + 8 * 16 * 4 + 16 * 16 * 1)
     up = 2 * 16 * (16 * 16 * 1 + 32 * 8 * 4 + 16 * 4 * 16 + 8 * 2 * 64 + 4 * 1 * 256)
@@ -255,7 +264,7 @@ def test_a_file_names_its_machine(tmp_path):
     for name in ("processor", "machine", "Python", "ccb-lib", "load before (1, 5, 15 minutes)"):
         assert facts[name]
     write(tmp_path / "bench-a.json", [{"what": "step", "median": 1.0}], facts, quick=True)
-    ((name, content),) = stored(tmp_path)
+    ((name, content),) = stored_benchmarks(tmp_path)
     assert name == "bench-a"
     assert content["rows"] == [{"what": "step", "median": 1.0}]
     assert content["machine"] == facts

@@ -9,7 +9,7 @@ import torch
 from ccb_lib.chapters import facts as facts_module
 from ccb_lib.chapters.examples import SHARE, at_hand, lung_picture, running_example, shared_detector
 from ccb_lib.chapters.facts import facts
-from ccb_lib.chapters.helpers import here
+from ccb_lib.chapters.helpers import dataset_dir_or_none
 from ccb_lib.chapters.pictures import marked_slice, skin_by_diagnosis, skin_marks, skin_of_one_lesion
 from ccb_lib.datasets import load_dataset
 from ccb_lib.io.project_data import project_data
@@ -76,10 +76,10 @@ def test_stored_figures_are_possible():
     assert all(0 <= auc <= 1 for auc in aucs)
 
 
-@pytest.mark.skipif(here("ham10000") is None, reason="HAM10000 is not here (ccb data fetch ham10000)")
+@pytest.mark.skipif(dataset_dir_or_none("ham10000") is None, reason="HAM10000 is not here (ccb data fetch ham10000)")
 def test_figures_computed_from_images_equal_those_stored():
     stored = json.loads((project_data("results") / "facts-ham10000.json").read_text())
-    images = facts_module.ham10000.read(here("ham10000"))
+    images = facts_module.ham10000.read(dataset_dir_or_none("ham10000"))
     flat = images.pixels.flatten(1).numpy().astype(np.float32)
     assert facts_module._held_out(flat, images.groups, 0) == pytest.approx(stored["held_out"], abs=1e-4)
     part = facts_module._skin("df", 0)

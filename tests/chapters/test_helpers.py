@@ -4,7 +4,7 @@ import pytest
 from click import Group
 
 from ccb_lib.chapters import helpers as chapters
-from ccb_lib.chapters.helpers import ccb, here, workplace
+from ccb_lib.chapters.helpers import ccb, chapter_folder, dataset_dir_or_none
 from ccb_lib.cli.group import main
 
 
@@ -15,19 +15,19 @@ def models(tmp_path, monkeypatch):
 
 
 def test_a_workplace_is_empty_each_time(models):
-    folder = workplace("one")
+    folder = chapter_folder("one")
     assert folder == models / "build/chapters/one"
     (folder / "old.txt").write_text("x")
-    assert list(workplace("one").iterdir()) == []
+    assert list(chapter_folder("one").iterdir()) == []
 
 
 def test_data_is_here_or_not(tmp_path, monkeypatch):
     (tmp_path / "ham10000").mkdir()
     monkeypatch.setenv("CCB_DATA", str(tmp_path))
-    assert here("ham10000") == tmp_path / "ham10000"
-    assert here("ild") is None
+    assert dataset_dir_or_none("ham10000") == tmp_path / "ham10000"
+    assert dataset_dir_or_none("ild") is None
     monkeypatch.setenv("CCB_DATA", str(tmp_path / "none"))
-    assert here("ham10000") is None
+    assert dataset_dir_or_none("ham10000") is None
 
 
 def test_the_command_runs_in_a_folder_and_shows_itself(tmp_path, capsys):

@@ -21,19 +21,19 @@ from ccb_lib.chapters.results import (
     with_intervals,
 )
 from ccb_lib.metrics import anomaly_score
-from ccb_lib.reproduction.arithmetic import printed
+from ccb_lib.reproduction.arithmetic import reported
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import CLASSES, TRIVIAL_METHODS, key_of
 from ccb_lib.reproduction.settings import PAPER, at_settings, described
 from ccb_lib.reproduction.store import Store
-from ccb_lib.reproduction.tables import PRINTED_NAMES, SHOWN_NAMES, compare, runs_in_words
+from ccb_lib.reproduction.tables import REPORTED_NAMES, SHOWN_NAMES, reported_and_measured, runs_in_words
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
 
 def test_missing_cells_are_named_and_reported_ones_are_the_papers():
     style = reported_released_clean(4, folder="/nowhere")
-    assert style.data.index.tolist() == [(name, "reported") for name in PRINTED_NAMES.values()]
+    assert style.data.index.tolist() == [(name, "reported") for name in REPORTED_NAMES.values()]
     assert style.data.loc[("CCB", "reported"), "bcc"] == "0.973"
     assert style.caption == f"Not run: {', '.join([*SHOWN_NAMES.values(), *TRIVIAL_METHODS])}."
     assert reported_released_clean(6, folder="/nowhere").caption.startswith("Not run: 4-3-2-1 blocks, ")
@@ -41,7 +41,7 @@ def test_missing_cells_are_named_and_reported_ones_are_the_papers():
 
 @pytest.mark.parametrize("number", range(1, 8))
 def test_every_table_is_laid_out_as_in_the_paper(number):
-    shown, paper = reported_released_clean(number, folder="/nowhere").data, printed(number)
+    shown, paper = reported_released_clean(number, folder="/nowhere").data, reported(number)
     assert shown.index.tolist() == [(name, "reported") for name in paper.index]
     wanted = [[f"{value:.3f}" for value in row] for row in paper.select_dtypes("number").to_numpy()]
     assert shown.to_numpy().tolist() == wanted
@@ -66,7 +66,7 @@ def test_a_hole_in_a_method_that_was_run_is_named(tmp_path):
 
 
 def test_trivial_rows_have_measured_numbers_alone():
-    shown, frame = reported_released_clean(4, folder=RESULTS).data, compare(4, folder=RESULTS)
+    shown, frame = reported_released_clean(4, folder=RESULTS).data, reported_and_measured(4, folder=RESULTS)
     assert shown.loc["pca"].index.tolist() == ["released", "clean"]
     assert shown.loc[("pca", "clean"), "akiec"] == f"{frame.loc[('pca', 'akiec'), 'clean']:.3f}"
     whole = reported_released_clean(4, folder=RESULTS, missing=False)
@@ -78,7 +78,7 @@ def test_at_other_settings_trivial_rows_stand_only_where_they_change():
     small = {**PAPER, "width": 8}
     shown, frame = (
         reported_released_clean(4, settings=small, missing=False, folder=RESULTS).data,
-        compare(4, settings=small),
+        reported_and_measured(4, settings=small),
     )
     assert not set(shown.index.unique(0)) & set(TRIVIAL_METHODS)
     assert "trivial" in reading(4, folder=RESULTS).data
@@ -116,10 +116,10 @@ def test_figures_get_gaps_where_nothing_was_run():
 def test_sentences_count_what_there_is():
     text = reading(4, folder="/nowhere").data
     assert text == "20 cells are reported; 0 of them were measured here, 0 at the paper's settings."
-    frame = compare(4, folder=RESULTS)
+    frame = reported_and_measured(4, folder=RESULTS)
     gap = (frame["released"] - frame["reported"]).abs()
     assert f"mean |Δ| {gap.mean():.3f}, worst {gap.max():.3f}" in reading(4, folder=RESULTS).data
-    best = compare(4, folder=RESULTS)
+    best = reported_and_measured(4, folder=RESULTS)
     best = best[best["reported"].isna()]["clean"].groupby("abnormal").max().mean()
     assert f"{best:.3f}" in reading(4, folder=RESULTS).data
 
@@ -135,7 +135,7 @@ def test_an_explorer_where_there_are_scores_and_a_way_to_get_them_where_not():
 def test_an_explorer_of_all_settings_opens_on_a_network_and_keeps_the_papers_order():
     cells = explorer_cells(4, settings=settings_run(4, folder=RESULTS), folder=RESULTS)
     names = list(dict.fromkeys(name for name, _ in cells))
-    networks = [name for name in names if name in PRINTED_NAMES.values() or "epochs" in name]
+    networks = [name for name in names if name in REPORTED_NAMES.values() or "epochs" in name]
     assert names[: len(networks)] == networks
     assert {"SkipGANomaly, 50 epochs, width 8", "CCB, 50 epochs, width 8"} <= set(networks)
     assert names[len(networks) :][: len(TRIVIAL_METHODS)] == list(TRIVIAL_METHODS)
@@ -165,7 +165,7 @@ def test_captions_name_every_network_that_is_shown():
     assert words["ganomaly"].startswith("50 epochs, width 64, ")
     assert words["ganomaly"].endswith("; the paper's settings")
     for method, said in words.items():
-        assert f"{PRINTED_NAMES.get(method, method)}: {said}." in style.caption
+        assert f"{REPORTED_NAMES.get(method, method)}: {said}." in style.caption
     assert "copy of 200×150 pixels" in style.caption
     assert "Bold: measured at the paper's settings." in style.caption
     html = style.to_html()
@@ -174,13 +174,12 @@ def test_captions_name_every_network_that_is_shown():
     assert runs_caption(4, folder="/nowhere").data == "*No network was run.*"
 
 
-def test_settings_that_a_table_does_not_show_are_listed(tmp_path):
+def test_settings_that_a_table_does_not_show_are_listed(tmp_path, other_run):
     # One run at the paper's settings and one of fewer epochs: the second is not in the main table.
     store = Store(tmp_path / "tables4-5.safetensors")
     for run in read_results(4, RESULTS).values():
         if run.manifest["method"] == "ganomaly" and not run.manifest["options"].get("normal"):
-            fewer = {**run.manifest, "settings": {"epochs": 3}, "key": "0" * 16}
-            store.add(run, replace(run, manifest=fewer))
+            store.add(run, other_run(run, settings={"epochs": 3}))
     assert [described(settings) for settings in other_settings(4, folder=tmp_path)] == ["3 epochs"]
     listed = [described(settings) for settings in other_settings(4, folder=RESULTS)]
     assert "normal: nv" in listed  # scores without a network have no epochs

@@ -3,18 +3,18 @@
 import pytest
 from IPython.display import Markdown
 
+from ccb_lib.benchmark.cells import Cell
 from ccb_lib.benchmark.files import write
-from ccb_lib.benchmark.measure import Cell
 from ccb_lib.chapters.speed import (
     cost_figure,
     growth,
     machines,
     measurements,
     operations,
-    rates,
     step_table,
     targets,
     threads,
+    throughput,
     top_kernels,
 )
 
@@ -63,7 +63,7 @@ def test_steps_show_medians_spread_and_gain(folder):
 
 def test_what_was_not_run_names_its_command(folder):
     frame = measurements(folder)
-    for shown in (step_table(frame, "GPU"), cost_figure(frame, "GPU"), growth(frame, "GPU"), rates(frame, "GPU")):
+    for shown in (step_table(frame, "GPU"), cost_figure(frame, "GPU"), growth(frame, "GPU"), throughput(frame, "GPU")):
         assert words(shown) == (
             "*not run*; to fill in: `ccb bench --device cuda --out data/results/bench-gpu.json`"
         )  # fmt: skip
@@ -72,7 +72,7 @@ def test_what_was_not_run_names_its_command(folder):
 
 def test_nothing_stored_is_no_error(tmp_path):
     frame = measurements(tmp_path)
-    for view in (step_table, cost_figure, growth, rates):
+    for view in (step_table, cost_figure, growth, throughput):
         assert "ccb bench --device cpu" in words(view(frame, "CPU"))
     assert "not run" in words(operations(frame))
     assert threads(frame) == "not run"
@@ -101,8 +101,8 @@ def test_growth_is_relative_to_the_first_setting(folder):
 
 def test_rates_and_operations_and_threads(folder):
     frame = measurements(folder)
-    assert rates(frame, "CPU").loc["anogan", "note"] == "20 steps of search"
-    assert rates(frame, "CPU").loc["ccb", "fast"] == 900.0
+    assert throughput(frame, "CPU").loc["anogan", "note"] == "20 steps of search"
+    assert throughput(frame, "CPU").loc["ccb", "fast"] == 900.0
     assert operations(frame).loc["ccb"].to_dict() == {"eager": 300, "fast": 200}
     assert threads(frame).iloc[0, 0] == "50 (best 45)"
 

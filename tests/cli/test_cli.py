@@ -214,7 +214,7 @@ def test_train_goes_on_after_ctrl_c(own, model, tmp_path, monkeypatch):
     monkeypatch.setattr(METHODS["ccb"], "training_step", interrupted)
     result = ccb(*command)
     assert result.exit_code == 130
-    assert "goes on from there" in result.output
+    assert "the same command again to resume" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["m.checkpoint.safetensors"]
     monkeypatch.setattr(METHODS["ccb"], "training_step", steps)
     assert ccb(*command).exit_code == 0
@@ -367,7 +367,7 @@ def test_what_is_there_is_written_over_only_by_force(model, own, tmp_path):
     (tmp_path / "s.csv").write_text("old")
     refused = ccb(*command)
     assert refused.exit_code == 2
-    assert "s.csv is there already" in refused.output
+    assert "s.csv exists already" in refused.output
     assert (tmp_path / "s.csv").read_text() == "old"
     (tmp_path / "s.csv").unlink()
     (tmp_path / "maps/mine.png").write_text("old")

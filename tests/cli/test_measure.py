@@ -135,7 +135,7 @@ def test_a_stop_at_any_epoch_and_going_on_give_the_same_scores(whole, folder, cc
         if "All runs are done." in outputs[-1].output:
             break
     assert len(outputs) == 5  # a run of three epochs is stopped after its first and after its second
-    assert "goes on after epoch 2 of 3" in outputs[2].output
+    assert "resumes after epoch 2 of 3" in outputs[2].output
     assert "Failed" not in "".join(result.output for result in outputs)
     assert equal(results(folder), results(whole[0]))
 
@@ -161,7 +161,7 @@ def test_work_that_outlasts_the_time_is_interrupted(folder, ccb, monkeypatch):
     result = ccb(folder, "--hours", 1 / 3600, "--only", "networks")
     assert time.monotonic() - begun < 40
     assert result.exit_code == 0, result.output
-    assert "it goes on from its checkpoint" in result.output
+    assert "resumes it from its checkpoint" in result.output
 
 
 def test_a_line_a_minute_where_there_is_no_terminal(folder, ccb, monkeypatch):
@@ -240,10 +240,10 @@ def test_results_of_two_machines_merge(whole, folder, tmp_path, ccb):
     for number, new in ((0, 2), (1, 1), (1, 0)):
         result = ccb(folder, "--merge", tmp_path / f"machine{number}")
         assert result.exit_code == 0, result.output
-        assert f"{new} runs taken in" in result.output
+        assert f"{new} runs added" in result.output
     assert equal(results(folder), everything)
     file = store_path(1, tmp_path / "machine0")
-    assert "0 runs taken in" in ccb(folder, "--merge", file).output
+    assert "0 runs added" in ccb(folder, "--merge", file).output
     (tmp_path / "mine.safetensors").write_bytes(file.read_bytes())
     refused = ccb(folder, "--merge", tmp_path / "mine.safetensors")
     assert refused.exit_code == 1

@@ -11,7 +11,7 @@ from ccb_lib import CCB, EGBAD, AnoGAN, CCBFork, GANomaly, SkipGANomaly
 from ccb_lib.detectors import adversarial
 from ccb_lib.io.images import to_unit
 from ccb_lib.models.baselines import Decoder, Encoder, MovingAverage, uncounted
-from ccb_lib.models.ccb import count_parameters, renew_where
+from ccb_lib.models.ccb import count_parameters, reinitialise_where
 
 LN3 = math.log(3)  # as a logit: three to one, σ = 3/4
 
@@ -242,9 +242,9 @@ def test_weights_are_drawn_anew_only_where_the_loss_collapsed():
     for parameter in network.parameters():
         nn.init.constant_(parameter, 7.0)
     network.blocks[1][1].running_mean.fill_(5.0)
-    renew_where(torch.tensor(False), network)
+    reinitialise_where(torch.tensor(False), network)
     assert all((parameter == 7.0).all() for parameter in network.parameters())
-    renew_where(torch.tensor(True), network)
+    reinitialise_where(torch.tensor(True), network)
     weight, norm = network.blocks[2][0].weight, network.blocks[1][1]
     assert weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert norm.weight.mean().item() == pytest.approx(1.0, abs=0.02)

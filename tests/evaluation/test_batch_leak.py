@@ -4,7 +4,7 @@ import pytest
 from ccb_lib import CCB
 from ccb_lib.evaluation.batch_leak import leak_table, mixed_order
 from ccb_lib.metrics import anomaly_score
-from ccb_lib.reproduction.execute import limited
+from ccb_lib.reproduction.splits import limited
 
 LABELS = np.arange(1000) % 3 == 0
 

@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 from ccb_lib import AnoGAN, GANomaly, MeanIntensity, SkipGANomaly
 from ccb_lib.detectors import NotReady
-from ccb_lib.evaluation.comparison import compare, readable
+from ccb_lib.evaluation.comparison import compare_detectors, readable
 from ccb_lib.models.ccb import count_parameters
 
 SMALL = {"epochs": 2, "width": 4, "latent": 8}
@@ -23,7 +23,7 @@ def table(digits, some):
         "GANomaly": GANomaly(**SMALL).fit(digits.train[:64], progress=False),
         "mean intensity": MeanIntensity().fit(digits.train),
     }
-    return detectors, compare(detectors, *some, replicates=100)
+    return detectors, compare_detectors(detectors, *some, replicates=100)
 
 
 def test_a_line_holds_what_the_detector_says_of_itself(table, some):
@@ -54,9 +54,9 @@ def test_what_a_trivial_score_has_not_is_missing(table, some):
 def test_detectors_that_were_not_fitted_and_labels_of_one_kind_are_refused(table, some):
     images, labels = some
     with pytest.raises(NotReady, match="fit"):
-        compare({"Skip-GANomaly": SkipGANomaly()}, images, labels)
+        compare_detectors({"Skip-GANomaly": SkipGANomaly()}, images, labels)
     with pytest.raises(ValueError, match="kind"):
-        compare(table[0], images[:10], labels[:10])
+        compare_detectors(table[0], images[:10], labels[:10])
 
 
 def test_a_search_is_timed_once_and_not_twice(digits, some, monkeypatch):
@@ -64,5 +64,5 @@ def test_a_search_is_timed_once_and_not_twice(digits, some, monkeypatch):
     searches = []
     search = AnoGAN._search
     monkeypatch.setattr(AnoGAN, "_search", lambda self, x: searches.append(len(x)) or search(self, x))
-    compare({"AnoGAN": detector}, some[0], torch.as_tensor(some[1]).numpy(), replicates=10)
+    compare_detectors({"AnoGAN": detector}, some[0], torch.as_tensor(some[1]).numpy(), replicates=10)
     assert searches == [50]

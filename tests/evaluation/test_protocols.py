@@ -8,10 +8,10 @@ import torch
 from ccb_lib import CCB, CLEAN, EGBAD, RELEASED, AnoGAN, CCBFork, EpochScores, GANomaly, SkipGANomaly, evaluate
 from ccb_lib.datasets.splits import balanced_draw
 from ccb_lib.detectors.simple_baselines import PixelPCA
-from ccb_lib.evaluation.feeding import feed, feeding_order, recomputed_statistics
-from ccb_lib.evaluation.protocols import ASIDES, WALK, Protocol, unlike
+from ccb_lib.evaluation.feeding import feeding_order, recomputed_statistics, score_split
+from ccb_lib.evaluation.protocols import SINGLE_CHANGES, STEPS_TO_CLEAN, Protocol, differing_fields
 from ccb_lib.metrics import anomaly_score, auc, normal_quantile, oracle_f1
-from ccb_lib.reproduction.execute import limited
+from ccb_lib.reproduction.splits import limited
 
 ALL = {
     CCB: {},
@@ -40,16 +40,18 @@ def last(protocol, **changes):
 
 
 def test_the_walk_changes_one_field_at_a_time():
-    for a, b in pairwise(WALK[:-1]):
-        assert len(unlike(a, b)) == 1
+    for a, b in pairwise(STEPS_TO_CLEAN[:-1]):
+        assert len(differing_fields(a, b)) == 1
     # the last step takes the order and the company away with the batch's statistics: they no longer matter
-    assert set(unlike(WALK[-2], WALK[-1])) == {"batch_norm", "order", "batch_size"}
-    assert (WALK[0], WALK[-1]) == (RELEASED, CLEAN)
-    assert len({protocol.name for protocol in (*WALK, *ASIDES)}) == len(WALK) + len(ASIDES)
+    assert set(differing_fields(STEPS_TO_CLEAN[-2], STEPS_TO_CLEAN[-1])) == {"batch_norm", "order", "batch_size"}
+    assert (STEPS_TO_CLEAN[0], STEPS_TO_CLEAN[-1]) == (RELEASED, CLEAN)
+    assert len({protocol.name for protocol in (*STEPS_TO_CLEAN, *SINGLE_CHANGES)}) == len(STEPS_TO_CLEAN) + len(
+        SINGLE_CHANGES
+    )
 
 
 def test_the_two_ends_are_what_the_notes_say():
-    assert unlike(CLEAN, RELEASED) == {
+    assert differing_fields(CLEAN, RELEASED) == {
         "batch_norm": ("running", "batch"),
         "dropout": (False, True),
         "order": ("any", "normals then abnormals"),
@@ -61,10 +63,10 @@ def test_the_two_ends_are_what_the_notes_say():
 
 def test_order_matters_in_train_mode_and_not_in_eval(fitted, small):
     in_order, shuffled = (last(RELEASED, order=order) for order in ("normals then abnormals", "shuffled"))
-    a, b = (feed(fitted, small, protocol)[0] for protocol in (in_order, shuffled))
+    a, b = (score_split(fitted, small, protocol)[0] for protocol in (in_order, shuffled))
     assert not np.allclose(anomaly_score(a, fitted.alpha), anomaly_score(b, fitted.alpha), rtol=1e-4)
     quiet = [replace(CLEAN, order=order) for order in ("normals then abnormals", "shuffled", "any")]
-    scores = [anomaly_score(feed(fitted, small, protocol)[0], fitted.alpha) for protocol in quiet]
+    scores = [anomaly_score(score_split(fitted, small, protocol)[0], fitted.alpha) for protocol in quiet]
     assert scores[0] == pytest.approx(scores[1], rel=1e-5)
     assert scores[0] == pytest.approx(scores[2], rel=1e-5)
 
@@ -73,10 +75,10 @@ def test_scoring_never_changes_a_detector(fitted, small):
     before = {name: value.clone() for name, value in fitted._state().items()}
     modes = [module.training for network in fitted.networks_.values() for module in network.modules()]
     momenta = [m.momentum for n in fitted.networks_.values() for m in n.modules() if hasattr(m, "momentum")]
-    for protocol in (RELEASED, *WALK, *ASIDES):
+    for protocol in (RELEASED, *STEPS_TO_CLEAN, *SINGLE_CHANGES):
         if protocol.batch_size == 1 and not isinstance(fitted, CCB | CCBFork | SkipGANomaly):
             continue  # a batch norm of single values has no statistics of one image
-        feed(fitted, small, protocol)
+        score_split(fitted, small, protocol)
     assert all(torch.equal(value, before[name]) for name, value in fitted._state().items())
     assert [module.training for network in fitted.networks_.values() for module in network.modules()] == modes
     assert [m.momentum for n in fitted.networks_.values() for m in n.modules() if hasattr(m, "momentum")] == momenta
@@ -99,7 +101,7 @@ def test_evaluate_under_clean_equals_the_detectors_own_face(fitted, small):
 
 @pytest.fixture(scope="module")
 def recorded(small):
-    recorder = EpochScores(small, [RELEASED, *WALK, *ASIDES])
+    recorder = EpochScores(small, [RELEASED, *STEPS_TO_CLEAN, *SINGLE_CHANGES])
     detector = CCB(epochs=3, width=4, device="cpu", batch_size=32)
     detector.fit(small.train, calibration=small.calibration, progress=False, on_epoch_end=recorder)
     return detector, recorder
@@ -218,10 +220,10 @@ def test_what_test_sets_share_is_scored_once_and_comes_out_the_same(method, prot
     fitted = method(**settings).fit(small.train, progress=False)
     fewer = replace(small, **{name: getattr(small, name)[:-46] for name in TEST_PARTS})  # 96 normal, 50 abnormal
     draws = [balanced_draw(fewer, k) for k in (1, 2)]  # with one mixed batch each
-    alone = [feed(fitted, split, protocol) for split in draws]
+    alone = [score_split(fitted, split, protocol) for split in draws]
     fed, score, shared = [], method.score_terms, {}
     monkeypatch.setattr(method, "score_terms", lambda self, x, **k: fed.append(len(x)) or score(self, x, **k))
-    together = [feed(fitted, split, protocol, shared) for split in draws]
+    together = [score_split(fitted, split, protocol, shared) for split in draws]
     for a, b in zip(alone, together, strict=True):
         assert all(np.array_equal(x, y) for x, y in zip((*a[0], *a[1]), (*b[0], *b[1]), strict=True))
     once = len(small.calibration)

@@ -38,7 +38,7 @@ def test_a_wheel_carries_all_data_and_no_unfinished_run(tmp_path):
     code = (
         "import ccb_lib; from ccb_lib.io.project_data import project_data; "
         "from ccb_lib.reproduction.runs import results_folder; "
-        "print(ccb_lib.__file__, project_data('paper'), results_folder(), ccb_lib.printed(1).shape)"
+        "print(ccb_lib.__file__, project_data('paper'), results_folder(), ccb_lib.reported(1).shape)"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(site)}, capture_output=True, text=True

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.datasets import load_digits
@@ -198,6 +198,7 @@ def test_every_rule_takes_tensors(pair):
 # ── rules for teaching ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@settings(deadline=None)  # scikit-learn is called for every threshold
 @given(two_kinds)
 def test_oracles_find_the_best_of_every_possible_cut(pair):
     scores, labels = pair

@@ -6,11 +6,11 @@ import pytest
 
 from ccb_lib.plots.arithmetic import attainable_counts, operating_points, prevalence_intervals
 from ccb_lib.plots.style import METHOD_COLOURS
-from ccb_lib.reproduction.arithmetic import common_prevalence, possible_prevalence, printed_pairs
+from ccb_lib.reproduction.arithmetic import common_prevalence, possible_prevalence, reported_pairs
 
 
 def test_every_pair_has_its_interval_in_its_class_and_colour(legible):
-    pairs = printed_pairs()
+    pairs = reported_pairs()
     figure = legible(prevalence_intervals(pairs))
     drawn = set()
     for ax in figure.axes:
@@ -31,11 +31,11 @@ def test_every_pair_has_its_interval_in_its_class_and_colour(legible):
 
 
 def test_the_band_is_the_overlap_and_absent_where_there_is_none():
-    pairs = printed_pairs().query("dataset == 'ild'")
+    pairs = reported_pairs().query("dataset == 'ild'")
     low, high = common_prevalence(zip(pairs["accuracy"], pairs["f1"], strict=True))
     band = prevalence_intervals(pairs).axes[0].patches[-1]
     assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((low, high))
-    longer = prevalence_intervals(printed_pairs(ablation=True).query("dataset == 'ild'"), hue="chain").axes[0]
+    longer = prevalence_intervals(reported_pairs(ablation=True).query("dataset == 'ild'"), hue="chain").axes[0]
     assert longer.get_title(loc="left") == "ILD: no common prevalence"
     assert len(longer.patches) == 16  # sixteen pairs and no band
 
@@ -64,7 +64,7 @@ def test_operating_points_by_hand(legible):
 
 
 def test_all_forty_operating_points_fit(legible):
-    figure = legible(operating_points(printed_pairs()))
+    figure = legible(operating_points(reported_pairs()))
     assert [sum(len(line.get_xdata()) == 1 for line in ax.lines) for ax in figure.axes] == [20, 20]
 
 
@@ -93,4 +93,4 @@ def test_the_marked_size_stands_out(legible):
 )
 def test_wrong_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
-        call(printed_pairs())
+        call(reported_pairs())

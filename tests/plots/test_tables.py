@@ -9,7 +9,7 @@ from matplotlib.container import ErrorbarContainer
 
 from ccb_lib.plots.style import METHOD_COLOURS, SOURCE_COLOURS, colours
 from ccb_lib.plots.tables import chain_lines, grouped_bars
-from ccb_lib.reproduction.arithmetic import printed
+from ccb_lib.reproduction.arithmetic import reported
 
 METHODS = ["AnoGAN", "EGBAD", "GANomaly", "SkipGANomaly", "CCB"]
 
@@ -37,14 +37,14 @@ def two_by_two():
 
 
 def test_figure_5_shows_every_printed_number(legible):
-    figure = legible(grouped_bars(printed(1, long=True)))
+    figure = legible(grouped_bars(reported(1, long=True)))
     drawn = {key: height for ax in figure.axes for key, height in bars(ax).items()}
-    table = printed(1)
+    table = reported(1)
     assert drawn == {(c, METHOD_COLOURS[m]): table.loc[m, c] for m in table.index for c in table.columns}
 
 
 def test_bars_stand_in_the_order_of_the_legend():
-    figure = grouped_bars(printed(2, long=True))
+    figure = grouped_bars(reported(2, long=True))
     assert [t.get_text() for t in figure.legends[0].get_texts()] == [*METHODS, "chance"]
     first = sorted(figure.axes[0].patches, key=lambda bar: bar.get_x())[:5]
     assert [mpl.colors.to_hex(bar.get_facecolor()) for bar in first] == [METHOD_COLOURS[m] for m in METHODS]
@@ -104,7 +104,7 @@ def test_intervals_reach_from_low_to_high():
 
 
 def test_ten_classes_of_three_sources_fit_a_phone(legible):
-    tall = printed(1, long=True)
+    tall = reported(1, long=True)
     sources = pd.concat([tall, tall.assign(source="released"), tall.assign(source="clean")])
     assert len(legible(grouped_bars(sources, compare="source")).axes) == 5
     assert len(legible(grouped_bars(sources)).axes) == 6
@@ -112,8 +112,8 @@ def test_ten_classes_of_three_sources_fit_a_phone(legible):
 
 @pytest.mark.parametrize("table", [6, 7])
 def test_figures_6_and_7_show_every_printed_number(table, legible):
-    figure = legible(chain_lines(printed(table, long=True)))
-    wide = printed(table)
+    figure = legible(chain_lines(reported(table, long=True)))
+    wide = reported(table)
     drawn = {}
     for ax in figure.axes:
         assert [label.get_text() for label in ax.get_xticklabels()] == wide.index.tolist()
@@ -124,7 +124,7 @@ def test_figures_6_and_7_show_every_printed_number(table, legible):
 
 
 def test_a_chain_not_run_leaves_a_gap_and_a_cross(legible):
-    frame = printed(6, long=True).query("abnormal in ['df', 'vasc']").reset_index(drop=True)
+    frame = reported(6, long=True).query("abnormal in ['df', 'vasc']").reset_index(drop=True)
     frame = frame[~((frame["abnormal"] == "vasc") & (frame["chain"] == "16-12-8-4"))]
     ax = legible(chain_lines(frame)).axes[0]
     handles, names = ax.get_legend_handles_labels()
@@ -138,8 +138,8 @@ def test_a_chain_not_run_leaves_a_gap_and_a_cross(legible):
 
 
 def test_nothing_run_at_all_is_still_a_figure(legible):
-    legible(chain_lines(printed(6, long=True).assign(value=np.nan)))
-    figure = legible(grouped_bars(printed(1, long=True).assign(value=np.nan)))
+    legible(chain_lines(reported(6, long=True).assign(value=np.nan)))
+    figure = legible(grouped_bars(reported(1, long=True).assign(value=np.nan)))
     assert {text.get_text() for ax in figure.axes for text in ax.texts} == {"not run"}
 
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from ccb_lib.reproduction.arithmetic import (
-    Interval,
+    PrevalenceInterval,
     attainable,
     common_prevalence,
+    operating_point,
     possible_prevalence,
-    printed,
-    printed_pairs,
-    rates,
+    reported,
+    reported_pairs,
     true_positive_share,
 )
 
@@ -40,7 +40,7 @@ SUMS = {
 
 @pytest.mark.parametrize("table", SUMS)
 def test_rows_and_columns_sum_as_in_the_paper(table):
-    thousandths = (printed(table) * 1000).round().astype(int)
+    thousandths = (reported(table) * 1000).round().astype(int)
     rows, columns = SUMS[table]
     assert thousandths.sum(axis=1).tolist() == rows
     assert thousandths.sum(axis=0).tolist() == columns
@@ -54,7 +54,7 @@ def test_rows_and_columns_sum_as_in_the_paper(table):
     + [(n, CHAINS, ILD + HAM10000) for n in (6, 7)],
 )
 def test_rows_and_columns_keep_the_papers_order(table, rows, columns):
-    frame = printed(table)
+    frame = reported(table)
     assert frame.index.tolist() == rows
     assert frame.columns.tolist() == columns
     assert set(frame.dtypes) == {np.dtype("float64")}
@@ -62,20 +62,20 @@ def test_rows_and_columns_keep_the_papers_order(table, rows, columns):
 
 def test_the_first_ablation_row_repeats_the_main_tables():
     for ablation, mains in ((6, (2, 4)), (7, (3, 5))):
-        repeated = pd.concat([printed(main).loc["CCB"] for main in mains])
-        assert printed(ablation).loc["4-3-2-1"].tolist() == repeated.tolist()
+        repeated = pd.concat([reported(main).loc["CCB"] for main in mains])
+        assert reported(ablation).loc["4-3-2-1"].tolist() == repeated.tolist()
 
 
 def test_corners_as_read_in_the_paper():
-    assert printed(1).loc["AnoGAN", "airplane"] == 0.516
-    assert printed(1).loc["CCB", "truck"] == 0.912
-    assert printed(3).loc["GANomaly", "fibrosis"] == 0.813
-    assert printed(7).loc["32-24-16-8", "vasc"] == 0.859
+    assert reported(1).loc["AnoGAN", "airplane"] == 0.516
+    assert reported(1).loc["CCB", "truck"] == 0.912
+    assert reported(3).loc["GANomaly", "fibrosis"] == 0.813
+    assert reported(7).loc["32-24-16-8", "vasc"] == 0.859
 
 
 @pytest.mark.parametrize("table", SUMS)
 def test_the_long_form_holds_the_same_cells_in_the_same_order(table):
-    wide, tall = printed(table), printed(table, long=True)
+    wide, tall = reported(table), reported(table, long=True)
     assert tall["value"].tolist() == wide.to_numpy().ravel().tolist()
     assert tall["abnormal"].tolist() == wide.columns.tolist() * 5
     assert tall["chain" if table >= 6 else "method"].unique().tolist() == wide.index.tolist()
@@ -83,7 +83,7 @@ def test_the_long_form_holds_the_same_cells_in_the_same_order(table):
 
 
 def test_the_long_form_names_data_set_measure_and_printed_chain():
-    tall = printed(7, long=True)
+    tall = reported(7, long=True)
     assert tall.groupby("dataset")["abnormal"].unique().map(list).to_dict() == {
         "ild": ILD,
         "ham10000": HAM10000,
@@ -97,17 +97,17 @@ def test_the_long_form_names_data_set_measure_and_printed_chain():
         "24-18-12-6": "[6, 12, 18, 24]",
         "32-24-16-8": "[8, 16, 24, 32]",
     }
-    assert set(printed(1, long=True)["metric"]) == {"auc"}
+    assert set(reported(1, long=True)["metric"]) == {"auc"}
 
 
 @pytest.mark.parametrize("table", [0, 8, "1", True, None])
 def test_no_such_table(table):
     with pytest.raises(ValueError, match="Tables 1 to 7"):
-        printed(table)
+        reported(table)
 
 
 def test_pairs_join_the_right_cells():
-    main, ablation = printed_pairs(), printed_pairs(ablation=True)
+    main, ablation = reported_pairs(), reported_pairs(ablation=True)
     assert (len(main), len(ablation)) == (40, 32)
     assert not main.isna().any(axis=None)
     assert not ablation.isna().any(axis=None)
@@ -194,9 +194,9 @@ def test_true_positive_share_by_hand():
 
 
 def test_rates_by_hand():
-    assert rates(0.8, 0.8) == pytest.approx((0.8, 0.2))
+    assert operating_point(0.8, 0.8) == pytest.approx((0.8, 0.2))
     # 10 abnormal of 100, 8 found, 4 alarms among 90: accuracy .94, F1 16 / 22
-    assert rates(0.94, 0.727, prevalence=0.1) == pytest.approx((0.8, 4 / 90), abs=0.005)
+    assert operating_point(0.94, 0.727, prevalence=0.1) == pytest.approx((0.8, 4 / 90), abs=0.005)
 
 
 def test_pairs_without_a_common_prevalence():
@@ -205,7 +205,7 @@ def test_pairs_without_a_common_prevalence():
 
 
 def test_perfect_scores_leave_the_prevalence_open():
-    assert possible_prevalence(1.0, 1.0) == Interval(0, 1)
+    assert possible_prevalence(1.0, 1.0) == PrevalenceInterval(0, 1)
     with pytest.raises(ValueError, match="without errors"):
         true_positive_share(1.0, 1.0)
 
@@ -219,8 +219,8 @@ def test_perfect_scores_leave_the_prevalence_open():
         (lambda: true_positive_share(0.5, -0.1), "f1=-0.1"),
         (lambda: attainable(0.9, 0.9, 0, 10), "at least 1 image"),
         (lambda: common_prevalence([]), "No pairs"),
-        (lambda: rates(0.8, 0.8, prevalence=0.1), r"\[0\.39\d, 0\.60\d\]"),
-        (lambda: rates(0.1, 0.95), "at no prevalence"),
+        (lambda: operating_point(0.8, 0.8, prevalence=0.1), r"\[0\.39\d, 0\.60\d\]"),
+        (lambda: operating_point(0.1, 0.95), "at no prevalence"),
     ],
 )
 def test_wrong_input_is_named(call, message):
@@ -242,12 +242,12 @@ def possible_at(prevalence, frame):
 
 @pytest.fixture(scope="module")
 def main():
-    return printed_pairs()
+    return reported_pairs()
 
 
 @pytest.fixture(scope="module")
 def longer():
-    return printed_pairs(ablation=True)
+    return reported_pairs(ablation=True)
 
 
 def test_all_main_pairs_are_possible_half_and_half_and_none_at_a_tenth(main):
@@ -315,7 +315,7 @@ def test_no_other_number_of_normals_fits_df_and_vasc_as_well(main, longer):
 )
 def test_nearly_everything_called_abnormal(main, method, abnormal, recall, false_alarms):
     pair = values(main.query("method == @method and abnormal == @abnormal"))[0]
-    assert [round(rate, 2) for rate in rates(*pair)] == [recall, false_alarms]
+    assert [round(rate, 2) for rate in operating_point(*pair)] == [recall, false_alarms]
 
 
 @pytest.mark.parametrize("end", ["low", "half", "high"])
@@ -323,7 +323,7 @@ def test_worse_than_chance_whatever_the_common_prevalence(main, end):
     found = set()
     for dataset, rows in main.groupby("dataset"):
         prevalence = 0.5 if end == "half" else getattr(common_prevalence(values(rows)), end)
-        points = [rates(*pair, prevalence) for pair in values(rows)]
+        points = [operating_point(*pair, prevalence) for pair in values(rows)]
         below = rows[[point.recall < point.false_alarms for point in points]]
         found |= {(dataset, *row) for row in below[["method", "abnormal"]].itertuples(index=False)}
     always = {("ild", "AnoGAN", name) for name in ("micronodules", "emphysema", "ground_glass")}

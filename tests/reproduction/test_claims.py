@@ -35,7 +35,7 @@ def ganomaly():
     return next(r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted)
 
 
-def test_spread_jitter_and_collapses(tmp_path):
+def test_spread_jitter_and_collapses(tmp_path, other_run):
     one = ganomaly()
     name = f"{{}}|as released|{feeding(RELEASED)}"
     aucs = {name.format("df"): [0.5, 0.7, 0.6], name.format("bcc"): [0.9, 0.9, 0.8]}
@@ -44,8 +44,8 @@ def test_spread_jitter_and_collapses(tmp_path):
         key: replace(s, test=type(s.test)(-s.test.image, -s.test.latent)) if "natural" in key else s
         for key, s in one.scored.items()
     }
-    facts = {**one.manifest, "seed": 1, "options": {"seed": 1}, "key": "0" * 16, "warnings": ["treats images alike"]}
-    other = replace(one, manifest=facts, scored=flipped, aucs={})
+    other = other_run(one, seed=1, options={"seed": 1}, warnings=["treats images alike"])
+    other = replace(other, scored=flipped, aucs={})
     Store(tmp_path / "tables4-5.safetensors").add(one, other)
     (line,) = stability(4, folder=tmp_path).to_dict("records")
     assert (line["seeds"], line["runs"], line["collapsed"]) == (2, 2, 1)

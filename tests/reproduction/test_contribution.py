@@ -82,7 +82,7 @@ def test_a_manifest_that_does_not_fit_is_refused(run):
     cases = (
         ({**facts, "settings": {"epochs": 3}}, 4, "its settings give the key"),
         ({**facts, "device": "/home/x/gpu"}, 4, "looks like a path"),
-        ({**facts, "method": "resnet"}, 4, "'resnet'; methods are"),
+        ({**facts, "method": "resnet"}, 4, "has the method 'resnet'; one of ccb"),
         ({name: facts[name] for name in facts if name != "settings"}, 4, "lacks settings"),
         (facts, 1, "needs cifar10"),
     )
@@ -103,9 +103,9 @@ def test_a_file_goes_from_one_machine_to_another(run, tmp_path):
     assert b"CT-1" not in file.read_bytes()
     again = CliRunner().invoke(main, ["table", "2", "--results", str(theirs), "--export", str(file)])
     assert again.exit_code == 2
-    assert "already there" in again.output
+    assert "exists already" in again.output
     taken = CliRunner().invoke(main, ["table", "2", "--results", str(ours), "--merge", str(file)])
-    assert "1 runs taken in" in taken.output
+    assert "1 runs added" in taken.output
     assert "GANomaly: 50 epochs, width 64, 1 seed, 1 of 4 classes" in taken.output
     refused = CliRunner().invoke(
         main, ["table", "2", "--results", str(tmp_path / "no"), "--merge", str(theirs / "tables2-3.safetensors")]

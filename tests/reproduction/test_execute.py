@@ -10,13 +10,24 @@ from click.testing import CliRunner
 
 from ccb_lib.chapters.explorers import explorer_cells
 from ccb_lib.cli.group import main
-from ccb_lib.evaluation.protocols import CLEAN, RELEASED, RELEASED_DRAWS, WALK
-from ccb_lib.reproduction.execute import execute, limited, run_missing
+from ccb_lib.evaluation.protocols import CLEAN, RELEASED, RELEASED_DRAWS, STEPS_TO_CLEAN
+from ccb_lib.reproduction.execute import execute, run_missing
 from ccb_lib.reproduction.results import load_results, placebo, read_results, scores_of
-from ccb_lib.reproduction.runs import AUDIT, CHAINS, CLASSES, Run, feeding, grid, key_of, missing_protocols, store_path
+from ccb_lib.reproduction.runs import (
+    AUDIT,
+    CHAINS,
+    CLASSES,
+    Run,
+    feeding,
+    key_of,
+    missing_protocols,
+    store_path,
+    table_runs,
+)
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings
+from ccb_lib.reproduction.splits import limited
 from ccb_lib.reproduction.store import Store
-from ccb_lib.reproduction.tables import compare, table
+from ccb_lib.reproduction.tables import reported_and_measured, table
 
 BOTH = (CLEAN, RELEASED)
 TINY = {"epochs": 2, "limit": 48, "width": 2}
@@ -39,23 +50,23 @@ def equal(a, b):
 
 
 def test_grids_count_what_the_paper_prints():
-    assert len(grid(1, methods=["ccb"])) == 10
-    assert len(grid(1, seeds=3)) == 3 * 6 * 10 + 4 * 10  # trivial scores have one seed
-    assert [len(run.abnormal) for run in grid(4, methods=["ccb"])] == [4]  # trained once, tested on four classes
-    ablation = grid(6, seeds=3)
+    assert len(table_runs(1, methods=["ccb"])) == 10
+    assert len(table_runs(1, seeds=3)) == 3 * 6 * 10 + 4 * 10  # trivial scores have one seed
+    assert [len(run.abnormal) for run in table_runs(4, methods=["ccb"])] == [4]  # trained once, tested on four classes
+    ablation = table_runs(6, seeds=3)
     assert len(ablation) == 2 * 3 * 5
     assert {run.settings["chain"] for run in ablation} == set(CHAINS)
-    assert len({run.key for table in range(1, 8) for run in grid(table, seeds=2)}) == 160 + 20 + 20 + 20
-    assert {run.options.get("seed") for run in grid(4, seeds=2, methods=["ccb"])} == {0, 1}
+    assert len({run.key for table in range(1, 8) for run in table_runs(table, seeds=2)}) == 160 + 20 + 20 + 20
+    assert {run.options.get("seed") for run in table_runs(4, seeds=2, methods=["ccb"])} == {0, 1}
 
 
 def test_grids_refuse_what_the_paper_does_not_have():
     with pytest.raises(ValueError, match="Tables 1 to 7"):
-        grid(8)
+        table_runs(8)
     with pytest.raises(ValueError, match=r"\['resnet'\]; there are ccb"):
-        grid(1, methods=["resnet"])
+        table_runs(1, methods=["resnet"])
     with pytest.raises(ValueError, match=r"Table 1 has no class \['akiec'\]"):
-        grid(1, abnormal=["akiec"])
+        table_runs(1, abnormal=["akiec"])
 
 
 def test_a_key_follows_what_matters_alone():
@@ -66,17 +77,19 @@ def test_a_key_follows_what_matters_alone():
 
 
 def test_a_default_said_aloud_makes_the_same_run():
-    aloud = grid(6, chain_init="he", similarity="l2", width=64, image_size=32, normal="nv+bkl+mel")
-    assert [run.key for run in aloud] == [run.key for run in grid(6)]
-    assert grid(6, chain_init="dcgan")[0].key != aloud[0].key
+    aloud = table_runs(6, chain_init="he", similarity="l2", width=64, image_size=32, normal="nv+bkl+mel")
+    assert [run.key for run in aloud] == [run.key for run in table_runs(6)]
+    assert table_runs(6, chain_init="dcgan")[0].key != aloud[0].key
     # What goes without saying differs: Skip-GANomaly's loss is l1 and EGBAD's width 128.
-    skip, egbad = (grid(4, methods=[m], similarity="l2", width=64)[0].settings for m in ("skip-ganomaly", "egbad"))
+    skip, egbad = (
+        table_runs(4, methods=[m], similarity="l2", width=64)[0].settings for m in ("skip-ganomaly", "egbad")
+    )
     assert skip == {"epochs": 50, "similarity": "l2"}
     assert egbad == {"epochs": 50, "width": 64}
 
 
 def test_the_order_of_normal_classes_makes_no_other_run():
-    keys = [grid(4, normal=normal)[0].key for normal in (None, "nv+bkl+mel", "mel+nv+bkl")]
+    keys = [table_runs(4, normal=normal)[0].key for normal in (None, "nv+bkl+mel", "mel+nv+bkl")]
     assert len(set(keys)) == 1
 
 
@@ -226,7 +239,7 @@ def test_a_dask_cluster_finishes_although_a_worker_is_killed(tmp_path, monkeypat
 @pytest.fixture(scope="module")
 def results(made_cifar, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    runs = grid(1, methods=["ccb", "skip-ganomaly", "egbad", "pca"], abnormal=["airplane", "frog"], **TINY)
+    runs = table_runs(1, methods=["ccb", "skip-ganomaly", "egbad", "pca"], abnormal=["airplane", "frog"], **TINY)
     assert not run_missing(runs, Store(store_path(1, folder)), root=str(made_cifar), device="cpu", progress=False)
     return folder
 
@@ -234,7 +247,9 @@ def results(made_cifar, tmp_path_factory):
 @pytest.mark.filterwarnings("ignore:CIFAR-10 in .* not 60,000")
 class TestTable1:
     def test_a_frame_of_every_run_class_and_protocol(self, results):
-        frame = load_results(1, folder=results, protocols=(CLEAN, RELEASED, *WALK[1:-1]), alphas=(None, 0.0, 1.0))
+        frame = load_results(
+            1, folder=results, protocols=(CLEAN, RELEASED, *STEPS_TO_CLEAN[1:-1]), alphas=(None, 0.0, 1.0)
+        )
         counts = frame.groupby(["method", "protocol"]).size()
         assert counts["ccb", "clean"] == counts["ccb", "shuffled"] == 2 * 3
         assert counts["egbad", "released"] == 2 * 3
@@ -251,13 +266,13 @@ class TestTable1:
         assert laid_out.loc["ccb", ("frog", "mean")] == own
         assert np.isnan(laid_out.loc["ccb", ("cat", "mean")])
         assert np.isnan(laid_out.loc["anogan", ("frog", "mean")])
-        compared = compare(1, settings=settings, folder=results)
+        compared = reported_and_measured(1, settings=settings, folder=results)
         assert compared.loc[("ccb", "frog"), "reported"] == 0.977
         assert compared.loc[("ccb", "frog"), "clean"] == own
         assert compared.loc[("ccb", "frog"), "clean − reported"] == pytest.approx(own - 0.977)
         assert compared.loc[("pca", "frog"), ["released", "clean"]].nunique() == 1
         # runs of other settings never stand in the paper's cells, the trivial ones of fewer images included
-        assert compare(1, folder=results)[["released", "clean"]].isna().all(axis=None)
+        assert reported_and_measured(1, folder=results)[["released", "clean"]].isna().all(axis=None)
 
     def test_placebo_takes_the_classes_own_detectors(self, results):
         frame = placebo(settings={"epochs": 2, "limit": 48, "width": 2}, folder=results)
@@ -293,7 +308,7 @@ class TestTable1:
         assert lines[1:3] == [f"  {name}: 2 epochs, width 2, 1 seed, 2 of 10 classes, CPU" for name in ("EGBAD", "CCB")]
         assert lines[3] == (
             "released: as the public code tests; clean: each image by itself; –: not reported or not run; "
-            "*: imposed on a method that tests otherwise"
+            "*: imposed; the method's own code tests otherwise"
         )
         assert "0.977" in shown.output
         assert shown.output.count("*") == 3  # egbad's two released cells, and the legend
@@ -311,7 +326,7 @@ class TestTable1:
             main, ["table", "1", *common, "--run", "--method", "ccb", "--abnormal", "cat", "--device", "cpu"]
         )
         assert ran.exit_code == 0, ran.output
-        assert {run.abnormal for run in grid(1, methods=["ccb"], abnormal=["cat"])} == {("cat",)}
+        assert {run.abnormal for run in table_runs(1, methods=["ccb"], abnormal=["cat"])} == {("cat",)}
         assert len(load_results(1, folder=results).query("abnormal == 'cat' and method == 'ccb'")) == 2
 
     def test_dask_needs_an_address(self, results):
@@ -323,7 +338,7 @@ class TestTable1:
 def test_tables_4_and_6_on_real_images(raw_data, tmp_path):
     how = {"root": str(raw_data), "device": "cpu", "progress": False}
     for number, chosen in ((4, {"methods": ["ccb", "png-bytes"]}), (6, {})):
-        runs = [run for run in grid(number, abnormal=["df"], **TINY, **chosen) if run.dataset == "ham10000"][:2]
+        runs = [run for run in table_runs(number, abnormal=["df"], **TINY, **chosen) if run.dataset == "ham10000"][:2]
         assert not run_missing(runs, Store(store_path(number, tmp_path)), **how)
     frame = load_results(4, folder=tmp_path)
     assert set(frame["method"]) == {"ccb", "png-bytes"}
@@ -334,7 +349,7 @@ def test_tables_4_and_6_on_real_images(raw_data, tmp_path):
 def test_no_results_is_an_empty_table_not_an_error(tmp_path):
     for number in range(1, 8):
         assert load_results(number, folder=tmp_path).empty
-        frame = compare(number, folder=tmp_path)
+        frame = reported_and_measured(number, folder=tmp_path)
         assert frame["reported"].notna().any()
         assert frame[["released", "clean"]].isna().all(axis=None)
     assert placebo(folder=tmp_path).empty

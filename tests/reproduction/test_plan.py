@@ -1,7 +1,7 @@
 import pytest
 
 from ccb_lib.chapters.plan import plan_table
-from ccb_lib.evaluation.protocols import ASIDES, CLEAN, RELEASED
+from ccb_lib.evaluation.protocols import CLEAN, RELEASED, SINGLE_CHANGES
 from ccb_lib.io.project_data import project_data
 from ccb_lib.io.tensors import save_tensors
 from ccb_lib.reproduction.plan import as_markdown, plan_path, read_plan, state_of, with_plan
@@ -10,10 +10,10 @@ from ccb_lib.reproduction.runs import (
     CHAINS,
     Run,
     feeding,
-    grid,
     kind,
     missing_protocols,
     store_path,
+    table_runs,
     work_folder,
 )
 from ccb_lib.reproduction.store import Result, Store, scored_name
@@ -76,7 +76,7 @@ def test_the_plan_has_the_runs_that_were_decided(plan):
 
 def test_runs_have_the_keys_of_the_commands_table_and_study(plan):
     runs = plan["ham10000-first"].runs()
-    assert set(keys(runs)) == set(keys(grid(4, methods=["skip-ganomaly", "ccb", "ccb-fork"], seeds=3)))
+    assert set(keys(runs)) == set(keys(table_runs(4, methods=["skip-ganomaly", "ccb", "ccb-fork"], seeds=3)))
     assert [(run.seed, run.method) for run in runs[:4]] == [
         (0, "skip-ganomaly"), (0, "ccb"), (0, "ccb-fork"), (1, "skip-ganomaly"),
     ]  # fmt: skip
@@ -88,7 +88,7 @@ def test_runs_have_the_keys_of_the_commands_table_and_study(plan):
     parts = [plan[name].runs() for name in ("skips-first", "skips-last")]
     assert keys(parts[0] + parts[1]) == keys(runs_of("skips", **study, seeds=8))
     lengths = plan["chains-he"].runs()
-    assert keys(lengths) == keys(run for run in grid(6) if run.dataset == "ham10000")
+    assert keys(lengths) == keys(run for run in table_runs(6) if run.dataset == "ham10000")
     assert [run.settings["chain"] for run in lengths] == list(CHAINS)
     assert {run.settings["chain_init"] for run in plan["chains-dcgan"].runs()} == {"dcgan"}
 
@@ -121,29 +121,29 @@ def test_the_status_page_counts_what_is_stored(tmp_path, plan):
 def test_a_good_entry_is_read(tmp_path):
     (entry,) = read(tmp_path, GOOD)
     assert (entry.source, entry.seeds, entry.must, entry.settings) == (4, (0, 2), False, {"epochs": 5})
-    assert set(keys(entry.runs())) == set(keys(grid(4, methods=entry.rows, seeds=[0, 2], epochs=5)))
+    assert set(keys(entry.runs())) == set(keys(table_runs(4, methods=entry.rows, seeds=[0, 2], epochs=5)))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ('name = "one"', "", "entry 1, key name: missing"),
-        ('name = "one"', 'name = "One!"', "entry 'One!', key name: 'One!' given; a name of small letters"),
+        ('name = "one"', 'name = "One!"', "entry 'One!', key name: 'One!' given; a name of lower-case letters"),
         ('why = "a reason"', "", "entry 'one', key why: missing; one line"),
         ('why = "a reason"', 'why = "a\\nb"', "key why: .* one line"),
-        ("table = 4", "", "entry 'one', keys table and study: one of them"),
-        ("table = 4", 'table = 4\nstudy = "skips"', "keys table and study: one of them"),
+        ("table = 4", "", "entry 'one', keys table and study: exactly one of them"),
+        ("table = 4", 'table = 4\nstudy = "skips"', "keys table and study: exactly one of them"),
         ("table = 4", "table = 8", "key table: 8 given; a table, 1 to 7,"),
         ("table = 4", "table = true", "key table: True given"),
         ("table = 4", 'study = "chains"', "key study: 'chains' given; one of skips"),
-        ("table = 4", 'study = "skips"', "key methods: unknown here; there are arms"),
+        ("table = 4", 'study = "skips"', "key methods: unknown here; the keys are arms"),
         ('"ccb", ', '"resnet", ', "key methods: .* given; a list of some of ccb"),
         ("seeds = [0, 2]", "", "key seeds: missing"),
         ("seeds = [0, 2]", "seeds = 3", "key seeds: 3 given; a list of different whole numbers"),
         ("seeds = [0, 2]", "seeds = [0, 0]", "key seeds:"),
         ("seeds = [0, 2]", "seeds = [-1]", "key seeds:"),
         ("epochs = 5", "epochs = 0", "key epochs: 0 given; a whole number from 1"),
-        ("epochs = 5", "epoch = 5", "key epoch: unknown here; there are .*epochs"),
+        ("epochs = 5", "epoch = 5", "key epoch: unknown here; the keys are .*epochs"),
         ("epochs = 5", "image_size = 33", "key image_size: 33 given; one of 32, 64, 128"),
         ("epochs = 5", 'chain_init = "best"', "key chain_init: 'best' given; one of he, dcgan"),
         ("epochs = 5", 'normal = "nv+df"', "key normal: 'nv.df' given; some of"),
@@ -197,7 +197,7 @@ def test_a_state_tells_done_from_under_way_from_missing(tmp_path):
 
 
 def test_a_stored_run_that_lacks_a_protocol_is_found():
-    run = Run(dataset="cifar10", method="ccb", abnormal=("cat", "dog"), protocols=(CLEAN, RELEASED, ASIDES[-1]))
+    run = Run(dataset="cifar10", method="ccb", abnormal=("cat", "dog"), protocols=(CLEAN, RELEASED, SINGLE_CHANGES[-1]))
     both = {scored_name(name, kind(p), feeding(p)): None for name in ("cat", "dog") for p in (CLEAN, RELEASED)}
     assert missing_protocols(run, Result({}, scored=both)) == []  # the last one shares CLEAN's scores
     del both[scored_name("dog", kind(RELEASED), feeding(RELEASED))]

@@ -16,7 +16,7 @@ from ccb_lib.plots.studies import difference_forest, signal_lines
 from ccb_lib.reproduction.comparisons import Setting, arm_table, differences, planned, settings_run, study_frame
 from ccb_lib.reproduction.execute import run_missing
 from ccb_lib.reproduction.results import read_results, scores_of
-from ccb_lib.reproduction.runs import Run, feeding, grid, key_of, store_path
+from ccb_lib.reproduction.runs import Run, feeding, key_of, store_path, table_runs
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.reproduction.studies import STUDIES, arm_of, arms, runs_of, wide_as_chains
 
@@ -69,9 +69,9 @@ def test_a_stored_run_knows_its_arm(study, width):
 
 
 def test_nv_normals_and_logged_skips_are_part_of_grids():
-    assert {run.options.get("normal") for run in grid(4, normal="nv")} == {"nv"}
-    assert {run.options.get("normal") for run in grid(6, normal="nv")} == {"nv", None}  # ILD has no nevi
-    assert all(run.settings["log_skips"] for run in grid(6))
+    assert {run.options.get("normal") for run in table_runs(4, normal="nv")} == {"nv"}
+    assert {run.options.get("normal") for run in table_runs(6, normal="nv")} == {"nv", None}  # ILD has no nevi
+    assert all(run.settings["log_skips"] for run in table_runs(6))
 
 
 @pytest.fixture(scope="module")

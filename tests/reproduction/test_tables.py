@@ -1,6 +1,5 @@
 """Which runs a table shows where no settings are given."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import is_imposed
 from ccb_lib.reproduction.settings import CHOICES, PAPER, fullest_of
 from ccb_lib.reproduction.store import Store
-from ccb_lib.reproduction.tables import compare, coverage, fullest_settings, runs_in_words, select
+from ccb_lib.reproduction.tables import coverage, fullest_settings, reported_and_measured, runs_in_words, select
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
@@ -60,37 +59,37 @@ def test_other_experiments_are_not_the_fullest_setting():
     assert fullest_of(frame, "ganomaly") is None
 
 
-def test_a_method_tested_on_fewer_images_alone_is_shown_and_named(tmp_path):
+def test_a_method_tested_on_fewer_images_alone_is_shown_and_named(tmp_path, other_run):
     frame = frame_of(("anogan", 3, None, "cat", 0), ("anogan", 3, None, "cat", 0))
     frame["other"] = ["test_limit 500", "test_limit 1000"]
     assert fullest_of(frame, "anogan") == {**PAPER, "epochs": 3, "other": "test_limit 1000"}
     frame.loc[0, "other"] = None
     assert fullest_of(frame, "anogan") == {**PAPER, "epochs": 3}
     ours = ganomaly()
-    part = {**ours.manifest, "options": {"seed": 0, "test_limit": 100}}
-    Store(tmp_path / "tables4-5.safetensors").add(replace(ours, manifest=part))
+    part = other_run(ours, options={"seed": 0, "test_limit": 100})
+    Store(tmp_path / "tables4-5.safetensors").add(part)
     assert not coverage(4, folder=tmp_path).loc["ganomaly", "exact"]
     assert "test_limit 100" in runs_in_words(4, folder=tmp_path)["ganomaly"]
 
 
 def test_no_method_is_dropped_because_its_epochs_differ():
-    shown = compare(4, folder=RESULTS)
+    shown = reported_and_measured(4, folder=RESULTS)
     run = set(coverage(4, folder=RESULTS).index)
     assert {"ganomaly", "skip-ganomaly", "ccb"} <= run
     for method in run:
         assert shown.loc[method, ["released", "clean"]].notna().all(axis=None)
-    paper = compare(4, settings=PAPER, folder=RESULTS)
+    paper = reported_and_measured(4, settings=PAPER, folder=RESULTS)
     exact = shown[shown["exact"]]
     assert exact["clean"].equals(paper.loc[exact.index, "clean"])
     assert exact.index.unique(0).tolist() == list(coverage(4, folder=RESULTS).query("exact").index)
     assert fullest_settings(4, "ganomaly", folder=RESULTS) == PAPER
 
 
-def test_coverage_counts_seeds_and_classes(tmp_path):
+def test_coverage_counts_seeds_and_classes(tmp_path, other_run):
     ours = ganomaly()
-    part = {**ours.manifest, "seed": 1, "options": {"seed": 1}, "key": "0" * 16, "abnormal": ["df"]}
+    part = other_run(ours, seed=1, options={"seed": 1}, abnormal=["df"])
     store = Store(tmp_path / "tables4-5.safetensors")
-    store.add(ours, replace(ours, manifest=part))
+    store.add(ours, part)
     line = coverage(4, folder=tmp_path).loc["ganomaly"]
     assert line["seeds"] == 1  # the fewest of a class
     assert (line["epochs"], line["width"], line["classes"], line["device"]) == (50, 64, 4, "CPU")
@@ -104,8 +103,8 @@ def test_ganomalys_own_repository_shuffles_folders():
     assert not is_imposed("ganomaly", "cifar10")
     assert not is_imposed("skip-ganomaly", "ham10000")
     assert all(is_imposed(method, "cifar10") for method in ("egbad", "anogan"))
-    assert compare(4, folder=RESULTS).loc["ganomaly", "imposed"].all()
-    assert not compare(1, folder=RESULTS).loc["ganomaly", "imposed"].any()
+    assert reported_and_measured(4, folder=RESULTS).loc["ganomaly", "imposed"].all()
+    assert not reported_and_measured(1, folder=RESULTS).loc["ganomaly", "imposed"].any()
 
 
 def test_other_choices_are_computed_from_the_stored_terms():

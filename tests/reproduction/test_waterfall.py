@@ -9,9 +9,9 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_curve, ro
 
 from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
 from ccb_lib.metrics import ScoreTerms, anomaly_score
-from ccb_lib.reproduction.arithmetic import printed
+from ccb_lib.reproduction.arithmetic import reported
 from ccb_lib.reproduction.results import read_results, scores_of
-from ccb_lib.reproduction.runs import feeding, grid
+from ccb_lib.reproduction.runs import feeding, table_runs
 from ccb_lib.reproduction.settings import PAPER
 from ccb_lib.reproduction.store import Scored, Store, TestSet
 from ccb_lib.reproduction.waterfall import (
@@ -113,7 +113,7 @@ def test_accuracy_and_f1_are_scikit_learns_on_the_balanced_images(metric, measur
                 ties = np.flatnonzero(best == best.max())
                 reached = {accuracy_score(fed.labels, scores >= cuts[tie]) for tie in ties}
                 assert any(cell[step] == pytest.approx(value, abs=1e-12) for value in reached)
-        assert cell[REPORTED] == printed({"accuracy": 4, "f1": 5}[metric]).loc["GANomaly", abnormal]
+        assert cell[REPORTED] == reported({"accuracy": 4, "f1": 5}[metric]).loc["GANomaly", abnormal]
 
 
 def test_effects_are_differences_of_steps_and_add_up():
@@ -130,7 +130,7 @@ def test_effects_are_differences_of_steps_and_add_up():
 def test_both_tests_of_cifar10_have_the_same_images():
     wide = waterfall(1, folder=RESULTS).pivot(index=["method", "abnormal", "seed"], columns="step", values="value")
     assert (wide[SAME] == wide[ALL]).all()
-    assert (wide.loc[("skip-ganomaly", "airplane"), REPORTED] == printed(1).loc["SkipGANomaly", "airplane"]).all()
+    assert (wide.loc[("skip-ganomaly", "airplane"), REPORTED] == reported(1).loc["SkipGANomaly", "airplane"]).all()
 
 
 def test_what_is_not_stored_is_missing_and_so_is_its_mean(tmp_path):
@@ -180,9 +180,9 @@ def test_further_draws_are_averaged_and_every_step_takes_the_same_ones(tmp_path)
     assert value[SAME] == pytest.approx(roc_auc_score(labels, clean))
 
 
-def test_spread_over_seeds_is_the_standard_deviation(tmp_path):
+def test_spread_over_seeds_is_the_standard_deviation(tmp_path, other_run):
     result = ganomaly()
-    second = replace(result, manifest={**result.manifest, "seed": 1, "options": {"seed": 1}, "key": "0" * 16}, aucs={})
+    second = replace(other_run(result, seed=1, options={"seed": 1}), aucs={})
     Store(tmp_path / "tables4-5.safetensors").add(result, second)
     line = macro(waterfall(4, folder=tmp_path)).set_index("step").loc[ALL]
     assert line["seeds"] == 2
@@ -200,16 +200,16 @@ def test_images_are_matched_by_id_in_any_order():
 
 
 def test_grids_score_the_last_epoch_where_one_is_chosen():
-    runs = {run.method: run.protocols for run in grid(4)}
+    runs = {run.method: run.protocols for run in table_runs(4)}
     assert LAST_EPOCH in runs["ccb"]
     assert LAST_EPOCH not in runs["anogan"]
     assert LAST_EPOCH not in runs["pca"]
     assert (LAST_EPOCH.epoch, LAST_EPOCH.batch_norm, LAST_EPOCH.order) == ("last", RELEASED.batch_norm, RELEASED.order)
 
 
-def test_a_method_with_its_last_epoch_alone_has_no_choice_of_epoch(tmp_path):
+def test_a_method_with_its_last_epoch_alone_has_no_choice_of_epoch(tmp_path, other_run):
     run = ganomaly()
-    other = replace(run, manifest={**run.manifest, "method": "anogan"}, aucs={})
+    other = replace(other_run(run, method="anogan"), aucs={})
     Store(tmp_path / "tables4-5.safetensors").add(other)
     frame = waterfall(4, metric="accuracy", folder=tmp_path)
     wide = frame.pivot(index="abnormal", columns="step", values="value")

@@ -22,9 +22,9 @@ from ccb_lib.io.images import to_unit
 from ccb_lib.losses import adversarial_loss, discriminator_loss, total_loss
 from ccb_lib.models.ccb import Discriminator, _choose_renewed, counted_twice
 from ccb_lib.models.modes import frozen
-from ccb_lib.training.bfloat16 import HalfWeights
-from ccb_lib.training.concurrent import side_by_side, train_together
-from ccb_lib.training.cuda_graphs import Replayed, ReplayedFunction, untouched
+from ccb_lib.training.bfloat16 import BFloat16Weights
+from ccb_lib.training.concurrent import run_concurrently, train_together
+from ccb_lib.training.cuda_graphs import CapturedFunction, CapturedWork, restored
 from ccb_lib.training.fast_steps import FastSteps
 from ccb_lib.training.loop import eager_steps
 from ccb_lib.training.types import TrainingDiverged, finish
@@ -306,7 +306,7 @@ def test_weights_halved_together_are_weights_halved_one_by_one(method, noise):
         detector = ready(small(method, fast=True))
         learning = detector.networks_
         if together:
-            halved = {name: HalfWeights(learning[name]) for name in detector.optimizers_}
+            halved = {name: BFloat16Weights(learning[name]) for name in detector.optimizers_}
             detector.networks_ = {**learning, **halved}
         with seeded(1, noise.device), torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
             for number in range(2):
@@ -319,7 +319,7 @@ def test_weights_halved_together_are_weights_halved_one_by_one(method, noise):
 
 
 def test_halved_weights_pass_no_gradient_to_a_frozen_network(noise):
-    network = HalfWeights(Discriminator(1, width=4))
+    network = BFloat16Weights(Discriminator(1, width=4))
     x = to_unit(noise[:4]).requires_grad_()
     with frozen(network), torch.autocast("cpu", torch.bfloat16):
         network(x)[0].sum().backward()
@@ -427,7 +427,7 @@ def test_what_warms_up_leaves_no_trace(trained_before, noise):
         with seeded(0, x.device):
             detector.training_step(x)
     tensors = [t for net in touched.networks_.values() for t in (*net.parameters(), *net.buffers())]
-    with untouched(tensors, list(touched.optimizers_.values())):
+    with restored(tensors, list(touched.optimizers_.values())):
         for _ in range(3):
             touched.training_step(x)
         assert not same(touched, other)
@@ -447,14 +447,14 @@ def test_work_that_cannot_be_recorded_is_done_with_a_warning_that_says_why(monke
     monkeypatch.setattr("ccb_lib.training.cuda_graphs._record", refuse)
     done = []
     with pytest.warns(RuntimeWarning, match="graph could be made of a step, .*reason: operation not permitted$"):
-        work = Replayed(lambda: done.append(1), torch.device("cuda"), what="a step")
+        work = CapturedWork(lambda: done.append(1), torch.device("cuda"), what="a step")
     work()
     assert done == [1]
-    assert not work.recorded
+    assert not work.captured
 
 
 def test_without_a_gpu_a_function_is_simply_called():
-    doubled = ReplayedFunction(lambda x: (2 * x,), torch.zeros(3))
+    doubled = CapturedFunction(lambda x: (2 * x,), torch.zeros(3))
     assert torch.equal(doubled(torch.ones(3))[0], torch.full((3,), 2.0))
     assert torch.equal(doubled(torch.ones(5))[0], torch.full((5,), 2.0))
 
@@ -479,23 +479,23 @@ def test_independent_work_takes_turns_and_the_rest_is_done_alone():
         partial(counting, log, "c", 2, independent=False),
         partial(counting, log, "d", 1),
     ]
-    assert list(side_by_side(starts, cpu, at_once=2)) == [(1, "b"), (2, "c"), (3, "d"), (0, "a")]
+    assert list(run_concurrently(starts, cpu, at_once=2)) == [(1, "b"), (2, "c"), (3, "d"), (0, "a")]
     assert log == ["a0", "b0", "a1", "c0", "c1", "d0", "a2"]
     log.clear()
-    assert [name for _, name in side_by_side(starts, cpu)] == ["a", "b", "c", "d"]
+    assert [name for _, name in run_concurrently(starts, cpu)] == ["a", "b", "c", "d"]
     assert log == ["a0", "a1", "a2", "b0", "c0", "c1", "d0"]
 
 
 def test_work_that_fails_leaves_the_rest_alone():
     error = ValueError("broken")
     starts = [partial(counting, [], "a", 1, error=error), partial(counting, [], "b", 2)]
-    assert dict(side_by_side(starts, torch.device("cpu"), at_once=2)) == {0: error, 1: "b"}
+    assert dict(run_concurrently(starts, torch.device("cpu"), at_once=2)) == {0: error, 1: "b"}
 
 
 def test_work_is_stopped_by_ctrl_c():
     starts = [partial(counting, [], "a", 1, error=KeyboardInterrupt())]
     with pytest.raises(KeyboardInterrupt):
-        list(side_by_side(starts, torch.device("cpu")))
+        list(run_concurrently(starts, torch.device("cpu")))
 
 
 def several():
@@ -527,18 +527,18 @@ def test_trained_together_each_ends_as_it_would_alone(resume, noise, tmp_path, c
     assert all(file is None or file.exists() for file in files or [])
 
 
-class Interleaves(Replayed):
+class Interleaves(CapturedWork):
     """A recording, as far as a CPU can play one."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
-        self.recorded = True
+        self.captured = True
 
 
 def test_steps_of_several_runs_may_mix_and_each_still_ends_as_alone(noise, monkeypatch):
     """GANomaly draws nothing in a step, so even on one generator its runs must not disturb each other."""
     alone = [small("ganomaly", seed=k, epochs=2).fit(noise, progress=False) for k in range(3)]
-    monkeypatch.setattr("ccb_lib.training.fast_steps.Replayed", Interleaves)
+    monkeypatch.setattr("ccb_lib.training.fast_steps.CapturedWork", Interleaves)
     taken = []
 
     class Watched(GANomaly):
