@@ -63,7 +63,9 @@ def test_a_lesson_has_its_parts_and_its_code_fits_a_page(lesson):
     text = (ROOT / "book" / f"{lesson}.md").read_text()
     for part in (":::{admonition} In this chapter", "**You need**", "**Time:**", ":::{admonition} Takeaway"):
         assert text.count(part) == 1, part
-    exercises, solutions = (re.findall(rf":::\{{{kind}\}}[^:]*:(?:label: )?", text) for kind in ("exercise", "solution"))
+    exercises, solutions = (
+        re.findall(rf":::\{{{kind}\}}[^:]*:(?:label: )?", text) for kind in ("exercise", "solution")
+    )
     assert len(exercises) == len(solutions) >= 2
     code = [cell.source for cell in jupytext.read(ROOT / "book" / f"{lesson}.md").cells if cell.cell_type == "code"]
     assert [line for source in code for line in source.splitlines() if len(line) > 72] == []
