@@ -1,6 +1,7 @@
 """Unsupervised anomaly detection in images: the CCB adversarial autoencoder and its baselines.
 
-Every public name is imported on first use: ``import ccb_lib`` alone loads no torch, NumPy or scikit-learn.
+Every public name is imported on first use: ``import ccb_lib`` alone loads no torch, NumPy or
+scikit-learn.
 
 >>> from ccb_lib import CCB, load_dataset
 >>> split = load_dataset("digits", abnormal=8)
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from ccb_lib.detectors.ccb_fork import CCBFork
     from ccb_lib.detectors.egbad import EGBAD
     from ccb_lib.detectors.ganomaly import GANomaly
-    from ccb_lib.detectors.simple_baselines import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes
+    from ccb_lib.detectors.simple_baselines import (
+        MeanIntensity,
+        NearestNeighbours,
+        PixelPCA,
+        PNGBytes,
+    )
     from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
     from ccb_lib.evaluation.epochs import EpochScores
     from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol, evaluate
@@ -62,12 +68,14 @@ __all__ = ["__version__", *_HOME_OF]
 def __getattr__(name: str) -> Any:
     """Import a public name from its module when it is first asked for (PEP 562)."""
     if name not in _HOME_OF:
-        raise AttributeError(f"module 'ccb_lib' has no attribute {name!r}; it offers {', '.join(__all__)}")
+        raise AttributeError(
+            f"module 'ccb_lib' has no attribute {name!r}; it offers {', '.join(__all__)}"
+        )
     value = getattr(import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    """List the public names, those not yet imported included."""
+    """List the public names, including those not yet imported."""
     return sorted(set(globals()) | set(__all__))

@@ -1,4 +1,4 @@
-"""The machine: which device to use, seeded random numbers, and facts about hardware and versions."""
+"""Device choice, seeded random numbers, and facts about hardware and package versions."""
 
 import os
 import platform
@@ -10,10 +10,12 @@ import torch
 
 
 def choose_device(device: str) -> torch.device:
-    """Turn ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"`` into a device.
+    """Return the device named by ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+
+    ``"auto"`` is CUDA where PyTorch finds a GPU, else the CPU.
 
     Raises:
-        ValueError: No such device, or it is not on this machine.
+        ValueError: The name is no device, or this machine does not have it.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -21,15 +23,18 @@ def choose_device(device: str) -> torch.device:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, TypeError) as error:
-        # What torch says of a GPU tells why; of other words it lists all the devices that it was ever built for.
+        # torch explains why a GPU cannot be used. For any other name it only lists all device types
+        # that it was ever built for, so that text is left out.
         why = f" ({str(error).splitlines()[0]})" if str(device).startswith("cuda") else ""
-        raise ValueError(f"device={device!r} cannot be used here{why}. Use auto, cpu, cuda or cuda:1.") from error
+        raise ValueError(
+            f"device={device!r} cannot be used here{why}. Use auto, cpu, cuda or cuda:1."
+        ) from error
     return chosen
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from ``seed`` inside the block and leave the global generators as they were."""
+    """Seed the global generators inside the block and restore their states afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -37,7 +42,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def machine() -> dict[str, str]:
-    """Describe what runs this: processor, threads, GPU, versions; ready for a table."""
+    """Describe the machine: processor, threads, GPU and versions, one entry a table row."""
     packages = (
         "ccb-lib",
         "torch",
@@ -49,7 +54,8 @@ def machine() -> dict[str, str]:
         "jupyter-book",
     )
     facts = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors, torch uses {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors, "
+        f"torch uses {torch.get_num_threads()} threads",
         "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "Python": platform.python_version(),
     }

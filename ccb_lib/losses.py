@@ -1,44 +1,45 @@
-"""Eqs. 4–7, one function each."""
+"""The training losses of Eqs. 4–7, one function each."""
 
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Eq. 4 as D plays it: −E log D(x) − E log(1 − D(x̂)), on logits.
+    """Eq. 4, the loss that D minimises: −E log D(x) − E log(1 − D(x̂)), on logits.
 
     Args:
         real_logits, fake_logits: (B,) logits of x and of x̂, higher is more real.
 
     Returns:
-        A scalar, lower is better for D; 2 log 2 = 1.386 where D cannot tell.
+        A scalar, lower is better for D; 2 log 2 = 1.386 if D gives every image the probability 0.5.
     """
     # softplus(−t) = −log sigmoid(t) and softplus(t) = −log(1 − sigmoid(t)), without overflow
     return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
 
 
 def adversarial_loss(fake_logits: Tensor) -> Tensor:
-    """Eq. 4 as G plays it, non-saturating: −E log D(x̂), on logits.
+    """Eq. 4, the loss that G minimises, non-saturating: −E log D(x̂), on logits.
 
-    Eq. 4 would have G minimise E log(1 − D(x̂)), whose gradient dies where D wins; −log D(x̂) has the same fixed point
-    (Goodfellow et al., 2014).
+    Eq. 4 read literally makes G minimise E log(1 − D(x̂)), whose gradient vanishes when D is
+    confident. −log D(x̂) has the same fixed point (Goodfellow et al., 2014).
 
     Args:
         fake_logits: (B,) logits of x̂.
 
     Returns:
-        A scalar; log 2 = 0.693 where D cannot tell.
+        A scalar, lower is better for G; log 2 = 0.693 if D gives every x̂ the probability 0.5.
     """
     return F.softplus(-fake_logits).mean()
 
 
 def similarity_loss(x: Tensor, x_hat: Tensor, kind: str = "l2") -> Tensor:
-    """Eq. 5: ``E |x − x̂|₂``, in one of three readings.
+    """Eq. 5: ``E |x − x̂|₂``, under one of three interpretations.
 
     Args:
         x, x_hat: (B, C, H, W) in [-1, 1].
-        kind: ``"l2"``, the mean squared error; ``"l1"``, the mean absolute error (Skip-GANomaly); ``"norm"``, the
-            literal 2-norm of each image's difference, √(CHW) = 55 times its RMSE at 3×32×32.
+        kind: ``"l2"``, the mean squared error; ``"l1"``, the mean absolute error (Skip-GANomaly);
+            ``"norm"``, the literal 2-norm of each image's difference, √(CHW) = 55 times its RMSE at
+            3×32×32.
 
     Returns:
         A scalar.
@@ -68,11 +69,11 @@ def total_loss(
     latent: Tensor,
     weights: tuple[float, float, float] = (50.0, 1.0, 1.0),
 ) -> Tensor:
-    """Eq. 7: L = λs·Ls + λadv·Ladv + λlat·Llat, what G minimises.
+    """Eq. 7: L = λs·Ls + λadv·Ladv + λlat·Llat, the total loss that G minimises.
 
     Args:
         similarity, adversarial, latent: Scalars of Eqs. 5, 4 and 6.
-        weights: (λs, λadv, λlat); the paper's are 50, 1, 1.
+        weights: (λs, λadv, λlat); the paper uses 50, 1, 1.
 
     Returns:
         A scalar.

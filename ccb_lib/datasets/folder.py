@@ -1,4 +1,4 @@
-"""A user's own images: in folders, or named by a CSV of path and label."""
+"""A user's own images, in folders or listed in a CSV file."""
 
 import warnings
 from collections import Counter
@@ -20,7 +20,7 @@ from ccb_lib.io.windows import Window
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which image is what, before any is decoded: one row an image."""
+    """The label, group and part of each image, before images are decoded; one row per image."""
 
     base: Path
     paths: list[Path]
@@ -46,42 +46,46 @@ def load(
 ) -> AnomalySplit:
     """Load a user's own images.
 
-    ``root`` is one of two things:
+    ``root`` is one of these:
 
-    - a folder with ``train/normal``, ``test/normal`` and ``test/abnormal``; images may lie in folders further down.
-      Several kinds of abnormal images may have a folder each below ``test``.
-    - a CSV file with the columns ``path`` (relative to the CSV's folder) and ``label``, and perhaps ``group``.
-      Normal images are split by group: a patient, say, is trained on or tested on, never both. A group with an
-      abnormal image is tested on. Commas, semicolons and tabs are understood.
+    - A folder with ``train/normal``, ``test/normal`` and ``test/abnormal``. Images may be in
+      sub-folders. Several kinds of abnormal images may have one folder each below ``test``.
+    - A CSV file with the columns ``path`` (relative to the folder of the CSV file), ``label`` and
+      optionally ``group``, separated by commas, semicolons or tabs. Normal images are split by
+      group, so that a patient, for example, is in one part only. A group with an abnormal image is
+      in the test part.
 
-    Normal images alone will do: a folder with ``train/normal`` only, or a CSV with normal labels only, and
-    ``abnormal=None``. There is then nothing to compute an AUC on.
+    Normal images alone are enough: a folder with only ``train/normal``, or a CSV with only normal
+    labels, and ``abnormal=None``. Then no AUC can be computed.
 
-    Images may differ in size and kind (see `ccb_lib.io.image_files.read_images`); each is cropped to a centred square.
+    Images may differ in size and kind (see `ccb_lib.io.image_files.read_images`); each is cropped
+    to a centred square.
 
     Args:
-        abnormal: The label, or folder below ``test``, of the abnormal images; several as a list or joined by ``+``.
-            ``None`` where there are none.
+        abnormal: The label, or folder below ``test``, of the abnormal images; several as a list or
+            joined by ``+``. ``None`` if there are no abnormal images.
         root: The folder or the CSV file.
-        normal: Likewise for the normal images.
-        seed: Decides which normals calibrate and, for a CSV, which are held out to test on.
+        normal: The label or labels, or folders, of the normal images, in the same form.
+        seed: Determines which normal images calibrate and, for a CSV, which are held out to test
+            on.
         image_size: 32, 64 or 128 pixels.
-        channels: 1 for grey, 3 for RGB; ``None`` takes grey if every image is grey.
-        window: The values that become black and white in DICOM and other deep grey images.
-        calibration: The share of the training normals kept for calibration.
-        test_share: For a CSV, the least share of the normals that is held out to test on.
+        channels: 1 for grey, 3 for RGB; ``None`` is grey if every image is grey, else RGB.
+        window: The values of black and white in DICOM and other grey images of more than 8 bits.
+        calibration: The share of the normal training images that is kept for calibration.
+        test_share: For a CSV, at least this share of the normal images is held out to test on.
 
     Returns:
         The split. Ids are paths relative to the root; groups are those of the CSV, else the ids.
 
     Raises:
-        FileNotFoundError: There is no such folder or file.
-        ValueError: A label is unknown, the CSV is malformed or names a file outside its folder, images cannot be
-            read, or too few are left. All broken rows or files are listed.
+        FileNotFoundError: The folder or file does not exist.
+        ValueError: A label is unknown, the CSV is malformed or names a file outside its folder,
+            images cannot be read, or too few are left. The message lists all such rows or files.
     """
     if root is None:
         raise ValueError(
-            "folder: root= is needed: a folder with train/normal, test/normal and test/abnormal, or a CSV file."
+            "folder: root= is needed: a folder with train/normal, test/normal and test/abnormal, "
+            "or a CSV file."
         )
     place = Path(root).expanduser()
     if place.is_file() and place.suffix.lower() in TABLE_ENDINGS:
@@ -90,25 +94,29 @@ def load(
         plan = _plan_folders(place, normal, abnormal, seed, calibration)
     else:
         raise FileNotFoundError(
-            f"No folder or CSV file at {place.absolute()}. Give a folder with train/normal, test/normal and "
-            "test/abnormal, or a file ending in .csv, .tsv or .txt with the columns path and label."
+            f"No folder or CSV file at {place.absolute()}. Give a folder with train/normal, "
+            "test/normal and test/abnormal, or a file ending in .csv, .tsv or .txt with the "
+            "columns path and label."
         )
-    used = np.sort(np.concatenate([*plan.parts, plan.abnormal]))  # other labels are not decoded
+    # Images with other labels are not decoded.
+    used = np.sort(np.concatenate([*plan.parts, plan.abnormal]))
     images = _decode(plan, used, image_size, channels, window)
-    train, spared, pool, bad = (np.searchsorted(used, rows) for rows in (*plan.parts, plan.abnormal))
+    train, calibrating, pool, bad = (
+        np.searchsorted(used, rows) for rows in (*plan.parts, plan.abnormal)
+    )
     return make_split(
         "folder",
         "+".join(plan.abnormal_labels),
         images,
         train=train,
-        calibration=spared,
+        calibration=calibrating,
         test_normal=pool,
         test_abnormal=bad,
     )
 
 
 def without_abnormal(root: str | Path | None, normal: str | Sequence[str] = "normal") -> bool:
-    """Whether a folder or CSV file holds normal images alone, so that ``abnormal`` may be left out.
+    """Return whether a folder or CSV file has normal images only, so that ``abnormal`` is optional.
 
     Args:
         root: As for `load`.
@@ -123,48 +131,72 @@ def without_abnormal(root: str | Path | None, normal: str | Sequence[str] = "nor
         if root is not None and place.is_dir():
             return not _plan_folders(place, normal, None, seed=0, calibration=0.1).abnormal_labels
         if root is not None and place.is_file():
-            return not _plan_table(place, normal, None, seed=0, calibration=0.1, test_share=0.2).abnormal_labels
+            return not _plan_table(
+                place, normal, None, seed=0, calibration=0.1, test_share=0.2
+            ).abnormal_labels
     except (OSError, ValueError):
-        pass  # `load` says what is wrong
+        pass  # `load` raises the same error with its message
     return False
 
 
-def _plan_folders(root: Path, normal: object, abnormal: object, seed: int, calibration: float) -> _Plan:
+def _plan_folders(
+    root: Path, normal: object, abnormal: object, seed: int, calibration: float
+) -> _Plan:
     kinds = {
-        side: [path.name for path in sorted((root / side).iterdir()) if path.is_dir() and path.name[0] != "."]
+        side: [
+            path.name
+            for path in sorted((root / side).iterdir())
+            if path.is_dir() and path.name[0] != "."
+        ]
         if (root / side).is_dir()
         else []
         for side in ("train", "test")
     }
     if not kinds["train"] or (abnormal is not None and not kinds["test"]):
-        there = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
+        existing = (
+            ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir())) or "no folders"
+        )
         raise ValueError(
-            f"{root} holds {there}; train/normal, test/normal and test/abnormal are needed. Sort the images into "
-            "these, or give a CSV file with the columns path and label as root=."
+            f"{root} holds {existing}; train/normal, test/normal and test/abnormal are needed. "
+            "Sort the images into these, or give a CSV file with the columns path and label as "
+            "root=."
         )
     good = choose_classes(normal, kinds["train"], f"{root.name}/train")
     good_tests = [kind for kind in kinds["test"] if kind in good]
-    bad = _abnormal_of(abnormal, [kind for kind in kinds["test"] if kind not in good], f"{root.name}/test")
+    bad = _abnormal_of(
+        abnormal, [kind for kind in kinds["test"] if kind not in good], f"{root.name}/test"
+    )
 
-    paths, labels, trains = [], [], []
+    paths, labels, in_train = [], [], []
     for side, chosen in (("train", good), ("test", (*good_tests, *bad))):
         for kind in chosen:
             found = images_below(root / side / kind)
             paths += found
             labels += [kind] * len(found)
-            trains += [side == "train"] * len(found)
+            in_train += [side == "train"] * len(found)
     ids = np.array([path.relative_to(root).as_posix() for path in paths], dtype=np.str_)
-    is_train, is_bad = np.array(trains, dtype=bool), np.isin(labels, bad)
+    is_train, is_bad = np.array(in_train, dtype=bool), np.isin(labels, bad)
     order = rows_of(is_train, ids, seed)
-    spared = max(1, round(calibration * len(order)))
+    n_calibration = max(1, round(calibration * len(order)))
     parts = NormalParts(
-        train=order[spared:], calibration=order[:spared], pool=rows_of(~is_train & ~is_bad, ids, seed)
-    )  # fmt: skip
-    return _Plan(root, paths, ids, np.array(labels, dtype=np.str_), ids, parts, rows_of(is_bad, ids, seed), bad)
+        train=order[n_calibration:],
+        calibration=order[:n_calibration],
+        pool=rows_of(~is_train & ~is_bad, ids, seed),
+    )
+    return _Plan(
+        root,
+        paths,
+        ids,
+        np.array(labels, dtype=np.str_),
+        ids,
+        parts,
+        rows_of(is_bad, ids, seed),
+        bad,
+    )
 
 
 def _abnormal_of(abnormal: object, others: list[str], name: str) -> tuple[str, ...]:
-    """Return the abnormal classes among those that are not normal: none if there are no others and none was chosen."""
+    """Return the abnormal classes: none if none was chosen and all classes are normal."""
     return () if abnormal is None and not others else choose_classes(abnormal, others, name)
 
 
@@ -192,14 +224,22 @@ def _plan_table(
 
 
 def _decode(
-    plan: _Plan, rows: NDArray[np.intp], image_size: int, channels: int | None, window: Window | None
+    plan: _Plan,
+    rows: NDArray[np.intp],
+    image_size: int,
+    channels: int | None,
+    window: Window | None,
 ) -> Images:
     paths = [plan.paths[row] for row in rows]
 
     def read() -> Images:
         depth = channels or (1 if _all_grey(paths) else 3)
-        pixels = read_images(paths, image_size=image_size, channels=depth, window=window, progress="images")
-        return Images(pixels=pixels, ids=plan.ids[rows], classes=plan.labels[rows], groups=plan.groups[rows])
+        pixels = read_images(
+            paths, image_size=image_size, channels=depth, window=window, progress="images"
+        )
+        return Images(
+            pixels=pixels, ids=plan.ids[rows], classes=plan.labels[rows], groups=plan.groups[rows]
+        )
 
     settings = {
         "image_size": image_size,
@@ -216,4 +256,4 @@ def _all_grey(paths: list[Path]) -> bool:
     try:
         return all(is_grey(path) for path in paths)
     except (OSError, ValueError):
-        return False  # a broken file: read_images names it and all others
+        return False  # a damaged file: read_images lists all damaged files

@@ -1,4 +1,4 @@
-"""HAM10000 (Tschandl et al., 2018): 10,015 dermatoscopic images of 7,470 lesions, split by lesion."""
+"""HAM10000 (Tschandl et al., 2018): 10,015 dermatoscopic images, split by lesion (7,470)."""
 
 import csv
 import os
@@ -18,9 +18,10 @@ from ccb_lib.io.image_files import listing, read_images
 
 KNOWN = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
 CLASSES = tuple(KNOWN)
-NORMAL = ("nv", "bkl", "mel")  # the paper: the rare classes are abnormal
+NORMAL = ("nv", "bkl", "mel")  # as in the paper, where the rare classes are abnormal
 METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
-ISIC_TRUTH = "ISIC2018_Task3_Training_GroundTruth.csv"  # of ISIC 2018 Task 3, which holds the same images
+# The tables of ISIC 2018 Task 3, which has the same images.
+ISIC_TRUTH = "ISIC2018_Task3_Training_GroundTruth.csv"
 ISIC_LESIONS = "ISIC2018_Task3_Training_LesionGroupings.csv"
 
 Table = dict[str, NDArray[np.str_]]
@@ -37,39 +38,43 @@ def load(
     pool: int | None = None,
     calibration: float = 0.1,
 ) -> AnomalySplit:
-    """Load HAM10000 with the common diagnoses normal and one of the others, or several, abnormal.
+    """Load HAM10000: the common diagnoses are normal, one or several others are abnormal.
 
-    Many lesions were photographed several times, so lesions are split, never images: all images of a lesion train,
-    calibrate or test. One pool of held-out normals serves every abnormal class, so the same images are trained on
-    whichever class is asked for.
+    Many lesions were photographed several times, so the split is by lesion: all images of a lesion
+    are in one part. One pool of held-out normal images is used for every abnormal class. Thus the
+    training images do not depend on the abnormal class.
 
     Args:
-        abnormal: One of akiec, bcc, bkl, df, mel, nv, vasc, or several as a list or joined by ``+``.
-        root: The folder with ``ham10000`` in it, or the folder itself: ``HAM10000_metadata.csv`` (or ``.tab``, or
-            without ending, as the Dataverse gives it) and ``ISIC_*.jpg`` in any folders below. Instead of the
-            metadata, the two tables of ISIC 2018 Task 3 (training), which holds the same images.
-        normal: The normal classes; ``"nv"`` for nevi alone.
-        seed: Decides which lesions train, calibrate and test.
+        abnormal: One of akiec, bcc, bkl, df, mel, nv, vasc, or several as a list or joined by
+            ``+``.
+        root: The folder with ``ham10000`` in it, or that folder itself. It holds
+            ``HAM10000_metadata.csv`` (or ``.tab``, or without file ending, as in the Dataverse) and
+            ``ISIC_*.jpg``, both in any sub-folders. The two tables of ISIC 2018 Task 3 (training),
+            which has the same images, may replace the metadata.
+        normal: The normal classes; ``"nv"`` for nevi only.
+        seed: Determines the part of each lesion.
         image_size: 32, 64 or 128 pixels, of a centred square resized with antialiasing.
-        test: ``"balanced"``: all abnormal images and as many of the pool. ``"natural"``: with the whole pool.
-        pool: The least number of held-out normal images; by default the size of the largest class that is not
-            normal. Raise it for a balanced test on several classes together.
-        calibration: The share of the other normals kept for calibration.
+        test: ``"balanced"``: all abnormal images and as many images of the pool. ``"natural"``: all
+            abnormal images and the whole pool.
+        pool: The minimum number of held-out normal images; by default the size of the largest class
+            that is not normal. Increase it for a balanced test of several classes together.
+        calibration: The share of the other normal images that is kept for calibration.
 
     Returns:
         The split, RGB. Ids are image ids (``ISIC_0024306``), groups lesion ids (``HAM_0000118``).
 
     Raises:
         FileNotFoundError: No such folder, or no metadata in it.
-        ValueError: An unknown class or a class on both sides, broken metadata, images that are missing or cannot be
-            read (all listed), or a pool too small for a balanced test.
+        ValueError: A class is unknown, or both normal and abnormal; the metadata is malformed;
+            images are missing or cannot be read (all are listed); or the pool is too small for a
+            balanced test.
     """
     good = choose_classes(normal, CLASSES, "ham10000")
     bad = choose_classes(abnormal, CLASSES, "ham10000")
     if both := sorted(set(good) & set(bad)):
         raise ValueError(
-            f"ham10000: {', '.join(both)} cannot be normal and abnormal at once; normal is {'+'.join(good)}. Choose "
-            "another class, or pass normal=."
+            f"ham10000: {', '.join(both)} cannot be normal and abnormal at once; normal is "
+            f"{'+'.join(good)}. Choose another class, or pass normal=."
         )
     if test not in ("balanced", "natural"):
         raise ValueError(f"ham10000: test={test!r} given; 'balanced' or 'natural' is needed.")
@@ -79,14 +84,20 @@ def load(
         raise ValueError(f"ham10000: There are no images of {'+'.join(bad)} in the metadata.")
     held_out = pool or max((size[name] for name in size if name not in good), default=1)
     parts = normal_parts(
-        np.isin(images.classes, good), images.groups, images.ids, pool=held_out, seed=seed, calibration=calibration
+        np.isin(images.classes, good),
+        images.groups,
+        images.ids,
+        pool=held_out,
+        seed=seed,
+        calibration=calibration,
     )
     abnormal_rows = rows_of(np.isin(images.classes, bad), images.ids, seed)
     wanted = len(abnormal_rows) if test == "balanced" else len(parts.pool)
     if wanted > len(parts.pool):
         raise ValueError(
-            f"ham10000: {wanted} images of {'+'.join(bad)} and only {len(parts.pool)} held-out normals, so the test "
-            f"cannot be balanced. Pass pool={wanted} to hold out more, or test='natural'."
+            f"ham10000: {wanted} images of {'+'.join(bad)} and only {len(parts.pool)} held-out "
+            f"normals, so the test cannot be balanced. Pass pool={wanted} to hold out more, or "
+            "test='natural'."
         )
     return make_split(
         "ham10000",
@@ -100,7 +111,7 @@ def load(
 
 
 def read(root: str | Path | None = None, *, image_size: int = 32) -> Images:
-    """Read all images, in the order of their ids; from the cache if they were read before.
+    """Read all images in the order of their ids, from the cache if possible.
 
     Args:
         root: See `load`.
@@ -111,38 +122,48 @@ def read(root: str | Path | None = None, *, image_size: int = 32) -> Images:
 
     Raises:
         FileNotFoundError: No such folder, or no metadata in it.
-        ValueError: Broken metadata, or images that are missing or cannot be read (all listed).
+        ValueError: The metadata is malformed, or images are missing or cannot be read (all are
+            listed).
     """
     folder = set_folder(root, "ham10000")
     table, paths, missing = find(folder)
     if missing:
         first = ", ".join(missing[:20]) + (", …" if len(missing) > 20 else "")
         raise ValueError(
-            f"ham10000: {len(missing)} of {len(table['image_id'])} images of the metadata are not below {folder}: "
-            f"{first}. Unpack both image archives there; `ccb data check ham10000` counts what is found."
+            f"ham10000: {len(missing)} of {len(table['image_id'])} images of the metadata are not "
+            f"below {folder}: {first}. Unpack both image archives there; `ccb data check ham10000` "
+            "counts what is found."
         )
 
     def decode() -> Images:
         pixels = read_images(paths, image_size=image_size, channels=3, progress="ham10000")
-        return Images(pixels=pixels, ids=table["image_id"], classes=table["dx"], groups=table["lesion_id"])
+        return Images(
+            pixels=pixels, ids=table["image_id"], classes=table["dx"], groups=table["lesion_id"]
+        )
 
     facts = {key: column.tolist() for key, column in table.items()}
-    return cached(folder, "ham10000", {"image_size": image_size, "files": fingerprint(paths, folder), **facts}, decode)
+    return cached(
+        folder,
+        "ham10000",
+        {"image_size": image_size, "files": fingerprint(paths, folder), **facts},
+        decode,
+    )
 
 
 def find(folder: Path) -> tuple[Table, list[Path], list[str]]:
-    """Find metadata and images, without decoding any.
+    """Find the metadata and the images, without decoding an image.
 
     Returns:
-        The metadata by column, sorted by image id; the path of each image that is there, in that order (of copies in
-        several folders the first); and the ids of those that are not.
+        The metadata by column, sorted by image id; the path of each image that was found, in that
+        order (the first of several copies); and the ids of the missing images.
 
     Raises:
         FileNotFoundError: There is no metadata.
-        ValueError: The metadata is broken.
+        ValueError: The metadata is malformed.
     """
     files = {name: name.rpartition(os.sep)[2] for name in names_below(folder)}
-    first = {name: Path(path) for path, name in reversed(files.items())}  # of copies the first
+    # Reversed, so that the first of several copies is kept.
+    first = {name: Path(path) for path, name in reversed(files.items())}
     tables = [first[name] for name in METADATA if name in first]
     if tables:
         table = read_metadata(tables[0])
@@ -150,8 +171,8 @@ def find(folder: Path) -> tuple[Table, list[Path], list[str]]:
         table = read_isic(first[ISIC_TRUTH], first[ISIC_LESIONS])
     else:
         raise FileNotFoundError(
-            f"None of {', '.join(METADATA)} is in {folder.absolute()} or below, and not both of {ISIC_TRUTH} and "
-            f"{ISIC_LESIONS}. `ccb data fetch ham10000` says where to get them."
+            f"None of {', '.join(METADATA)} is in {folder.absolute()} or below, and not both of "
+            f"{ISIC_TRUTH} and {ISIC_LESIONS}. `ccb data fetch ham10000` says where to get them."
         )
     path_of: dict[str, str] = {}
     for path, name in files.items():
@@ -170,73 +191,101 @@ def read_metadata(file: Path) -> Table:
         The three columns, sorted by image_id.
 
     Raises:
-        ValueError: A column is missing, a cell empty, a diagnosis unknown, or an image named twice. All broken rows
-            are listed.
+        ValueError: A column is missing, a cell is empty, a diagnosis is unknown, or an image is
+            named twice. All such rows are listed.
     """
     columns = ("lesion_id", "image_id", "dx")
     try:
         text = file.read_text(encoding="utf-8-sig")
-        reader = csv.DictReader(text.splitlines(), delimiter="\t" if "\t" in text.partition("\n")[0] else ",")
+        reader = csv.DictReader(
+            text.splitlines(), delimiter="\t" if "\t" in text.partition("\n")[0] else ","
+        )
         missing = [name for name in columns if name not in (reader.fieldnames or [])]
-        rows = [] if missing else [tuple((row[name] or "").strip() for name in columns) for row in reader]
+        rows = (
+            []
+            if missing
+            else [tuple((row[name] or "").strip() for name in columns) for row in reader]
+        )
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} cannot be read as a table ({error}). Download it again.") from error
+        raise ValueError(
+            f"{file} cannot be read as a table ({error}). Download it again."
+        ) from error
     if missing or not rows:
         raise ValueError(
-            f"{file} has {'no column ' + ', '.join(missing) if missing else 'no rows'}. Download it again; its "
-            f"columns are {', '.join(columns)} and more."
+            f"{file} has {'no column ' + ', '.join(missing) if missing else 'no rows'}. Download "
+            f"it again; its columns are {', '.join(columns)} and more."
         )
     return _checked(file, rows)
 
 
 def read_isic(truth: Path, lesions: Path) -> Table:
-    """Read the two tables of ISIC 2018 Task 3: diagnoses, one column each, and the lesion of each image.
+    """Read the two tables of ISIC 2018 Task 3: the diagnosis and the lesion of each image.
 
     Args:
-        truth: Columns ``image`` and MEL, NV, BCC, AKIEC, BKL, DF, VASC; one of these is 1 and the others 0.
+        truth: Columns ``image`` and MEL, NV, BCC, AKIEC, BKL, DF, VASC; one of these is 1 and the
+            others 0.
         lesions: Columns ``image`` and ``lesion_id``.
 
     Returns:
-        As `read_metadata` does.
+        The three columns of `read_metadata`.
 
     Raises:
-        ValueError: A table has other columns, an image has no lesion or not one diagnosis, or as `read_metadata`.
+        ValueError: A table has other columns, an image has no lesion or not exactly one diagnosis,
+            or as for `read_metadata`.
     """
     tables = []
-    for file, columns in ((truth, ("image", *(dx.upper() for dx in CLASSES))), (lesions, ("image", "lesion_id"))):
+    for file, columns in (
+        (truth, ("image", *(dx.upper() for dx in CLASSES))),
+        (lesions, ("image", "lesion_id")),
+    ):
         try:
             table = pd.read_csv(file)
         except (ValueError, UnicodeDecodeError) as error:
-            raise ValueError(f"{file} cannot be read as a table ({error}). Download it again.") from error
+            raise ValueError(
+                f"{file} cannot be read as a table ({error}). Download it again."
+            ) from error
         if missing := [name for name in columns if name not in table.columns]:
             raise ValueError(f"{file} has no column {', '.join(missing)}. Download it again.")
         if table.empty:
             raise ValueError(f"{file} has no rows. Download it again.")
         tables.append(table[list(columns)])
     lesion_of = tables[1].astype(str).drop_duplicates("image").set_index("image")["lesion_id"]
-    hot = tables[0].drop(columns="image").eq(1)
-    dx = np.where(hot.sum(axis=1) == 1, hot.idxmax(axis=1).str.lower(), "")
+    is_one = tables[0].drop(columns="image").eq(1)
+    dx = np.where(is_one.sum(axis=1) == 1, is_one.idxmax(axis=1).str.lower(), "")
     names = tables[0]["image"].astype(str)
     return _checked(
-        truth, list(zip(names.map(lesion_of).fillna("").tolist(), names.tolist(), dx.tolist(), strict=True))
+        truth,
+        list(
+            zip(names.map(lesion_of).fillna("").tolist(), names.tolist(), dx.tolist(), strict=True)
+        ),
     )
 
 
 def _checked(file: Path, rows: list[tuple[str, ...]]) -> Table:
-    """Check rows of lesion, image and diagnosis, which begin in line 2 of a file; return columns sorted by image."""
+    """Check rows of (lesion, image, diagnosis), which begin in line 2 of ``file``.
+
+    Returns:
+        The three columns, sorted by image.
+    """
     problems: dict[Path, str] = {}
     seen: dict[str, int] = {}
     for line, (lesion, image, dx) in enumerate(rows, start=2):
         if not lesion or not image or dx not in KNOWN:
-            problems[Path(f"line {line}")] = f"{lesion or 'no lesion'}, {image or 'no image'}, diagnosis {dx!r}"
+            problems[Path(f"line {line}")] = (
+                f"{lesion or 'no lesion'}, {image or 'no image'}, diagnosis {dx!r}"
+            )
         elif image in seen:
-            problems[Path(f"line {line}")] = f"{image} stands in line {seen[image]} already"
+            problems[Path(f"line {line}")] = f"{image} is already in line {seen[image]}"
         seen[image] = line
     if problems:
         what = f"{file}: {len(problems)} of {len(rows)} rows cannot be used"
-        raise ValueError(listing(problems, what, f"Diagnoses are {', '.join(CLASSES)}. Download the file again."))
+        raise ValueError(
+            listing(problems, what, f"Diagnoses are {', '.join(CLASSES)}. Download the file again.")
+        )
     rows.sort(key=lambda row: row[1])
     return {
         name: np.array(column, dtype=np.str_)
-        for name, column in zip(("lesion_id", "image_id", "dx"), zip(*rows, strict=True), strict=True)
+        for name, column in zip(
+            ("lesion_id", "image_id", "dx"), zip(*rows, strict=True), strict=True
+        )
     }

@@ -1,4 +1,4 @@
-"""Areas of HAM10000's lesions, from the masks that its makers published beside the images."""
+"""Areas of HAM10000's lesions, from the segmentation masks published with the images."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from ccb_lib.io.image_files import open_image
 
 
 def lesion_area(mask: Path) -> float:
-    """Return the share of an image's centred square that its lesion covers.
+    """Return the share of an image's centred square that the lesion covers.
 
-    Detectors see that square, so area outside it does not count.
+    Detectors get that square, so area outside it does not count.
 
     Args:
         mask: An image whose pixels are above 0 on the lesion.
@@ -22,7 +22,8 @@ def lesion_area(mask: Path) -> float:
         >>> from tempfile import mkdtemp
         >>> from PIL import Image
         >>> path = Path(mkdtemp()) / "mask.png"
-        >>> Image.fromarray(np.repeat([[0, 255]], 4, axis=0).repeat(2, axis=1).astype("uint8")).save(path)
+        >>> half_white = np.repeat([[0, 0, 255, 255]], 4, axis=0).astype("uint8")
+        >>> Image.fromarray(half_white).save(path)
         >>> lesion_area(path)
         0.5
     """
@@ -38,21 +39,24 @@ def write_areas(masks: str | Path, out: str | Path) -> int:
     """Write the area of every mask of a folder as CSV: ``image,area``, sorted by image id.
 
     Args:
-        masks: A folder with ``ISIC_*.png``; a suffix such as ``_segmentation`` is dropped from the id.
+        masks: A folder with ``ISIC_*.png``; a suffix such as ``_segmentation`` is dropped from the
+            id.
         out: The file to write.
 
     Returns:
-        How many were written.
+        The number of masks.
 
     Raises:
-        FileNotFoundError: No masks in the folder.
+        FileNotFoundError: The folder has no masks.
 
     Example:
         ``write_areas("data/raw/ham10000/masks", "data/results/ham10000_lesion_areas.csv")``
     """
     paths = sorted(Path(masks).glob("ISIC_*.png"))
     if not paths:
-        raise FileNotFoundError(f"No ISIC_*.png in {masks}. Give the folder of HAM10000's segmentation masks.")
+        raise FileNotFoundError(
+            f"No ISIC_*.png in {masks}. Give the folder of HAM10000's segmentation masks."
+        )
     lines = [f"{path.stem.removesuffix('_segmentation')},{lesion_area(path):.4f}" for path in paths]
     Path(out).write_text("\n".join(["image,area", *lines, ""]), encoding="utf-8")
     return len(paths)

@@ -1,4 +1,4 @@
-"""What is on this machine of each data set: counted, and compared with what is known of it."""
+"""Counts of the images of each data set on this machine, compared with the known numbers."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from ccb_lib.io.archives import ENDINGS, unpack
 
 @dataclass(frozen=True)
 class Found:
-    """What is on this machine.
+    """The images of one data set on this machine.
 
     Attributes:
-        folder: Where.
+        folder: The folder of the images.
         counts: The number of images (patches, for CT) of each class.
-        missing: What should be there and is not, one line each.
-        notes: What else to know, one line each.
+        missing: What is missing, one line each.
+        notes: Further information, one line each.
     """
 
     folder: Path
@@ -27,25 +27,25 @@ class Found:
 
 
 def look(name: str, root: str | Path | None = None) -> Found:
-    """Count what is there of a data set.
+    """Count the images of a data set on this machine.
 
     Args:
         name: The data set.
-        root: As `load_dataset` takes it.
+        root: As for `load_dataset`.
 
     Raises:
-        ValueError: Unknown data set, or files that are broken.
-        FileNotFoundError: Nothing of it is there.
+        ValueError: An unknown data set, or damaged files.
+        FileNotFoundError: There are no files of it on this machine.
     """
     entry(name)
-    return _LOOKS[name](root)
+    return _COUNTERS[name](root)
 
 
 def present(root: str | Path | None = None) -> list[str]:
-    """Name the data sets whose folder is on this machine, without reading an image.
+    """List the data sets whose folder is on this machine, without reading an image.
 
     Args:
-        root: As `load_dataset` takes it.
+        root: As for `load_dataset`.
 
     Example:
         >>> "digits" in present()
@@ -63,13 +63,15 @@ def present(root: str | Path | None = None) -> list[str]:
     def is_there(name: str) -> bool:
         if name in WHEELS:
             return find_or_none(name, root) is not None
-        return name == "digits" or (base is not None and any((base / folder).is_dir() for folder in folders[name]))
+        return name == "digits" or (
+            base is not None and any((base / folder).is_dir() for folder in folders[name])
+        )
 
     return [name for name in ENTRIES if name != "folder" and is_there(name)]
 
 
 def missing(name: str, found: Found) -> list[str]:
-    """List all that is missing: named files, and classes with other counts than the known ones."""
+    """List everything that is missing: files, and classes with another number of images."""
     lines = list(found.missing)
     for label, count in ENTRIES[name].known.items():
         if found.counts.get(label, 0) != count:
@@ -78,7 +80,7 @@ def missing(name: str, found: Found) -> list[str]:
 
 
 def unpack_archives(folder: Path) -> list[Path]:
-    """Unpack each archive that lies in a folder to a folder of its own name; those unpacked before are passed over.
+    """Unpack each archive in a folder to a folder named after it; unpacked ones are skipped.
 
     Returns:
         The new folders.
@@ -98,64 +100,88 @@ def unpack_archives(folder: Path) -> list[Path]:
     return made
 
 
-def _look_digits(root: str | Path | None) -> Found:
+def _count_digits(root: str | Path | None) -> Found:
     import sklearn.datasets
 
     labels = sklearn.datasets.load_digits().target
     return Found(Path(sklearn.datasets.__file__).parent, dict(Counter(map(str, labels))))
 
 
-def _look_cifar10(root: str | Path | None) -> Found:
+def _count_cifar10(root: str | Path | None) -> Found:
     from ccb_lib.datasets.base import data_root
     from ccb_lib.datasets.cifar10 import read
 
-    images, _ = read(root)  # decodes all, so broken files are errors
+    images, _ = read(root)  # decodes all images, so damaged files raise
     return Found(data_root(root), dict(Counter(images.classes.tolist())))
 
 
-def _look_ham10000(root: str | Path | None) -> Found:
+def _count_ham10000(root: str | Path | None) -> Found:
     from ccb_lib.datasets import ham10000
     from ccb_lib.datasets.paths import set_folder
 
     folder = set_folder(root, "ham10000")
-    table, paths, absent = ham10000.find(folder)
-    there = {path.stem for path in paths}
-    counts = Counter(dx for name, dx in zip(table["image_id"], table["dx"], strict=True) if name in there)
-    shown = ", ".join(absent[:10]) + (", …" if len(absent) > 10 else "")
+    table, paths, missing_parts = ham10000.find(folder)
+    found = {path.stem for path in paths}
+    counts = Counter(
+        dx for name, dx in zip(table["image_id"], table["dx"], strict=True) if name in found
+    )
+    shown = ", ".join(missing_parts[:10]) + (", …" if len(missing_parts) > 10 else "")
     return Found(
         folder,
         {label: counts.get(label, 0) for label in ham10000.CLASSES},
-        (f"{len(absent)} images of the metadata: {shown}",) if absent else (),
-        (f"{len(set(table['lesion_id']))} lesions.", "Files were counted, not decoded; loading names broken ones."),
+        (f"{len(missing_parts)} images of the metadata: {shown}",) if missing_parts else (),
+        (
+            f"{len(set(table['lesion_id']))} lesions.",
+            "Files were counted, not decoded; loading lists damaged files.",
+        ),
     )
 
 
-def _look_ild(root: str | Path | None) -> Found:
+def _count_ild(root: str | Path | None) -> Found:
     from ccb_lib.datasets import ild
     from ccb_lib.datasets.ild_files import FOLDERS, find_folder, patients
     from ccb_lib.datasets.paths import set_folder
 
     folder = set_folder(root, "ild")
-    absent = [f"the folder {name}" for kind, name in FOLDERS.items() if find_folder(folder, kind) is None]
+    missing_parts = [
+        f"the folder {name}" for kind, name in FOLDERS.items() if find_folder(folder, kind) is None
+    ]
     source = next((kind for kind in ("text", "masks") if find_folder(folder, kind)), "text")
     images = ild.read(root, source=source)
     database = find_folder(folder, source)
-    notes = [f"{len(patients(database)) if database else 0} patients; patches of 32×32 from {FOLDERS[source]}."]
-    return Found(folder, dict(Counter(images.classes.tolist()).most_common()), (*absent, *images.skipped), tuple(notes))
+    notes = [
+        f"{len(patients(database)) if database else 0} patients; patches of 32×32 from "
+        f"{FOLDERS[source]}."
+    ]
+    return Found(
+        folder,
+        dict(Counter(images.classes.tolist()).most_common()),
+        (*missing_parts, *images.skipped),
+        tuple(notes),
+    )
 
 
-def _look_lung_ct_98(root: str | Path | None) -> Found:
+def _count_lung_ct_98(root: str | Path | None) -> Found:
     from ccb_lib.datasets import lung_ct_98
     from ccb_lib.datasets.paths import set_folder
 
     folder = set_folder(root, "lung_ct_98")
     images = lung_ct_98.read(root)
     slices = len(list((folder / "images").glob("*.jpg")))
-    absent = (f"{lung_ct_98.SLICES - slices} of {lung_ct_98.SLICES} slices",) if slices < lung_ct_98.SLICES else ()
-    return Found(folder, dict(Counter(images.classes.tolist())), absent, (f"{slices} slices; patches of 32×32.",))
+    missing_parts = (
+        (f"{lung_ct_98.SLICES - slices} of {lung_ct_98.SLICES} slices",)
+        if slices < lung_ct_98.SLICES
+        else ()
+    )
+    return Found(
+        folder,
+        dict(Counter(images.classes.tolist())),
+        missing_parts,
+        (f"{slices} slices; patches of 32×32.",),
+    )
 
 
-def _look_folder(root: str | Path | None) -> Found:
+def _count_folder(root: str | Path | None) -> Found:
     from ccb_lib.datasets.csv_table import TABLE_ENDINGS, read_table
     from ccb_lib.datasets.paths import images_below
 
@@ -165,19 +191,21 @@ def _look_folder(root: str | Path | None) -> Found:
     if place.is_file() and place.suffix.lower() in TABLE_ENDINGS:
         _, _, labels, groups = read_table(place)
         return Found(place, dict(Counter(labels.tolist())), notes=(f"{len(set(groups))} groups.",))
-    counts, absent = {}, []
-    notes = ["Files were counted, not decoded; loading names broken ones."]
+    counts, missing_parts = {}, []
+    notes = ["Files were counted, not decoded; loading lists damaged files."]
     tested = (place / "test").is_dir() or not (place / "train").is_dir()
     if not tested:
-        notes.append("There is no folder test: a detector can be trained and calibrated, not tested.")
+        notes.append(
+            "There is no folder test: a detector can be trained and calibrated, not tested."
+        )
     for part in ("train/normal", "test/normal", "test/abnormal")[: 3 if tested else 1]:
         counts[part] = len(images_below(place / part)) if (place / part).is_dir() else 0
         if not counts[part]:
-            absent.append(f"images in {place / part}")
-    return Found(place, counts, tuple(absent), tuple(notes))
+            missing_parts.append(f"images in {place / part}")
+    return Found(place, counts, tuple(missing_parts), tuple(notes))
 
 
-def _look_chest_ct(root: str | Path | None) -> Found:
+def _count_chest_ct(root: str | Path | None) -> Found:
     from ccb_lib.datasets import chest_ct
     from ccb_lib.datasets.wheels import find
 
@@ -189,25 +217,30 @@ def _look_chest_ct(root: str | Path | None) -> Found:
     )
 
 
-def _look_brain_mri(root: str | Path | None) -> Found:
+def _count_brain_mri(root: str | Path | None) -> Found:
     from ccb_lib.datasets import brain_mri
     from ccb_lib.datasets.wheels import find
 
     images = brain_mri.read(root)
-    groups = {label: len(set(images.groups[images.classes == label].tolist())) for label in brain_mri.CLASSES}
+    groups = {
+        label: len(set(images.groups[images.classes == label].tolist()))
+        for label in brain_mri.CLASSES
+    }
     note = ", ".join(f"{count} of {label} images" for label, count in groups.items())
     return Found(
-        find("brain-mri", root), dict(Counter(images.classes.tolist())), notes=(f"Groups of near-duplicates: {note}.",)
+        find("brain-mri", root),
+        dict(Counter(images.classes.tolist())),
+        notes=(f"Groups of near-duplicates: {note}.",),
     )
 
 
-_LOOKS: dict[str, Callable[[str | Path | None], Found]] = {
-    "digits": _look_digits,
-    "cifar10": _look_cifar10,
-    "ham10000": _look_ham10000,
-    "ild": _look_ild,
-    "lung_ct_98": _look_lung_ct_98,
-    "chest-ct": _look_chest_ct,
-    "brain-mri": _look_brain_mri,
-    "folder": _look_folder,
+_COUNTERS: dict[str, Callable[[str | Path | None], Found]] = {
+    "digits": _count_digits,
+    "cifar10": _count_cifar10,
+    "ham10000": _count_ham10000,
+    "ild": _count_ild,
+    "lung_ct_98": _count_lung_ct_98,
+    "chest-ct": _count_chest_ct,
+    "brain-mri": _count_brain_mri,
+    "folder": _count_folder,
 }

@@ -1,8 +1,9 @@
-"""98 lung CT slices of COVID patients with marked lesions (MedSeg): a stand-in on real CT for the Geneva database.
+"""98 lung CT slices of COVID patients with marked lesions (MedSeg): a stand-in for ``ild``.
 
-Never a reproduction of the paper's tables: another disease, 8-bit images without Hounsfield units, each windowed in
-its own way, and patients unknown, so that two slices of one patient may lie on two sides of the split. Brightness
-alone tells much: print a mean-intensity baseline beside every result.
+Results on it are no reproduction of the paper's tables. The disease is another one, the images are
+8-bit without Hounsfield units, and each has its own window. Patients are unknown, so two slices of
+one patient may be in two parts. Brightness alone says much about the class: report a
+mean-intensity baseline beside every result.
 """
 
 from pathlib import Path
@@ -30,21 +31,24 @@ def read(root: str | Path | None = None, *, size: int = 32, share: float = 0.75)
     """Cut patches of healthy lung, ground glass and consolidation by the ILD rule (`find_patches`).
 
     Args:
-        root: The folder with ``lung_ct_98`` in it, or the folder itself: ``images/<n>.jpg`` and ``masks/<n>.png``.
+        root: The folder with ``lung_ct_98`` in it, or that folder itself: ``images/<n>.jpg`` and
+            ``masks/<n>.png``.
         size: Height and width of the patches; they overlap by half.
-        share: The least share of a patch that its label covers.
+        share: At least this share of a patch is covered by its label.
 
     Returns:
         (N, 1, size, size) uint8, with slices as groups.
 
     Raises:
-        FileNotFoundError: No such folder, or no images in it.
-        ValueError: Slices or masks are missing, differ in size or cannot be read; all are listed.
+        FileNotFoundError: The folder does not exist, or has no images.
+        ValueError: Slices or masks are missing, differ in size or cannot be read (all are listed).
     """
     folder = set_folder(root, "lung_ct_98")
     slices = sorted((folder / "images").glob("*.jpg"), key=lambda path: (len(path.stem), path.stem))
     if not slices:
-        raise FileNotFoundError(f"No images/*.jpg in {folder.absolute()}. `ccb data fetch lung_ct_98` says more.")
+        raise FileNotFoundError(
+            f"No images/*.jpg in {folder.absolute()}. `ccb data fetch lung_ct_98` says more."
+        )
 
     def cut_all() -> Images:
         blocks, ids, classes, groups = [], [], [], []
@@ -61,7 +65,9 @@ def read(root: str | Path | None = None, *, size: int = 32, share: float = 0.75)
             classes += [patch.label for patch in patches]
             groups += [path.stem] * len(patches)
         if problems:
-            raise ValueError(listing(problems, f"{len(problems)} slices cannot be read", "Unpack the set again."))
+            raise ValueError(
+                listing(problems, f"{len(problems)} slices cannot be read", "Unpack the set again.")
+            )
         return Images(
             pixels=torch.from_numpy(np.concatenate(blocks)[:, None]),
             ids=np.array(ids, dtype=np.str_),
@@ -70,11 +76,16 @@ def read(root: str | Path | None = None, *, size: int = 32, share: float = 0.75)
         )
 
     files = [*slices, *sorted((folder / "masks").glob("*.png"))]
-    return cached(folder, "lung_ct_98", {"size": size, "share": share, "files": fingerprint(files, folder)}, cut_all)
+    return cached(
+        folder,
+        "lung_ct_98",
+        {"size": size, "share": share, "files": fingerprint(files, folder)},
+        cut_all,
+    )
 
 
 def read_slice(folder: Path, name: str) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.bool_]]]:
-    """Read one slice and what is marked on it.
+    """Read one slice and its marked regions.
 
     Args:
         folder: The folder with ``images`` and ``masks`` in it.
@@ -84,12 +95,15 @@ def read_slice(folder: Path, name: str) -> tuple[NDArray[np.uint8], dict[str, ND
         (H, W) uint8, and for each of `LABELS` (H, W) bool.
 
     Raises:
-        OSError: The slice or its mask is missing or broken.
+        OSError: The slice or its mask is missing or damaged.
         ValueError: The two differ in size.
     """
     with open_image(folder / "images" / f"{name}.jpg") as image:
         grey = np.asarray(image.convert("L"))
-    with open_image(folder / "masks" / f"{name}.png") as mask:
+    mask_file = folder / "masks" / f"{name}.png"
+    if not mask_file.is_file():
+        raise FileNotFoundError(f"its mask {mask_file} is missing")
+    with open_image(mask_file) as mask:
         colours = np.asarray(mask.convert("RGB"))
     if grey.shape != colours.shape[:2]:
         raise ValueError(f"its size {grey.shape} is not {colours.shape[:2]}, that of its mask")
@@ -98,12 +112,13 @@ def read_slice(folder: Path, name: str) -> tuple[NDArray[np.uint8], dict[str, ND
 
 
 def healthy_lung(grey: NDArray[np.uint8], marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Find lung that nobody marked.
+    """Find healthy lung: lung in which no lesion is marked.
 
-    The masks mark lesions only, so healthy lung is what is (1) darker than Otsu's threshold of the slice, in (2) a
-    connected part of at least 5 % of the slice (which drops most airways, arrows and noise) that (3) holds no corner of
-    the slice (which drops the air around the body), with (4) gaps as narrow as small vessels closed, and (5) more
-    than 16 pixels away from any marked pixel.
+    The masks mark lesions only. Healthy lung is found in five steps: (1) take all pixels that are
+    not brighter than Otsu's threshold of the slice; (2) keep connected components of at least 5 %
+    of the slice, without most airways, arrows and noise; (3) drop components with a corner of the
+    slice, which are the air around the body; (4) close gaps as narrow as small vessels; (5) drop
+    pixels within 16 pixels of a marked pixel.
 
     Args:
         grey: (H, W) uint8.
@@ -112,25 +127,28 @@ def healthy_lung(grey: NDArray[np.uint8], marked: NDArray[np.bool_]) -> NDArray[
     Returns:
         (H, W) bool.
     """
-    # Opening and closing by hand: what lies beyond the slice must not nibble at lung that touches its edge.
+    # Opening and closing as separate steps with border_value=1: otherwise they would remove lung
+    # at the edge of the slice.
     dark = ndimage.binary_dilation(ndimage.binary_erosion(grey <= otsu(grey), border_value=1))
     parts, _ = ndimage.label(dark)
     area = np.bincount(parts.ravel())
     corners = parts[[0, 0, -1, -1], [0, -1, 0, -1]]
     kept = area >= LEAST_AREA * grey.size
-    kept[0] = False  # what is not dark
+    kept[0] = False  # label 0: pixels that are not dark
     kept[corners] = False
     wide = ndimage.binary_dilation(kept[parts], iterations=2)
     lung = ndimage.binary_erosion(wide, iterations=2, border_value=1)
-    far = ndimage.distance_transform_edt(~marked) > MARGIN if marked.any() else np.ones_like(lung)
-    return lung & far
+    apart = ndimage.distance_transform_edt(~marked) > MARGIN if marked.any() else np.ones_like(lung)
+    return lung & apart
 
 
 def otsu(grey: NDArray[np.uint8]) -> int:
-    """Otsu's threshold (1979): the grey value t for which {≤ t} and {> t} differ most in their means.
+    """Return Otsu's threshold (1979): the grey value t that maximises the between-class variance.
+
+    The two classes are the pixels ≤ t and > t.
 
     Returns:
-        t, 0 to 254; 0 for an image of one value.
+        t, 0 to 254; 0 for a constant image.
     """
     counts = np.bincount(grey.ravel(), minlength=256).astype(np.float64)
     below, sums = counts.cumsum(), (counts * np.arange(256)).cumsum()
@@ -140,27 +158,34 @@ def otsu(grey: NDArray[np.uint8]) -> int:
     return int(np.nan_to_num(between[:-1]).argmax())
 
 
-def deal(images: Images, *, test_share: float, calibration: float, seed: int) -> tuple[NormalParts, NDArray[np.bool_]]:
-    """Split by slice: every slice holds lesions, so lesions of the slices that train are left out.
+def split_patches(
+    images: Images, *, test_share: float, calibration: float, seed: int
+) -> tuple[NormalParts, NDArray[np.bool_]]:
+    """Split by slice.
+
+    Every slice has lesions, so the lesions of slices that train or calibrate are left out.
 
     Returns:
-        The rows of healthy patches by part, and (N,) bool, True for all patches of slices that are tested on.
+        The rows of healthy patches in each part; and (N,) bool, True for all patches of test
+        slices.
 
     Raises:
-        ValueError: There are fewer than three slices.
+        ValueError: There are fewer than three slices with patches.
     """
     order = by_seed(images.groups.tolist(), seed)
-    tests = max(1, round(test_share * len(order)))
-    spares = max(1, round(calibration * (len(order) - tests)))
-    if len(order) < tests + spares + 1:
-        raise ValueError(f"lung_ct_98: {len(order)} slices with patches; at least three are needed.")
+    n_test = max(1, round(test_share * len(order)))
+    n_calibration = max(1, round(calibration * (len(order) - n_test)))
+    if len(order) < n_test + n_calibration + 1:
+        raise ValueError(
+            f"lung_ct_98: {len(order)} slices with patches; at least three are needed."
+        )
     healthy = images.classes == "healthy"
-    tested = np.isin(images.groups, order[:tests])
-    spared = np.isin(images.groups, order[tests : tests + spares])
+    tested = np.isin(images.groups, order[:n_test])
+    calibrating = np.isin(images.groups, order[n_test : n_test + n_calibration])
     return (
         NormalParts(
-            train=rows_of(healthy & ~tested & ~spared, images.ids, seed),
-            calibration=rows_of(healthy & spared, images.ids, seed),
+            train=rows_of(healthy & ~tested & ~calibrating, images.ids, seed),
+            calibration=rows_of(healthy & calibrating, images.ids, seed),
             pool=rows_of(healthy & tested, images.ids, seed),
         ),
         tested,

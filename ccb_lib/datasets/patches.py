@@ -1,4 +1,4 @@
-"""The patch rule of the ILD chapters: squares on a grid, kept where one label covers most of them."""
+"""Square patches on a grid, each with the one label that covers most of it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -23,34 +23,37 @@ def find_patches(
     share: float = 0.75,
     lung: NDArray[np.bool_] | None = None,
 ) -> list[Patch]:
-    """Cut squares from a slice: those of which exactly one label covers at least ``share``.
+    """Find the squares of a slice that exactly one label covers by at least ``share``.
 
-    Squares lie on a grid that begins at the slice's first pixel; none reaches beyond the slice.
+    The grid begins at the slice's first pixel. No square exceeds the slice.
 
     Args:
-        regions: For each label (H, W) bool, True where it was drawn; labels may overlap.
+        regions: For each label (H, W) bool, True inside its region; labels may overlap.
         size: Height and width of a square, in pixels.
-        stride: From one square to the next, in pixels.
-        share: The least share of a square that its label covers, above 0 and at most 1.
-        lung: (H, W) bool; where given, squares must lie in it with all their pixels.
+        stride: Distance from one square to the next, in pixels.
+        share: The minimum share of a square that its label covers, above 0 and at most 1.
+        lung: (H, W) bool; if given, all pixels of a square must be in it.
 
     Returns:
-        The squares, by row, then column.
+        The squares, sorted by row, then column.
 
     Raises:
         ValueError: A share, size or stride outside its range, or masks of different sizes.
     """
     if not 0 < share <= 1 or size < 1 or stride < 1:
         raise ValueError(
-            f"share={share}, size={size}, stride={stride} given; a share above 0 and at most 1 and whole numbers "
-            "from 1 are needed."
+            f"share={share}, size={size}, stride={stride} given; a share above 0 and at most 1 and "
+            "whole numbers from 1 are needed."
         )
-    shapes = {mask.shape for mask in regions.values()} | ({lung.shape} if lung is not None else set())
+    shapes = {mask.shape for mask in regions.values()} | (
+        {lung.shape} if lung is not None else set()
+    )
     if len(shapes) > 1:
         raise ValueError(f"The masks of one slice differ in size: {sorted(shapes)}.")
     if not regions:
         return []
-    counts = np.stack([_count(mask, size, stride) for mask in regions.values()])  # (labels, rows, columns)
+    # (labels, rows, columns)
+    counts = np.stack([_count(mask, size, stride) for mask in regions.values()])
     covers = counts >= share * size * size
     keep = covers.sum(axis=0) == 1
     if lung is not None:
@@ -64,14 +67,14 @@ def find_patches(
 
 
 def cut(pixels: NDArray, patches: list[Patch], size: int = 32) -> NDArray:
-    """Cut the patches out of a slice: (H, W) to (number of patches, size, size), the dtype kept."""
+    """Cut patches from a slice: (H, W) to (number of patches, size, size) of the same dtype."""
     if not patches:
         return np.empty((0, size, size), dtype=pixels.dtype)
     return np.stack([pixels[p.row : p.row + size, p.column : p.column + size] for p in patches])
 
 
 def _count(mask: NDArray[np.bool_], size: int, stride: int) -> NDArray[np.int64]:
-    """Count the True pixels of each square, from sums over all rectangles that begin at the first pixel."""
+    """Count the True pixels of each square with a summed-area table."""
     sums = np.pad(mask.astype(np.int64).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     whole = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
     return whole[::stride, ::stride]

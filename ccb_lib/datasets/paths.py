@@ -9,60 +9,67 @@ from ccb_lib.io.image_files import ENDINGS, is_dicom
 
 
 def set_folder(root: str | Path | None, name: str) -> Path:
-    """Find the folder of one data set: ``name`` below the root or, where a root is given, that folder itself.
+    """Return the folder of a data set: ``name`` below the root, or a given root itself.
 
     Args:
-        root: As `ccb_lib.datasets.base.data_root` takes it.
-        name: The data set's folder.
+        root: As for `ccb_lib.datasets.base.data_root`.
+        name: The name of the data set's folder.
 
     Raises:
-        FileNotFoundError: There is no such folder.
+        FileNotFoundError: The folder does not exist.
     """
     folder = data_root(root)
     if (folder / name).is_dir():
         return folder / name
     if root is not None:
         return folder
-    raise FileNotFoundError(f"No folder {name!r} in {folder.absolute()}. `ccb data fetch {name}` says how to get it.")
+    raise FileNotFoundError(
+        f"No folder {name!r} in {folder.absolute()}. `ccb data fetch {name}` says how to get it."
+    )
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files below a folder, sorted; hidden ones and those in hidden folders are passed over.
+    """Return all files below a folder, sorted, without hidden files and hidden folders.
 
-    Links to folders are not followed, so that no circle of links is walked for ever.
+    Links to folders are not followed, since a cycle of links would never end.
     """
     return [Path(name) for name in names_below(folder)]
 
 
 def names_below(folder: Path) -> list[str]:
-    """What `files_below` gives, as text: ten times faster to make and to sort, where there may be 20,000."""
+    """Return the paths of `files_below` as strings: ten times faster to make and to sort."""
     found = []
-    for here, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-        found += [os.path.join(here, name) for name in files if not name.startswith(".")]  # noqa: PTH118
+        visible = (name for name in files if not name.startswith("."))
+        found += [os.path.join(parent, name) for name in visible]  # noqa: PTH118
     return sorted(found)
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Image files below a folder, DICOM included, sorted; other files are named in one warning.
+    """Return all image files below a folder, DICOM included, sorted.
 
-    What is no file, such as a pipe or a link to nothing, is never opened and named in a warning too.
+    A warning lists all other files.
+
+    Pipes, devices and broken links are never opened; a second warning lists them.
 
     Raises:
-        FileNotFoundError: There is no such folder.
+        FileNotFoundError: The folder does not exist.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"No folder {folder.absolute()}. Give the folder that holds the images.")
-    images, others, odd = [], [], []
+        raise FileNotFoundError(
+            f"No folder {folder.absolute()}. Give the folder that holds the images."
+        )
+    images, others, not_files = [], [], []
     for path in files_below(folder):
         if not path.is_file():
-            odd.append(path)
+            not_files.append(path)
         elif path.suffix.lower() in ENDINGS or is_dicom(path):
             images.append(path)
         elif path.name.lower() not in ("thumbs.db", "desktop.ini"):
             others.append(path)
     _warn_of(others, folder, "files", "no images by their ending")
-    _warn_of(odd, folder, "entries", "no files (pipes, devices, or links to nothing)")
+    _warn_of(not_files, folder, "entries", "no files (pipes, devices, or links to nothing)")
     return images
 
 

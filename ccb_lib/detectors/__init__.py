@@ -53,7 +53,7 @@ __all__ = [
 
 
 def load_detector(path: str | Path, device: str = "auto") -> Detector:
-    """Load a detector that `Detector.save` wrote; it scores as before.
+    """Load a detector from a file that `Detector.save` wrote; its scores are unchanged.
 
     >>> import tempfile
     >>> from ccb_lib import MeanIntensity, load_dataset, load_detector
@@ -65,58 +65,74 @@ def load_detector(path: str | Path, device: str = "auto") -> Detector:
 
     Args:
         path: The safetensors file. Nothing in it is executed.
-        device: Where to put it, as in `Detector`.
+        device: The device to load it onto, as in `Detector`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is truncated, foreign, of a newer format, or does not fit together.
+        ValueError: The file is truncated, is not a detector file, has another format version, or is
+            inconsistent.
 
     Warns:
-        CollapsedWarning: `Detector.fit` warned that its scores mean nothing, and they still do.
+        CollapsedWarning: The training of the stored detector collapsed, so its scores carry no
+            information; `Detector.fit` warned of the same.
     """
     tensors, header = load_tensors(path)
     if header.get("kind") != "detector":
         raise ValueError(
-            f"{path} holds a {header.get('kind', 'thing of no kind')}, not a detector. A checkpoint is taken up with "
-            "fit(…, resume=path); a detector is written by save(path)."
+            f"{path} is not a detector file: its kind is {header.get('kind')!r}, not 'detector'. "
+            "Training resumes from a checkpoint with fit(…, resume=path); save(path) writes a "
+            "detector."
         )
     if header.get("version") != FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format version {header.get('version')!r}; this ccb_lib reads version {FORMAT_VERSION}. Use "
-            "the version of ccb_lib that wrote it, or save it anew."
+            f"{path} has format version {header.get('version')!r}; this ccb_lib reads version "
+            f"{FORMAT_VERSION}. Use the version of ccb_lib that wrote it, or save it again."
         )
     if str(header.get("method")) not in METHODS:
-        raise ValueError(f"{path} holds the method {header.get('method')!r}; known are {', '.join(METHODS)}.")
+        raise ValueError(
+            f"{path} holds the method {header.get('method')!r}; known are {', '.join(METHODS)}."
+        )
     choose_device(device)
     try:
-        stated = header.get("weights")  # older files do not say
+        stated = header.get("weights")  # older files do not store it
         if stated not in (None, digest(*(tensors[name] for name in sorted(tensors)))):
             raise ValueError("its weights do not match the digest stored with them")
-        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()}
+        settings = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()
+        }
         detector = METHODS[header["method"]](**{**settings, "device": device})
         size, channels = header["image_size"], header["channels"]
         if size not in SIZES or channels not in (1, 3):
             raise ValueError(f"images of {channels} channels and {size} px")
         detector.image_size_, detector.channels_ = size, channels
         detector._load_state(tensors)
-        if not all(isinstance(value, int | float) for line in header["history"] for value in line.values()):
-            raise ValueError("a history of other than numbers")
+        if not all(
+            isinstance(value, int | float) for line in header["history"] for value in line.values()
+        ):
+            raise ValueError("the history holds a value that is not a number")
         detector.history_ = header["history"]
         if not all(isinstance(value, int | str) for value in header.get("origin", {}).values()):
-            raise ValueError("an origin of other than words and whole numbers")
+            raise ValueError("the origin holds a value that is neither text nor a whole number")
         detector.origin_ = header.get("origin", {})
-        collapsed = header.get("collapsed", [])  # older files do not say
+        collapsed = header.get("collapsed", [])  # older files do not store it
         if not isinstance(collapsed, list) or not all(isinstance(sign, str) for sign in collapsed):
-            raise ValueError("signs of collapse that are no words")
+            raise ValueError("the signs of collapse are not texts")
         detector.collapsed_ = collapsed
         detector.false_alarms_ = header["false_alarms"]
         if header["calibration"] is not None:
-            columns = (np.asarray(header["calibration"][key], dtype=np.float32) for key in ("image", "latent"))
+            columns = (
+                np.asarray(header["calibration"][key], dtype=np.float32)
+                for key in ("image", "latent")
+            )
             detector.calibration_terms_ = ScoreTerms(*columns)
-            _ = detector.threshold_  # refuses terms that are unequal in number or not finite, and a share outside 0…1
+            # Computing it raises where the terms differ in number or are not finite, or where the
+            # share lies outside 0…1.
+            _ = detector.threshold_
         if header["threshold"] is not None:
             detector.threshold_ = header["threshold"]
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"{path} does not fit together ({error}). It was changed or damaged; save it anew.") from error
-    detector._warn_of_collapse(stacklevel=3)  # whoever called this
+        raise ValueError(
+            f"{path} does not fit together ({error}). It was changed or damaged; save it again."
+        ) from error
+    detector._warn_of_collapse(stacklevel=3)  # the caller of load_detector
     return detector

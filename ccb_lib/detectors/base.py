@@ -1,4 +1,4 @@
-"""What all detectors share: common settings, fitting, signs of collapse, saving."""
+"""The base class of all detectors: common settings, fitting, signs of collapse, saving."""
 
 import warnings
 from abc import abstractmethod
@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ccb_lib.detectors.estimator import NotReady, is_whole, setting
@@ -24,14 +22,18 @@ FORMAT_VERSION = 1
 
 
 class CollapsedWarning(UserWarning):
-    """A detector was fitted, but treats all images alike: its training collapsed, or has hardly begun."""
+    """The fitted detector gives all images nearly the same score or output.
+
+    Its training collapsed, or was too short.
+    """
 
 
 @dataclass(kw_only=True, eq=False)
 class Detector(Scorer):
-    """A score for images, learnt from normal ones alone; higher is more abnormal.
+    """A score for images, learnt from normal images alone; higher is more abnormal.
 
-    ``images`` everywhere are uint8 (N, C, H, W), (N, H, W, C) or (N, H, W); a torch ``Dataset``; or a list of paths.
+    In all methods ``images`` are uint8 (N, C, H, W), (N, H, W, C) or (N, H, W); a torch
+    ``Dataset``; or a list of paths.
 
     Every detector is a scikit-learn estimator; see `ccb_lib.detectors.estimator.Estimator`.
 
@@ -42,26 +44,30 @@ class Detector(Scorer):
     (2,)
 
     Attributes:
-        image_size: 32, 64 or 128 px demanded; ``None`` takes it from the data.
-        channels: 1 or 3 demanded; ``None`` takes it from the data.
+        image_size: Required image size, 32, 64 or 128 px; ``None`` takes it from the data.
+        channels: Required number of channels, 1 or 3; ``None`` takes it from the data.
         alpha: α of Eq. 2, the weight of the image term, 0 to 1.
         device: ``"auto"`` (CUDA if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …
-        seed: Of everything random.
-        history_: After `fit`: one dict an epoch with the mean of each loss; ready for ``pandas.DataFrame``.
-        origin_: After `fit`: what made it; `save` writes it along: ``images`` (a hash of those trained on),
-            ``trained on`` (their number), ``device``, ``torch`` and ``ccb_lib`` (versions).
-        collapsed_: After `fit`: what shows that its training led nowhere, in words; empty where all is well. Saved
-            along, and `load_detector` warns of it again.
+        seed: Seed of every random draw.
+        history_: After `fit`: one dict per epoch with the mean of each loss; ``pandas.DataFrame``
+            takes it as it is.
+        origin_: After `fit`: where the detector comes from, stored by `save`: ``images`` (a hash of
+            the training images), ``trained on`` (their number), ``device``, ``torch`` and
+            ``ccb_lib`` (versions).
+        collapsed_: After `fit`: the signs that training collapsed, one text each; empty if there
+            are none. `save` stores them, and `load_detector` warns of them again.
         calibration_terms_: After `calibrate`: the score terms of the calibration images.
         false_alarms_: After `calibrate`: the share of false alarms that ``threshold_`` allows.
-        show_progress: Show a bar where scoring takes long; `fit` sets it to its own ``progress``.
-        scoring_folder: A folder where a method whose scoring takes hours keeps each batch's results, so
-            that scoring that is stopped and started again goes on; ``None`` keeps nothing on disk.
+        show_progress: Show a progress bar where scoring takes long; `fit` sets it to its own
+            ``progress``.
+        scoring_folder: A folder where a method whose scoring takes hours stores the results of each
+            batch, so that interrupted scoring resumes; ``None`` stores nothing on disk.
     """
 
     method: ClassVar[str]
-    released_in_train_mode: ClassVar[bool] = True  # whether public code tests with batch statistics
-    scores_each_epoch: ClassVar[bool] = True  # whether a protocol may choose among epochs
+    # Whether the public code tests with batch statistics.
+    released_in_train_mode: ClassVar[bool] = True
+    scores_each_epoch: ClassVar[bool] = True  # whether a protocol may choose an epoch
 
     image_size: int | None = None
     channels: int | None = None
@@ -75,11 +81,12 @@ class Detector(Scorer):
         Raises:
             ValueError: A setting lies outside its range.
         """
-        self._take_numpy()
+        self._convert_numpy()
         self._need_choice("image_size", SIZES)
         self._need_choice("channels", (1, 3))
         self._need_number("alpha", lambda value: 0 <= value <= 1, "a number from 0 to 1")
-        self._need(is_whole(self.seed) and 0 <= self.seed < 2**31, "seed", "a whole number from 0 to 2³¹ − 1")
+        valid_seed = is_whole(self.seed) and 0 <= self.seed < 2**31
+        self._need(valid_seed, "seed", "a whole number from 0 to 2³¹ − 1")
         self._derive()
         self.image_size_: int | None = None
         self.channels_: int | None = None
@@ -96,14 +103,14 @@ class Detector(Scorer):
         self.device_ = choose_device(self.device)
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Tell whether `fit` has ended; for `sklearn.utils.validation.check_is_fitted`."""
+        """Return whether `fit` has ended; for `sklearn.utils.validation.check_is_fitted`."""
         return self.image_size_ is not None and self.channels_ is not None
 
-    def _forget_fit(self) -> None:
+    def _reset_fit(self) -> None:
         self.image_size_ = self.channels_ = None
-        self._forget_calibration()
+        self._reset_calibration()
 
-    # ── fitting ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── fitting ───────────────────────────────────────────────────────────────────────────────────
 
     def fit(
         self,
@@ -116,7 +123,7 @@ class Detector(Scorer):
         on_epoch_end: Callable[[Self, int], dict[str, float] | None] | None = None,
         progress: bool = True,
     ) -> Self:
-        """Learn what normal images look like.
+        """Fit the detector to normal images.
 
         >>> from ccb_lib import PixelPCA, load_dataset
         >>> detector = PixelPCA(components=8).fit(load_dataset("digits", abnormal=8).train)
@@ -125,24 +132,27 @@ class Detector(Scorer):
 
         Args:
             X: Normal images, at least two.
-            y: Ignored; there for pipelines.
+            y: Ignored; accepted for scikit-learn's pipelines.
             calibration: Held-out normal images, for ``threshold_``; see `calibrate`.
-            false_alarms: Share of held-out normals that may lie above ``threshold_``.
-            resume: A checkpoint file, written after each epoch, and taken up if it exists; a run that was killed ends
-                as an unbroken one would have.
-            on_epoch_end: Called with the detector, ready to score, and the epoch's number from 1; numbers it returns
-                join that epoch's line in ``history_``.
-            progress: Show a bar with losses and images per second.
+            false_alarms: Share of the calibration images that may lie above ``threshold_``.
+            resume: A checkpoint file, written after each epoch. If it exists, training resumes from
+                it; an interrupted run ends as an uninterrupted one would.
+            on_epoch_end: Called after each epoch with the detector, ready to score, and the epoch's
+                number from 1. The numbers that it returns are added to that epoch's entry in
+                ``history_``.
+            progress: Show a progress bar with losses and images per second.
 
         Returns:
             The detector itself.
 
         Raises:
-            ValueError: Images of a wrong form, fewer than two, or a checkpoint of other settings or images.
+            ValueError: Images of an unsupported form, fewer than two images, or a checkpoint of
+                other settings or images.
             TrainingDiverged: A loss is no longer finite.
 
         Warns:
-            CollapsedWarning: Scores do not vary, or the images made from different inputs are all alike.
+            CollapsedWarning: All scores are equal, or the images generated from different inputs
+                are nearly the same (mode collapse).
         """
         return finish(
             self.fit_turns(
@@ -155,8 +165,9 @@ class Detector(Scorer):
             )
         )
 
-    # `fit` repeats this signature, since users and scikit-learn's metadata routing read a method's parameters from
-    # it. The body is here alone: training several detectors on one GPU needs a generator, which `fit` runs to its end.
+    # `fit` repeats this signature because users and scikit-learn's metadata routing read the
+    # parameters there. The body exists only here: training several detectors on one GPU needs a
+    # generator, and `fit` runs that generator to its end.
     def fit_turns(
         self,
         X: Any,
@@ -167,7 +178,7 @@ class Detector(Scorer):
         on_epoch_end: Callable[[Self, int], dict[str, float] | None] | None = None,
         progress: bool = True,
     ) -> Turns[Self]:
-        """Do as `fit`, but pause after each training step; for `ccb_lib.training.concurrent`.
+        """Fit like `fit`, but pause after each training step; for `ccb_lib.training.concurrent`.
 
         >>> from ccb_lib import MeanIntensity, load_dataset
         >>> from ccb_lib.training.types import finish
@@ -175,32 +186,38 @@ class Detector(Scorer):
         1
 
         Yields:
-            Whether others may come in between; see `ccb_lib.training.loop.training`.
+            Whether another detector may train a step now; see `ccb_lib.training.loop.training`.
         """
         images = as_images(X, image_size=self.image_size, channels=self.channels, name="X")
         if len(images) < 2:
-            raise ValueError(f"X: {len(images)} image given; at least two normal images are needed to learn from.")
+            raise ValueError(
+                f"X: {len(images)} image given; training needs at least two normal images."
+            )
         size, channels = int(images.shape[-1]), int(images.shape[1])
         if calibration is not None:
-            calibration = as_images(calibration, image_size=size, channels=channels, name="calibration")
-        self._forget_fit()  # should what follows be stopped
+            calibration = as_images(
+                calibration, image_size=size, channels=channels, name="calibration"
+            )
+        self._reset_fit()  # so that an interrupted fit leaves the detector not fitted
         self.show_progress = progress
         callback = None if on_epoch_end is None else lambda epoch: on_epoch_end(self, epoch)
-        self.history_ = yield from self._fit(images, resume=resume, on_epoch_end=callback, progress=progress)
+        self.history_ = yield from self._fit(
+            images, resume=resume, on_epoch_end=callback, progress=progress
+        )
         self.image_size_, self.channels_ = size, channels
         self.origin_ = {"images": digest(images), "trained on": len(images), **self._made_with()}
         if calibration is not None:
             self.calibrate(calibration, false_alarms)
         self.collapsed_ = list(self._signs_of_collapse(images))
-        self._warn_of_collapse(stacklevel=5)  # whoever called fit
+        self._warn_of_collapse(stacklevel=5)  # the caller of fit
         return self
 
     def _warn_of_collapse(self, stacklevel: int) -> None:
         if self.collapsed_:
             warnings.warn(
-                f"{type(self).__name__} treats images alike: {'; '.join(self.collapsed_)}. Its training collapsed or "
-                "has hardly begun, and its scores mean nothing. Train longer, lower learning_rate, or try another "
-                "seed.",
+                f"{type(self).__name__} treats images alike: {'; '.join(self.collapsed_)}. Its "
+                "training collapsed or was too short, and its scores carry no information. Train "
+                "longer, lower learning_rate, or try another seed.",
                 CollapsedWarning,
                 stacklevel=stacklevel,
             )
@@ -208,12 +225,13 @@ class Detector(Scorer):
     def _made_with(self) -> dict[str, str]:
         from ccb_lib import __version__
 
-        cuda = self.device_.type == "cuda"
-        device = torch.cuda.get_device_name(self.device_) if cuda else f"CPU, {torch.get_num_threads()} threads"
+        on_cuda = self.device_.type == "cuda"
+        cpu = f"CPU, {torch.get_num_threads()} threads"
+        device = torch.cuda.get_device_name(self.device_) if on_cuda else cpu
         return {"device": device, "torch": torch.__version__, "ccb_lib": __version__}
 
     def _signs_of_collapse(self, images: Tensor) -> Iterator[str]:
-        """Say what shows that `fit` led nowhere; ``images`` are those of training."""
+        """Describe the signs that training collapsed; ``images`` are the training images."""
         if self.calibration_terms_ is not None and all_equal(self.calibration_scores_):
             yield "the calibration images all have the same score"
 
@@ -226,34 +244,14 @@ class Detector(Scorer):
         on_epoch_end: Callable[[int], dict[str, float] | None] | None,
         progress: bool,
     ) -> Turns[list[dict[str, float]]]:
-        """Learn from (N, C, H, W) uint8, handing over between steps; return the history."""
+        """Train on (N, C, H, W) uint8, yielding between steps; return the history."""
 
-    # ── scoring ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    @abstractmethod
-    def reconstruct(self, images: Any) -> Tensor:
-        """Rebuild images: (N, C, H, W) uint8 on the CPU.
-
-        >>> from ccb_lib import PixelPCA, load_dataset
-        >>> images = load_dataset("digits", abnormal=8).train[:64]
-        >>> PixelPCA(components=8).fit(images).reconstruct(images[:2]).shape
-        torch.Size([2, 1, 32, 32])
-        """
-
-    @abstractmethod
-    def anomaly_map(self, images: Any) -> NDArray[np.float32]:
-        """Squared error of each pixel, in units of the networks' range [-1, 1]: (N, H, W) float32.
-
-        >>> from ccb_lib import PixelPCA, load_dataset
-        >>> images = load_dataset("digits", abnormal=8).train[:64]
-        >>> PixelPCA(components=8).fit(images).anomaly_map(images[:2]).shape
-        (2, 32, 32)
-        """
-
-    # ── files ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── files ─────────────────────────────────────────────────────────────────────────────────────
 
     def save(self, path: str | Path) -> None:
-        """Write the detector to one safetensors file, settings and calibration in its header; no pickle.
+        """Write the detector to one safetensors file, without pickle.
+
+        The header holds the settings and the calibration.
 
         >>> import tempfile
         >>> from ccb_lib import PixelPCA, load_dataset, load_detector
@@ -280,17 +278,19 @@ class Detector(Scorer):
             "history": self.history_,
             "origin": self.origin_,
             "collapsed": self.collapsed_,
-            "calibration": terms and {"image": terms.image.tolist(), "latent": terms.latent.tolist()},
+            "calibration": terms
+            and {"image": terms.image.tolist(), "latent": terms.latent.tolist()},
             "false_alarms": self.false_alarms_,
             "threshold": self._threshold,
         }
         save_tensors(path, state, header)
 
     def _check_fitted(self) -> tuple[int, int]:
-        """Return image size and channels of what the detector learnt from."""
+        """Return the size and the channels of the training images; raise NotReady before `fit`."""
         if self.image_size_ is None or self.channels_ is None:
             raise NotReady(
-                f"This {type(self).__name__} was not fitted. Call fit(images) first, or load_detector(path)."
+                f"This {type(self).__name__} was not fitted. Call fit(images) first, or "
+                "load_detector(path)."
             )
         return self.image_size_, self.channels_
 

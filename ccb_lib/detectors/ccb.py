@@ -16,14 +16,14 @@ from ccb_lib.training.types import Losses
 class CCB(UNetDetector):
     """The improved adversarial autoencoder of Zhang et al., J Digit Imaging 2022.
 
-    No code of the authors is public. Defaults follow the paper where it speaks, and its ancestor
-    Skip-GANomaly where it is silent; each such choice is an argument (see `UNetDetector`), and the
-    chapter on training names them all. `CCBFork` is the other reading: the ancestor's own training
-    with chains in the place of its skips.
+    No code of the authors is public. Defaults follow the paper. What the paper does not state
+    follows Skip-GANomaly, from which the method is derived. Each such choice is an argument (see
+    `UNetDetector`), and the chapter on training lists them all. `CCBFork` is the other reading:
+    Skip-GANomaly's own training with chains instead of its skips.
 
-    Two choices are no argument. The paper gives every down block a batch norm; here, as in the
-    ancestor's public code, the first and the last have none. And D learns before G from the same x̂,
-    where the ancestor's code updates G first; the paper does not say.
+    Two choices are not arguments. The paper gives every down block a batch norm; here, as in the
+    public code of Skip-GANomaly, the first and the last have none. D is updated before G from the
+    same x̂, where that code updates G first; the paper does not state the order.
 
     >>> from ccb_lib import CCB, load_dataset
     >>> split = load_dataset("digits", abnormal=8)
@@ -39,20 +39,21 @@ class CCB(UNetDetector):
     similarity: str = "l2"
 
     def training_step(self, x: Tensor) -> Losses:
-        """D learns by Eq. 4 on x and a detached x̂; then G by Eq. 7. The latent loss reaches G alone."""
+        """Update D by Eq. 4 on x and a detached x̂, then G by Eq. 7; only G gets the latent loss."""
         discriminator = self.networks_["discriminator"]
-        x_hat, delivered = self._rebuild_watched(x)
+        x_hat, skip_outputs = self._rebuild_and_log(x)
 
         real_logits, _ = discriminator(x)
         fake_logits, _ = discriminator(x_hat.detach())
         d_loss = discriminator_loss(real_logits, fake_logits)
         self._step("discriminator", d_loss)
 
-        # D has learnt since it saw x: z must be made anew. (Nor can x and x̂ share a pass: batch norm would mix them.)
+        # D has changed since its pass of x, so z must be computed again. x and x̂ cannot share a
+        # pass, because batch norm would mix their statistics.
         with torch.no_grad():
             _, z = discriminator(x)
         with frozen(discriminator):
             fake_logits, z_hat = discriminator(x_hat)
             losses = self._generator_losses(x, x_hat, z, fake_logits, z_hat)
             self._step("generator", losses["total"])
-        return self._seen(d_loss, losses, delivered)
+        return self._logged(d_loss, losses, skip_outputs)

@@ -1,4 +1,4 @@
-"""A BiGAN: an encoder learns the generator's inverse, so that no search is needed at test."""
+"""EGBAD, a BiGAN: an encoder learns the inverse of the generator, so scoring needs no search."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,27 +23,30 @@ from ccb_lib.models.modes import frozen
 from ccb_lib.training.types import Losses
 
 _NETWORKS = ("encoder", "generator", "discriminator")
-_EPS = 1e-3  # of batch norms, TensorFlow's
+_EPS = 1e-3  # ε of batch norms, TensorFlow's default
 
 
 @dataclass(kw_only=True, eq=False)
 class EGBAD(AdversarialDetector):
     """EGBAD, efficient GAN-based anomaly detection: Zenati et al., 2018, arXiv:1802.06222.
 
-    D(x, z) tells pairs (x, E(x)) from (G(z), z), z ~ N(0, 1). The score weighs ‖x − G(E(x))‖₁ by α = 0.9 and feature
-    matching, the 1-norm between D's features of (x, E(x)) and of (G(E(x)), E(x)), by 0.1. The paper also offers a cross
-    entropy in the place of feature matching.
+    D(x, z) distinguishes pairs (x, E(x)) from pairs (G(z), z), z ~ N(0, 1). The score weights ‖x −
+    G(E(x))‖₁ by α = 0.9 and feature matching, the 1-norm between D's features of (x, E(x)) and of
+    (G(E(x)), E(x)), by 0.1. The paper also offers a cross entropy instead of feature matching.
 
-    Its public code (houssamzenati/Efficient-GAN-Anomaly-Detection) scores with moving averages of the weights, which
-    the paper does not say, in inference mode and on a shuffled test set; so does this. That code has networks for
-    28 px digits and for tables of numbers only. The networks here are those that the same authors' repository of ALAD
-    has for CIFAR-10, learning rate and batch size too. Batch norms have that code's momentum and ε (TensorFlow's
-    defaults), and their running statistics change where they change there: each network's in its own update alone, E's
-    by one pass, D's by its two, G's by G(z) and by G(E(x)). The averages keep 0.999 at every step.
+    Its public code (houssamzenati/Efficient-GAN-Anomaly-Detection) scores with moving averages of
+    the weights, which the paper does not mention, in inference mode and on a shuffled test set; so
+    does this class. That code has networks for 28 px digits and for tabular data only. The networks
+    here, the learning rate and the batch size are those for CIFAR-10 in the ALAD repository of the
+    same authors. Batch norms have the momentum and ε of that repository (TensorFlow's defaults).
+    Their running statistics change where they change there: those of each network in its own update
+    only, E's by one forward pass, D's by its two, G's by G(z) and by G(E(x)). The moving averages
+    have a decay of 0.999 per step.
 
-    Where this departs from the ALAD networks: no spectral norm, no biases before batch norms, a dropout rate of 0.5
-    (the EGBAD code's) for 0.2, and a start from N(0, 0.02), batch norms from N(1, 0.02), for N(0, 0.01) and 1. And D's
-    step and the step of G and E see the same batch, where both codes draw two.
+    Differences from the ALAD networks: no spectral norm; no biases before batch norms; a dropout
+    rate of 0.5 (as in the EGBAD code) instead of 0.2; weights start from N(0, 0.02) and batch norms
+    from N(1, 0.02), instead of N(0, 0.01) and 1. The step of D and the step of G and E use the same
+    batch, where both codes draw two.
 
     >>> from ccb_lib import EGBAD, load_dataset
     >>> split = load_dataset("digits", abnormal=8)
@@ -53,13 +56,14 @@ class EGBAD(AdversarialDetector):
 
     Attributes:
         latent: Length of z.
-        dropout: Rate in D's layers that see z, 0 to under 1.
-        average_decay: Of the weights' moving averages; ``None`` scores with the last weights. A training of a few
-            hundred steps needs a smaller one: after n steps decayⁿ of the random start is still in it.
-        batch_norm_momentum: Weight of a new batch in the running statistics, above 0 to 1; 0.01 is 0.99 in
-            TensorFlow's words. A training of a few hundred steps needs a larger one.
-        score_distance: Of both terms: ``"l1-norm"``, a sum; or ``"l1"`` or ``"l2"``, means, which weigh 3072 pixels no
-            more than 1024 features.
+        dropout: Dropout rate in D's layers that take z, 0 to under 1.
+        average_decay: Decay of the weights' moving averages; ``None`` scores with the last weights.
+            Training for a few hundred steps needs a smaller value: after n steps the random initial
+            weights still have weight decayⁿ in the average.
+        batch_norm_momentum: Weight of a new batch in the running statistics, above 0 to 1; 0.01 is
+            a momentum of 0.99 in TensorFlow. Training for a few hundred steps needs a larger value.
+        score_distance: Distance of both terms: ``"l1-norm"``, a sum; or ``"l1"`` or ``"l2"``,
+            means, which give 3072 pixels no more weight than 1024 features.
     """
 
     method: ClassVar[str] = "egbad"
@@ -79,12 +83,20 @@ class EGBAD(AdversarialDetector):
         self._need_whole("latent")
         self._need_number("dropout", lambda rate: 0 <= rate < 1, "a rate from 0 to under 1")
         if self.average_decay is not None:
-            self._need_number("average_decay", lambda decay: 0 <= decay < 1, "a share from 0 to under 1, or None")
-        self._need_number("batch_norm_momentum", lambda share: 0 < share <= 1, "a share above 0, up to 1,")
-        self._need(self.score_distance in ("l1-norm", "l1", "l2"), "score_distance", "'l1-norm', 'l1' or 'l2'")
+            self._need_number(
+                "average_decay", lambda decay: 0 <= decay < 1, "a share from 0 to under 1, or None"
+            )
+        self._need_number(
+            "batch_norm_momentum", lambda share: 0 < share <= 1, "a share above 0, up to 1,"
+        )
+        self._need(
+            self.score_distance in ("l1-norm", "l1", "l2"),
+            "score_distance",
+            "'l1-norm', 'l1' or 'l2'",
+        )
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
-        """Make E, G and D with fresh weights, and their averages."""
+        """Build E, G and D with newly initialised weights, and their moving averages."""
         shape = (channels, image_size, self.width)
         networks: dict[str, nn.Module] = {
             "encoder": Encoder(*shape, self.latent, first_norm=True),
@@ -94,29 +106,35 @@ class EGBAD(AdversarialDetector):
         for network in networks.values():
             set_batch_norms(network, self.batch_norm_momentum, _EPS)
         if self.average_decay is not None:
-            averages = {f"averaged_{name}": MovingAverage(networks[name], self.average_decay) for name in _NETWORKS}
+            averages = {
+                f"averaged_{name}": MovingAverage(networks[name], self.average_decay)
+                for name in _NETWORKS
+            }
             networks |= averages
         return networks
 
     def build_optimizers(self) -> dict[str, Optimizer]:
-        """Make one Adam for each network that learns."""
+        """Build one Adam for each trained network."""
         return {name: self._adam(self.networks_[name].parameters()) for name in _NETWORKS}
 
     def training_step(self, x: Tensor) -> Losses:
-        """D learns to tell the two kinds of pairs apart; then G and E, each to have its pairs taken for the other's."""
+        """Update D to distinguish the two kinds of pairs; then update G and E against D."""
         encoder, generator, discriminator = (self.networks_[name] for name in _NETWORKS)
-        encoded, _ = encoder(x)  # for D and for E's own update: E does not change in between
+        encoded, _ = encoder(x)  # used by D and by E's update: E does not change in between
         with torch.no_grad(), uncounted(generator):
             z = self._draw(x)
             generated = generator(z)
-        d_loss = discriminator_loss(discriminator(x, encoded.detach())[0], discriminator(generated, z)[0])
+        d_loss = discriminator_loss(
+            discriminator(x, encoded.detach())[0], discriminator(generated, z)[0]
+        )
         self._step("discriminator", d_loss)
 
         with frozen(discriminator), uncounted(discriminator):
             z = self._draw(x)
             g_loss = adversarial_loss(discriminator(generator(z), z)[0])
+            # This pass only updates G's running statistics with G(E(x)), as the public code does.
             with torch.no_grad():
-                generator(encoded)  # G's running statistics know G(E(x)), as in the public code's graph
+                generator(encoded)
             self._step("generator", g_loss)
             e_loss = adversarial_loss(-discriminator(x, encoded)[0])  # −log(1 − D(x, E(x)))
             self._step("encoder", e_loss)
@@ -124,7 +142,11 @@ class EGBAD(AdversarialDetector):
         if self.average_decay is not None:
             for name in _NETWORKS:
                 self.networks_[f"averaged_{name}"].update(self.networks_[name])
-        return {"discriminator": d_loss.detach(), "generator": g_loss.detach(), "encoder": e_loss.detach()}
+        return {
+            "discriminator": d_loss.detach(),
+            "generator": g_loss.detach(),
+            "encoder": e_loss.detach(),
+        }
 
     def rebuild(self, x: Tensor) -> Tensor:
         """Encode and generate: x → G(E(x))."""
@@ -132,13 +154,15 @@ class EGBAD(AdversarialDetector):
         return generator(encoder(x)[0])
 
     def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance of x and G(E(x)) in pixels, and of D's features of both beside E(x)."""
+        """Distance of x and G(E(x)) in pixels, and of D's features of each with E(x)."""
         encoder, generator, discriminator = self._scoring_networks()
         z, _ = encoder(x)
         x_hat = generator(z)
         _, features = discriminator(x, z)
         _, features_hat = discriminator(x_hat, z)
-        return distance(x, x_hat, self.score_distance), distance(features, features_hat, self.score_distance)
+        return distance(x, x_hat, self.score_distance), distance(
+            features, features_hat, self.score_distance
+        )
 
     def _scoring_networks(self) -> tuple[nn.Module, ...]:
         prefix = "" if self.average_decay is None else "averaged_"

@@ -1,4 +1,4 @@
-"""What detectors share with scikit-learn's estimators: settings by name, `clone`, copies and pickles."""
+"""The scikit-learn side of detectors: settings by name, `clone`, copies and pickles."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,16 +12,18 @@ from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
 
-class NotReady(NotFittedError, RuntimeError):  # noqa: N818  (it says what is wrong)
+class NotReady(NotFittedError, RuntimeError):  # noqa: N818  (the name states the problem)
     """The detector was not fitted, or not calibrated."""
 
 
 def setting(default: Any, *, training: bool, terms: bool = False) -> Any:
-    """Declare a setting of a detector and what depends on it; a plain default means that training does.
+    """Declare a setting of a detector and what depends on it.
+
+    Training depends on every setting that is declared with a plain default instead.
 
     Args:
-        default: Its value by default.
-        training: Whether training depends on it. If not, a run may be resumed under another value.
+        default: The default value.
+        training: Whether training depends on it. If not, a run may resume with another value.
         terms: Whether the two score terms of trained networks depend on it.
 
     Returns:
@@ -33,12 +35,14 @@ def setting(default: Any, *, training: bool, terms: bool = False) -> Any:
 class Estimator(BaseEstimator, ABC):
     """The part of a detector that follows scikit-learn's conventions.
 
-    A detector can be cloned, copied, pickled, searched over and put at the end of a ``Pipeline``. Two differences are
-    meant: labels are 0 (normal) and 1 (abnormal), where scikit-learn's outlier detectors have 1 and -1; and a higher
-    `decision_function` is more abnormal, so that ``scoring="roc_auc"`` fits such labels.
+    A detector can be cloned, copied, pickled, used in a grid search and put at the end of a
+    ``Pipeline``. Two differences from scikit-learn's outlier detectors are intended. Labels are 0
+    (normal) and 1 (abnormal) instead of 1 and -1. A higher `decision_function` is more abnormal, so
+    that ``scoring="roc_auc"`` is right for these labels.
 
-    A search that chooses settings by labels of test images is an **oracle**, as here. Fold -1 is only trained on, so
-    it must be all normal; ``refit=False`` keeps the search from training on fold 0, which is not.
+    A search that chooses settings by the labels of test images is an **oracle**, as in this
+    example. Fold -1 is used for training only, so all its images must be normal. ``refit=False``
+    stops the search from training on fold 0, which holds abnormal images.
 
     >>> import numpy as np
     >>> import torch
@@ -56,11 +60,11 @@ class Estimator(BaseEstimator, ABC):
     """
 
     _estimator_type: ClassVar[str] = "outlier_detector"  # for scikit-learn before 1.6
-    # Attributes that a copy makes anew, since they follow from the settings and `_state`.
-    _made_anew: ClassVar[frozenset[str]] = frozenset({"device_"})
+    # Attributes that a copy rebuilds, because they follow from the settings and `_state`.
+    _rebuilt_on_copy: ClassVar[frozenset[str]] = frozenset({"device_"})
 
     def __sklearn_tags__(self) -> Any:
-        """Say that this is an outlier detector for images."""
+        """Declare an outlier detector for images."""
         tags = super().__sklearn_tags__()
         tags.estimator_type = self._estimator_type
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
@@ -68,10 +72,10 @@ class Estimator(BaseEstimator, ABC):
 
     @abstractmethod
     def __sklearn_is_fitted__(self) -> bool:
-        """Tell `sklearn.utils.validation.check_is_fitted` whether `fit` has ended."""
+        """Return whether `fit` has ended; for `sklearn.utils.validation.check_is_fitted`."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the settings by name; ``deep`` changes nothing.
+        """Return the settings by name; ``deep`` is ignored.
 
         >>> from ccb_lib import MeanIntensity
         >>> MeanIntensity().get_params()["alpha"]
@@ -80,10 +84,11 @@ class Estimator(BaseEstimator, ABC):
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def set_params(self, **params: Any) -> Self:
-        """Change settings; nothing changes if one of them is refused.
+        """Change settings; if one value is invalid, none of them changes.
 
-        A fitted detector stays fitted, and moves to a new ``device``, unless training depends on a setting that
-        changed. Its calibration is dropped where the score terms depend on one.
+        A fitted detector stays fitted, and moves to a new ``device``, unless training depends on a
+        setting that changed. Its calibration is dropped if the score terms depend on a setting that
+        changed.
 
         >>> from ccb_lib import CCB
         >>> CCB().set_params(alpha=0.5).alpha
@@ -100,7 +105,8 @@ class Estimator(BaseEstimator, ABC):
         """
         if unknown := sorted(params.keys() - self.get_params().keys()):
             raise ValueError(
-                f"{type(self).__name__} has no setting {', '.join(unknown)}; it has {', '.join(self.get_params())}."
+                f"{type(self).__name__} has no setting {', '.join(unknown)}; it has "
+                f"{', '.join(self.get_params())}."
             )
         checked = type(self)(**{**self.get_params(), **params})
         changed = [f for f in fields(self) if getattr(self, f.name) != getattr(checked, f.name)]
@@ -108,34 +114,38 @@ class Estimator(BaseEstimator, ABC):
             setattr(self, each.name, getattr(checked, each.name))
         self._derive()
         if any(_training_depends(each) for each in changed):
-            self._forget_fit()
+            self._reset_fit()
         elif self.__sklearn_is_fitted__() and changed:
             if any(each.metadata.get("terms") for each in changed):
-                self._forget_calibration()
-            self._load_state(self._state())  # onto the present device
+                self._reset_calibration()
+            self._load_state(self._state())  # moves it to the current device
         return self
 
     def training_settings(self) -> dict[str, Any]:
-        """Return the settings that training depends on; a checkpoint is loaded only where they are equal.
+        """Return the settings that training depends on; a checkpoint must have the same ones.
 
         >>> from ccb_lib import CCB
         >>> "width" in CCB().training_settings(), "alpha" in CCB().training_settings()
         (True, False)
         """
-        return {each.name: getattr(self, each.name) for each in fields(self) if _training_depends(each)}
+        return {
+            each.name: getattr(self, each.name) for each in fields(self) if _training_depends(each)
+        }
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what copy, pickle and joblib keep: settings, calibration, and what was learnt, on the CPU."""
-        kept = {name: value for name, value in vars(self).items() if name not in self._made_anew}
+        """Return the state for copies and pickles: settings, calibration, tensors on the CPU."""
+        kept = {
+            name: value for name, value in vars(self).items() if name not in self._rebuilt_on_copy
+        }
         if self.__sklearn_is_fitted__():
             kept["_learnt"] = {name: tensor.cpu() for name, tensor in self._state().items()}
         return kept
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Take what `__getstate__` gave; ``device="auto"`` chooses the device of this machine.
+        """Restore from `__getstate__`; ``device="auto"`` chooses a device of this machine.
 
         Raises:
-            ValueError: The device asked for is not on this machine.
+            ValueError: This machine does not have the requested device.
         """
         kept = dict(state)
         learnt = kept.pop("_learnt", None)
@@ -146,7 +156,9 @@ class Estimator(BaseEstimator, ABC):
 
     def _need(self, holds: bool, name: str, needed: str) -> None:
         if not holds:
-            raise ValueError(f"{type(self).__name__}: {name}={getattr(self, name)!r} given; {needed} is needed.")
+            raise ValueError(
+                f"{type(self).__name__}: {name}={getattr(self, name)!r} given; {needed} is needed."
+            )
 
     def _need_whole(self, *names: str) -> None:
         for name in names:
@@ -162,51 +174,57 @@ class Estimator(BaseEstimator, ABC):
         value = getattr(self, name)
         self._need(_is_finite(value) and holds(value), name, needed)
 
-    def _need_numbers(self, name: str, count: int, holds: Callable[[float], bool], needed: str) -> None:
+    def _need_numbers(
+        self, name: str, count: int, holds: Callable[[float], bool], needed: str
+    ) -> None:
         values = self._need_tuple(name, needed)
-        self._need(len(values) == count and all(_is_finite(v) and holds(v) for v in values), name, needed)
+        self._need(
+            len(values) == count and all(_is_finite(v) and holds(v) for v in values), name, needed
+        )
 
     def _need_tuple(self, name: str, needed: str) -> tuple:
-        """Make a setting that may be given as any sequence a tuple."""
+        """Convert a setting that may be any sequence to a tuple."""
         value = getattr(self, name)
         self._need(isinstance(value, Sequence) and not isinstance(value, str), name, needed)
         setattr(self, name, tuple(value))
         return getattr(self, name)
 
-    def _take_numpy(self) -> None:
-        """Make settings that NumPy gave plain numbers and tuples, which files can hold."""
+    def _convert_numpy(self) -> None:
+        """Convert NumPy values of settings to plain numbers and tuples, which files can hold."""
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, np.generic | np.ndarray):
                 value = value.tolist()
                 setattr(self, each.name, tuple(value) if isinstance(value, list) else value)
-            elif isinstance(value, tuple | list) and any(isinstance(part, np.generic) for part in value):
+            elif isinstance(value, tuple | list) and any(
+                isinstance(part, np.generic) for part in value
+            ):
                 plain = (part.item() if isinstance(part, np.generic) else part for part in value)
                 setattr(self, each.name, type(value)(plain))
 
     @abstractmethod
     def _derive(self) -> None:
-        """Set what follows from the settings alone."""
+        """Compute the attributes that follow from the settings alone."""
 
     @abstractmethod
-    def _forget_fit(self) -> None:
-        """Leave the detector as not fitted."""
+    def _reset_fit(self) -> None:
+        """Mark the detector as not fitted."""
 
     @abstractmethod
-    def _forget_calibration(self) -> None:
-        """Leave the detector as not calibrated."""
+    def _reset_calibration(self) -> None:
+        """Mark the detector as not calibrated."""
 
     @abstractmethod
     def _state(self) -> dict[str, Tensor]:
-        """Return everything learnt, by name."""
+        """Return all learnt tensors by name."""
 
     @abstractmethod
     def _load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Load what `_state` gave; image size and channels are set."""
+        """Load the tensors of `_state`; image size and channels are already set."""
 
 
 def is_whole(value: Any) -> bool:
-    """Tell whether a setting is a whole number; True and False are none."""
+    """Return whether a setting is a whole number; True and False do not count as numbers."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -1,4 +1,4 @@
-"""An autoencoder with a second encoder: abnormal is what the two encoders disagree about."""
+"""GANomaly: an autoencoder with a second encoder; the score is the distance of both encodings."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,8 @@ from ccb_lib.detectors.estimator import setting
 from ccb_lib.losses import discriminator_loss, latent_loss, similarity_loss, total_loss
 from ccb_lib.metrics import distance
 from ccb_lib.models.baselines import Encoder, EncoderDecoderEncoder
-from ccb_lib.models.ccb import counted_twice, reinitialise_where
+from ccb_lib.models.initialisation import reinitialise_where
+from ccb_lib.models.modes import counted_twice
 from ccb_lib.training.types import Losses
 
 
@@ -18,15 +19,18 @@ from ccb_lib.training.types import Losses
 class GANomaly(AdversarialDetector):
     """GANomaly: Akçay, Atapour-Abarghouei and Breckon, ACCV 2018, arXiv:1805.06725.
 
-    The score is the latent term alone, so ``alpha`` is 0; `score_terms` gives the image term beside it.
+    The score is the latent term alone, so ``alpha`` is 0; `score_terms` gives the image term beside
+    it.
 
-    What its public code (samet-akcay/ganomaly) does otherwise than its paper, and is done here: the score is the mean
-    squared difference of z and ẑ (the paper has its 1-norm: ``latent_distance="l1"``), and D's weights are drawn anew
-    when its loss collapses. What that code does and this does not: it tests with batch norm in training mode, scales
-    the scores by the test set's minimum and maximum, and keeps the epoch with the best test AUC. Its CIFAR-10 test set
-    is unshuffled, normals first; folders of images, such as HAM10000's, it shuffles. The copy that comes with
-    samet-akcay/skip-ganomaly shuffles neither, so on HAM10000 and ILD RELEASED is the test loop of that copy. The copy
-    also detaches x̂ before feature matching, so that its adversarial term never reaches G: ``loss_weights=(50, 0, 1)``.
+    Two things are as in its public code (samet-akcay/ganomaly) and not as in its paper: the score
+    is the mean squared difference of z and ẑ (the paper has the 1-norm: ``latent_distance="l1"``),
+    and D's weights are reinitialised when its loss collapses. Three things are not as in that code:
+    the code tests with batch norm in training mode, scales the scores by the test set's minimum and
+    maximum, and keeps the epoch with the best test AUC. The code does not shuffle its CIFAR-10 test
+    set, normals first; it shuffles folders of images, such as HAM10000. The copy of GANomaly in
+    samet-akcay/skip-ganomaly shuffles neither, so on HAM10000 and ILD the protocol RELEASED is the
+    test loop of that copy. That copy also detaches x̂ before feature matching, so that its
+    adversarial term never reaches G: ``loss_weights=(50, 0, 1)``.
 
     >>> from ccb_lib import GANomaly, load_dataset
     >>> split = load_dataset("digits", abnormal=8)
@@ -39,7 +43,8 @@ class GANomaly(AdversarialDetector):
         image_distance: D1 of Eq. 2, ``"l2"`` or ``"l1"``.
         latent_distance: D2 of Eq. 2, ``"l2"`` or ``"l1"``.
         latent: Length of z.
-        renew_below: Loss under which D's weights are drawn anew; 0 never does.
+        renew_below: D's weights are reinitialised when its loss falls below this value; 0 turns
+            that off.
     """
 
     method: ClassVar[str] = "ganomaly"
@@ -57,17 +62,19 @@ class GANomaly(AdversarialDetector):
         self._check_losses()
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
-        """Make G, of two encoders and a decoder, and D with fresh weights."""
+        """Build G (two encoders and a decoder) and D with newly initialised weights."""
         return {
             "generator": EncoderDecoderEncoder(channels, image_size, self.width, self.latent),
             "discriminator": Encoder(channels, image_size, self.width, 1),
         }
 
     def training_step(self, x: Tensor) -> Losses:
-        """G learns to match x in pixels, in D's features and in z; then D learns half of Eq. 4."""
+        """Update G to match x in pixels, in D's features and in z; then D by half of Eq. 4."""
         discriminator = self.networks_["discriminator"]
         x_hat, z, z_hat = self.networks_["generator"](x)
-        with counted_twice(discriminator, passes=2):  # D does not change before both losses have seen its features
+        # Both losses use these two passes: D does not change between them. `counted_twice` updates
+        # the running statistics as if each loss had made its own passes.
+        with counted_twice(discriminator, passes=2):
             real_logits, features = discriminator(x)
             fake_logits, features_hat = discriminator(x_hat)
         losses = {
@@ -88,6 +95,6 @@ class GANomaly(AdversarialDetector):
         return self.networks_["generator"](x)[0]
 
     def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance of x and x̂ in pixels, and of what the two encoders make of them."""
+        """Distance of x and x̂ in pixels, and of their encodings z and ẑ."""
         x_hat, z, z_hat = self.networks_["generator"](x)
         return distance(x, x_hat, self.image_distance), distance(z, z_hat, self.latent_distance)

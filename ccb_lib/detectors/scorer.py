@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.metadata_routing import UNUSED
+from torch import Tensor
 
 from ccb_lib.detectors.estimator import Estimator, NotReady
 from ccb_lib.metrics.scores import ScoreTerms, anomaly_score
@@ -14,9 +15,9 @@ from ccb_lib.metrics.thresholds import conformal_p_values, normal_quantile
 
 
 class Scorer(Estimator):
-    """What every detector derives from its score terms, its α and its calibration images; see `Detector`."""
+    """What every detector derives from score terms, α and calibration images; see `Detector`."""
 
-    # Images are data, which scikit-learn must not route as metadata.
+    # Images are data; scikit-learn must not route them as metadata.
     __metadata_request__predict: ClassVar = {"images": UNUSED}
     __metadata_request__decision_function: ClassVar = {"images": UNUSED}
 
@@ -27,7 +28,7 @@ class Scorer(Estimator):
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None, **options: Any) -> Self:
-        """Learn what normal images look like."""
+        """Fit the detector to normal images."""
 
     @abstractmethod
     def score_terms(
@@ -40,6 +41,26 @@ class Scorer(Estimator):
     ) -> ScoreTerms:
         """Return both terms of Eq. 2 for each image."""
 
+    @abstractmethod
+    def reconstruct(self, images: Any) -> Tensor:
+        """Reconstruct images: (N, C, H, W) uint8 on the CPU.
+
+        >>> from ccb_lib import PixelPCA, load_dataset
+        >>> images = load_dataset("digits", abnormal=8).train[:64]
+        >>> PixelPCA(components=8).fit(images).reconstruct(images[:2]).shape
+        torch.Size([2, 1, 32, 32])
+        """
+
+    @abstractmethod
+    def anomaly_map(self, images: Any) -> NDArray[np.float32]:
+        """Squared error of each pixel, in units of the networks' range [-1, 1]: (N, H, W) float32.
+
+        >>> from ccb_lib import PixelPCA, load_dataset
+        >>> images = load_dataset("digits", abnormal=8).train[:64]
+        >>> PixelPCA(components=8).fit(images).anomaly_map(images[:2]).shape
+        (2, 32, 32)
+        """
+
     def decision_function(self, images: Any) -> NDArray[np.float32]:
         """Score images by Eq. 2.
 
@@ -49,14 +70,14 @@ class Scorer(Estimator):
         (3,)
 
         Args:
-            images: N images, in any form that `Detector` names.
+            images: N images, in any form that `Detector` lists.
 
         Returns:
             (N,) float32, higher is more abnormal; a score depends on its image alone.
 
         Raises:
             NotReady: The detector was not fitted.
-            ValueError: Images of a wrong form.
+            ValueError: Images of an unsupported form.
         """
         return anomaly_score(self.score_terms(images), self.alpha)
 
@@ -65,7 +86,8 @@ class Scorer(Estimator):
 
         >>> from ccb_lib import MeanIntensity, load_dataset
         >>> split = load_dataset("digits", abnormal=8)
-        >>> detector = MeanIntensity().fit(split.train).calibrate(split.calibration, false_alarms=0.1)
+        >>> detector = MeanIntensity().fit(split.train)
+        >>> detector = detector.calibrate(split.calibration, false_alarms=0.1)
         >>> bool((detector.calibration_scores_ > detector.threshold_).mean() <= 0.1)
         True
 
@@ -78,26 +100,27 @@ class Scorer(Estimator):
 
         Raises:
             NotReady: The detector was not fitted.
-            ValueError: Images of a wrong form, or a share outside 0…1.
+            ValueError: Images of an unsupported form, or a share outside 0…1.
         """
         terms = self.score_terms(normals)
-        normal_quantile(anomaly_score(terms, self.alpha), false_alarms)  # refuses bad input before anything changes
+        # Raises ValueError for bad input before the detector changes.
+        normal_quantile(anomaly_score(terms, self.alpha), false_alarms)
         self.calibration_terms_, self.false_alarms_, self._threshold = terms, false_alarms, None
         return self
 
     @property
     def calibration_scores_(self) -> NDArray[np.float32]:
-        """(M,) float32, the scores of the calibration images under the present α."""
+        """(M,) float32, the scores of the calibration images at the current α."""
         if self.calibration_terms_ is None:
             raise NotReady(
-                f"This {type(self).__name__} has no calibration images. Call calibrate(normals) with held-out normal "
-                "images, or give fit(…, calibration=normals)."
+                f"This {type(self).__name__} has no calibration images. Call calibrate(normals) "
+                "with held-out normal images, or give fit(…, calibration=normals)."
             )
         return anomaly_score(self.calibration_terms_, self.alpha)
 
     @property
     def threshold_(self) -> float:
-        """φ of Eq. 3: the quantile of the calibration scores, or what it was set to by hand."""
+        """φ of Eq. 3: the quantile of the calibration scores, or the value that the user set."""
         if self._threshold is not None:
             return self._threshold
         return normal_quantile(self.calibration_scores_, self.false_alarms_)
@@ -118,7 +141,7 @@ class Scorer(Estimator):
         [0, 1]
 
         Args:
-            images: N images, in any form that `Detector` names.
+            images: N images, in any form that `Detector` lists.
 
         Returns:
             (N,) int.
@@ -127,46 +150,53 @@ class Scorer(Estimator):
             NotReady: There is no threshold; calibrate() sets one.
 
         Warns:
-            ShiftWarning: The scores are not those of images like the calibration images, even if half of them are
-                abnormal; false in at most one set of a thousand. See
+            ShiftWarning: The images differ from the calibration images by more than an abnormal
+                half can explain. It is a false warning for at most one set in a thousand. See
                 `ccb_lib.metrics.shift.compare_with_calibration`.
         """
         threshold, scores = self.threshold_, self.decision_function(images)
         if self.calibration_terms_ is not None:
-            warn_of_shift(compare_with_calibration(scores, self.calibration_scores_, threshold), stacklevel=2)
+            warn_of_shift(
+                compare_with_calibration(scores, self.calibration_scores_, threshold), stacklevel=2
+            )
         return (scores > threshold).astype(int)
 
-    def fit_predict(self, X: Any, y: Any = None, *, calibration: Any = None, **options: Any) -> NDArray[np.int_]:
-        """Do `fit`, then `predict` the same images.
+    def fit_predict(
+        self, X: Any, y: Any = None, *, calibration: Any = None, **options: Any
+    ) -> NDArray[np.int_]:
+        """Call `fit`, then `predict` on the same images.
 
         >>> from ccb_lib import PixelPCA, load_dataset
         >>> split = load_dataset("digits", abnormal=8)
-        >>> labels = PixelPCA(components=8).fit_predict(split.train[:64], calibration=split.calibration)
+        >>> detector = PixelPCA(components=8)
+        >>> labels = detector.fit_predict(split.train[:64], calibration=split.calibration)
         >>> set(labels.tolist()) <= {0, 1}
         True
 
         Args:
             X: Normal images, at least two.
-            y: Ignored; there for pipelines.
-            calibration: Held-out normal images, which the threshold is set from.
-            **options: Of `fit`.
+            y: Ignored; accepted for scikit-learn's pipelines.
+            calibration: Held-out normal images, from which the threshold is set.
+            **options: Passed to `fit`.
 
         Returns:
-            (N,) int: 1 (abnormal) where the score > ``threshold_``, else 0; scikit-learn's own outlier detectors
-            return -1 and 1.
+            (N,) int: 1 (abnormal) where the score > ``threshold_``, else 0; the outlier detectors
+            of scikit-learn return -1 and 1.
 
         Raises:
             ValueError: ``calibration`` is missing, or as in `fit`.
         """
         if calibration is None:
             raise ValueError(
-                f"{type(self).__name__}.fit_predict was given no calibration images; a threshold needs them. Give "
-                "calibration= held-out normal images."
+                f"{type(self).__name__}.fit_predict was given no calibration images, which the "
+                "threshold is set from. Give calibration= held-out normal images."
             )
         return self.fit(X, y, calibration=calibration, **options).predict(X)
 
     def p_values(self, images: Any) -> NDArray[np.float64]:
-        """Split conformal p-values against the calibration images; see `ccb_lib.metrics.thresholds.conformal_p_values`.
+        """Split conformal p-values against the calibration images.
+
+        See `ccb_lib.metrics.thresholds.conformal_p_values`.
 
         >>> from ccb_lib import MeanIntensity, load_dataset
         >>> split = load_dataset("digits", abnormal=8)
@@ -175,7 +205,7 @@ class Scorer(Estimator):
         True
 
         Args:
-            images: N images, in any form that `Detector` names.
+            images: N images, in any form that `Detector` lists.
 
         Returns:
             (N,) float64 in (0, 1], lower is more abnormal.
@@ -185,5 +215,5 @@ class Scorer(Estimator):
         """
         return conformal_p_values(self.decision_function(images), self.calibration_scores_)
 
-    def _forget_calibration(self) -> None:
+    def _reset_calibration(self) -> None:
         self.calibration_terms_ = self._threshold = None

@@ -1,4 +1,4 @@
-"""Scores that need no network. A table without them misleads: on some data they beat networks."""
+"""Baselines without networks: on some data sets they beat the networks."""
 
 import io
 from abc import abstractmethod
@@ -20,23 +20,23 @@ from ccb_lib.io.tensors import check_tensors
 from ccb_lib.metrics import ScoreTerms, error_map
 from ccb_lib.training.types import Turns
 
-_CHUNK = 1024  # images worked on at once
+_CHUNK = 1024  # images processed at once
 
 
 @dataclass(kw_only=True, eq=False)
 class TrivialDetector(Detector):
     """A score of one term, given as both terms of Eq. 2, so that it is the same for every α.
 
-    There is nothing that a seed, epochs or batches could change: ``resume``, ``on_epoch_end`` and the protocols'
-    ``batch_norm``, ``batch_size`` and ``dropout`` are taken and change nothing, and ``history_`` is empty.
+    Training has no epochs and no batches. So ``resume``, ``on_epoch_end`` and the protocols'
+    ``batch_norm``, ``batch_size`` and ``dropout`` are accepted and ignored, and ``history_`` is
+    empty.
     """
 
-    scores_each_epoch: ClassVar[bool] = False  # there are none
-    _made_anew: ClassVar[frozenset[str]] = Detector._made_anew | {"learnt_"}
+    scores_each_epoch: ClassVar[bool] = False  # there are no epochs
+    _rebuilt_on_copy: ClassVar[frozenset[str]] = Detector._rebuilt_on_copy | {"learnt_"}
 
-    alpha: float = setting(
-        1.0, training=False
-    )  # whatever it is, it weighs the same term twice; 1 does so without rounding
+    # Both terms are equal, so α does not matter; at 1 the sum of Eq. 2 is exact.
+    alpha: float = setting(1.0, training=False)
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""
@@ -51,12 +51,14 @@ class TrivialDetector(Detector):
         on_epoch_end: Callable[[int], dict[str, float] | None] | None,
         progress: bool,
     ) -> Turns[list[dict[str, float]]]:
-        self.learnt_ = {name: tensor.to(self.device_) for name, tensor in self.learn(images).items()}
-        yield from ()  # there are no steps
+        self.learnt_ = {
+            name: tensor.to(self.device_) for name, tensor in self.learn(images).items()
+        }
+        yield from ()  # no training steps
         return []
 
     def learn(self, images: Tensor) -> dict[str, Tensor]:
-        """What is kept of the training images, (N, C, H, W) uint8: tensors by name; nothing by default."""
+        """Compute the tensors to keep, by name, from (N, C, H, W) uint8; none by default."""
         return {}
 
     @abstractmethod
@@ -64,7 +66,7 @@ class TrivialDetector(Detector):
         """(B, C, H, W) uint8 on the detector's device → (B,) float32, higher is more abnormal."""
 
     def rebuild(self, x: Tensor) -> Tensor:
-        """What the score takes for normal in an image: (B, C, H, W) uint8 → the same; the image itself by default."""
+        """Reconstruct images, (B, C, H, W) uint8 → the same; by default return them unchanged."""
         return x
 
     def score_terms(
@@ -79,27 +81,33 @@ class TrivialDetector(Detector):
 
         Args:
             images: N images.
-            batch_norm: Ignored: there is none.
+            batch_norm: Ignored: there is no batch norm.
             batch_size: Ignored: a score depends on its image alone.
-            dropout: Ignored: there is none.
+            dropout: Ignored: there is no dropout.
 
         Returns:
             ScoreTerms(image, latent), both the same (N,) float32, higher is more abnormal.
 
         Raises:
             NotReady: The detector was not fitted.
-            ValueError: Images of a wrong form.
+            ValueError: Images of an unsupported form.
         """
         values = self._chunks(images, self.scores).float().numpy()
         return ScoreTerms(image=values, latent=values)
 
     def reconstruct(self, images: Any) -> Tensor:
-        """Give what the score takes for normal in each image: (N, C, H, W) uint8 on the CPU."""
+        """Reconstruct images with `rebuild`: (N, C, H, W) uint8 on the CPU."""
         return self._chunks(images, self.rebuild)
 
     def anomaly_map(self, images: Any) -> NDArray[np.float32]:
-        """Squared difference from `reconstruct`, averaged over channels: (N, H, W) float32, in units of [-1, 1]."""
-        return self._chunks(images, lambda x: error_map(to_unit(x), to_unit(self.rebuild(x)))).numpy()
+        """Squared difference from `reconstruct` in [-1, 1], averaged over channels.
+
+        Returns:
+            (N, H, W) float32.
+        """
+        return self._chunks(
+            images, lambda x: error_map(to_unit(x), to_unit(self.rebuild(x)))
+        ).numpy()
 
     def _chunks(self, images: Any, function: Callable[[Tensor], Tensor]) -> Tensor:
         own = self._own_images(images)
@@ -113,16 +121,16 @@ class TrivialDetector(Detector):
         self.learnt_ = {name: tensor.to(self.device_) for name, tensor in tensors.items()}
 
     def _wanted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors on the meta device that a file must hold the likes of."""
+        """Tensors on the meta device, with the shapes and dtypes that a file must hold."""
         return {}
 
 
 @dataclass(kw_only=True, eq=False)
 class PixelPCA(TrivialDetector):
-    """What a principal component analysis of the pixels leaves over: the mean squared residual in [-1, 1].
+    """Mean squared residual of a principal component analysis of the pixels in [-1, 1].
 
-    scikit-learn chooses the solver. At the sizes of the tables it is the randomised one, seeded, which comes near the
-    components and does not reach them.
+    scikit-learn chooses the solver. At the sizes of the tables it is the randomised solver, which
+    approximates the components; it uses the detector's seed.
 
     >>> from ccb_lib import PixelPCA, load_dataset
     >>> split = load_dataset("digits", abnormal=8)
@@ -131,7 +139,7 @@ class PixelPCA(TrivialDetector):
     (3,)
 
     Attributes:
-        components: Number of components; fewer where there are fewer training images or pixels.
+        components: Number of components; at most the number of training images and of pixels.
     """
 
     method: ClassVar[str] = "pca"
@@ -144,12 +152,15 @@ class PixelPCA(TrivialDetector):
         self._need_whole("components")
 
     def learn(self, images: Tensor) -> dict[str, Tensor]:
-        """Find the mean (P,) and the components (K, P) of P = C·H·W pixels, with scikit-learn."""
+        """Compute the mean (P,) and the components (K, P) of P = C·H·W pixels with scikit-learn."""
         from sklearn.decomposition import PCA
 
         pixels = to_unit(images.cpu()).flatten(1).numpy()
         pca = PCA(min(self.components, *pixels.shape), random_state=self.seed).fit(pixels)
-        return {"mean": torch.from_numpy(pca.mean_), "components": torch.from_numpy(pca.components_).contiguous()}
+        return {
+            "mean": torch.from_numpy(pca.mean_),
+            "components": torch.from_numpy(pca.components_).contiguous(),
+        }
 
     def scores(self, x: Tensor) -> Tensor:
         """Mean squared residual of each image."""
@@ -157,7 +168,7 @@ class PixelPCA(TrivialDetector):
         return (pixels - self._project(pixels)).square().mean(1)
 
     def rebuild(self, x: Tensor) -> Tensor:
-        """Project images onto the components, clipped to 0…255."""
+        """Project images onto the components and clip them to 0…255."""
         return to_uint8(self._project(to_unit(x).flatten(1)).view(x.shape))
 
     def _project(self, pixels: Tensor) -> Tensor:
@@ -175,7 +186,7 @@ class PixelPCA(TrivialDetector):
 
 @dataclass(kw_only=True, eq=False)
 class MeanIntensity(TrivialDetector):
-    """The mean of all pixels and channels, 0 to 255: brighter is called more abnormal, whether that helps or not.
+    """The mean of all pixels and channels, 0 to 255: a brighter image is more abnormal.
 
     >>> from ccb_lib import MeanIntensity, load_dataset
     >>> split = load_dataset("digits", abnormal=8)
@@ -191,13 +202,13 @@ class MeanIntensity(TrivialDetector):
         return x.float().flatten(1).mean(1)
 
     def rebuild(self, x: Tensor) -> Tensor:
-        """Give all that the score sees of an image: a flat one of its mean."""
+        """Return a constant image of the mean, which is all that the score depends on."""
         return self.scores(x).round().to(torch.uint8).view(-1, 1, 1, 1).expand_as(x)
 
 
 @dataclass(kw_only=True, eq=False)
 class PNGBytes(TrivialDetector):
-    """The size of the image as a PNG file, in bytes: what is harder to compress is called more abnormal.
+    """The size of the image as a PNG file in bytes: an image harder to compress is more abnormal.
 
     >>> from ccb_lib import PNGBytes, load_dataset
     >>> split = load_dataset("digits", abnormal=8)
@@ -209,8 +220,10 @@ class PNGBytes(TrivialDetector):
     method: ClassVar[str] = "png-bytes"
 
     def scores(self, x: Tensor) -> Tensor:
-        """Bytes of each image's PNG file, as Pillow writes it by default."""
-        return torch.tensor([float(_png_bytes(image)) for image in x.cpu().permute(0, 2, 3, 1).numpy()])
+        """Bytes of each image's PNG file with Pillow's default settings."""
+        return torch.tensor(
+            [float(_png_bytes(image)) for image in x.cpu().permute(0, 2, 3, 1).numpy()]
+        )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -226,7 +239,7 @@ class NearestNeighbours(TrivialDetector):
     (3,)
 
     Attributes:
-        neighbours: How many are averaged; fewer where there are fewer training images.
+        neighbours: Number of distances averaged; at most the number of training images.
     """
 
     method: ClassVar[str] = "nearest-neighbours"
@@ -247,23 +260,26 @@ class NearestNeighbours(TrivialDetector):
         return self._nearest(x)[0].mean(1)
 
     def rebuild(self, x: Tensor) -> Tensor:
-        """Give the nearest training image."""
+        """Return the nearest training image."""
         return self.learnt_["images"][self._nearest(x)[1][:, 0]]
 
     def _nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances to the k nearest, (B, k), nearest first, and their rows."""
+        """Return distances to the k nearest images, (B, k), nearest first, and their indices."""
         known, pixels = self.learnt_["images"], to_unit(x).flatten(1)
         k = min(self.neighbours, len(known))
         squares = torch.empty(len(x), 0, device=x.device)
         rows = torch.empty(len(x), 0, dtype=torch.long, device=x.device)
         for first in range(0, len(known), 8 * _CHUNK):
             others = to_unit(known[first : first + 8 * _CHUNK]).flatten(1)
-            found = others.square().sum(1) - 2 * pixels @ others.T  # (B, n), short of |x|², which orders nothing
+            # |x − y|² less |x|², which does not affect the order: (B, n).
+            found = others.square().sum(1) - 2 * pixels @ others.T
             squares = torch.cat([squares, found], dim=1)
-            rows = torch.cat([rows, torch.arange(first, first + len(others), device=x.device).expand(len(x), -1)], 1)
+            new_rows = torch.arange(first, first + len(others), device=x.device)
+            rows = torch.cat([rows, new_rows.expand(len(x), -1)], dim=1)
             squares, order = squares.topk(min(k, squares.shape[1]), largest=False)
             rows = rows.gather(1, order)
-        # The short cut above rounds; the distances of the few that it found are taken as they are.
+        # The expanded square above loses precision, so the distances of the k found are computed
+        # directly.
         distances = (pixels[:, None] - to_unit(known[rows]).flatten(2)).norm(dim=2)
         distances, order = distances.sort(dim=1)
         return distances, rows.gather(1, order)

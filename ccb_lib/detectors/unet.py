@@ -1,4 +1,4 @@
-"""What CCB and its ancestor share: a U-Net that rebuilds, and a discriminator whose features are compared."""
+"""The common part of CCB and Skip-GANomaly: U-Net, discriminator, generator losses, score."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,32 +16,34 @@ from ccb_lib.training.types import Losses
 
 @dataclass(kw_only=True, eq=False)
 class UNetDetector(AdversarialDetector):
-    """Networks, losses of the generator and score of the methods that rebuild images with a U-Net.
+    """Networks, generator losses and score of the methods that reconstruct images with a U-Net.
 
-    A method adds its training step and its defaults: `CCB`, `SkipGANomaly` and `CCBFork`.
+    Each method adds its training step and its defaults: `CCB`, `SkipGANomaly` and `CCBFork`.
 
     Attributes:
-        chain: Length of each skip's chain, from shallow to deep (the paper prints deep to shallow):
-            0 is a plain skip, ``None`` no skip.
-        chain_init: ``"he"`` or ``"dcgan"``, how the chains' weights start.
-        chain_batch_norm: Batch norm inside the chains.
-        chain_residual: Residual sums inside the chains.
-        chain_residual_start: How the residual sums start. ``"he"``: each block adds a branch as large
-            as its input, so a chain of four starts with several times its input. ``"zero"``: each
-            branch is multiplied by a learnt number that starts at 0, so every chain starts as a plain
-            skip (ReZero, Bachlechner et al., 2021, arXiv:2003.04887).
-        dropout: Rate in the two deepest decoder blocks, 0 to under 1.
+        chain: Number of blocks in each skip's chain, from shallow to deep (the paper lists them
+            from deep to shallow): 0 is a plain skip, ``None`` no skip.
+        chain_init: ``"he"`` or ``"dcgan"``, the initialisation of the chains' weights.
+        chain_batch_norm: Whether the chains have batch norm.
+        chain_residual: Whether the blocks of chains are residual.
+        chain_residual_start: Initialisation of residual blocks. ``"he"``: each block adds a branch
+            as large as its input, so the output of a chain of four is first several times its
+            input. ``"zero"``: each branch is multiplied by a learnt scalar that starts at 0, so
+            every chain starts as a plain skip (ReZero, Bachlechner et al., 2021, arXiv:2003.04887).
+        dropout: Dropout rate in the two deepest decoder blocks, 0 to under 1.
         similarity: Eq. 5 as ``"l2"``, ``"l1"`` or ``"norm"``.
         loss_weights: (λs, λadv, λlat) of Eq. 7.
         image_distance: D1 of Eq. 2, ``"l2"`` or ``"l1"``.
         latent_distance: D2 of Eq. 2, ``"l2"`` or ``"l1"``.
         latent: Length of z.
-        generator_width: Channels of G's first convolution where they differ from ``width``; to give a
-            plain skip as many parameters as chains have, without touching D.
-        log_skips: Put into ``history_`` what each skip delivers, ``skip 1`` … ``skip 4`` from shallow
-            to deep, as root mean squares over a batch; ``skip 1 spread`` …, the same about the batch's
-            mean, which is what a skip tells of *this* image (a chain whose biases alone speak has
-            none); and ``skip 1 gradient`` ….
+        generator_width: Channels of G's first convolution; ``None`` takes ``width``. A larger value
+            gives a generator with plain skips as many parameters as one with chains, without
+            changing D.
+        log_skips: Log the output of each skip in ``history_``, from shallow to deep: ``skip 1`` …
+            ``skip 4``, its root mean square over a batch; ``skip 1 spread`` …, the root mean square
+            of its deviation from the batch mean, the part that depends on the image (0 for a chain
+            whose output comes from its biases alone); and ``skip 1 gradient`` …, that of its
+            gradient.
     """
 
     chain: tuple[int | None, ...]
@@ -64,7 +66,9 @@ class UNetDetector(AdversarialDetector):
         self._check_losses()
         wanted = f"{LEVELS} lengths from 0 to 1000, or None for no skip,"
         chain = self._need_tuple("chain", wanted)
-        lengths = all(length is None or (is_whole(length) and 0 <= length <= 1000) for length in chain)
+        lengths = all(
+            length is None or (is_whole(length) and 0 <= length <= 1000) for length in chain
+        )
         self._need(len(chain) == LEVELS and lengths, "chain", wanted)
         self._need(self.chain_init in ("he", "dcgan"), "chain_init", "'he' or 'dcgan'")
         starts = ("he", "zero")
@@ -74,17 +78,19 @@ class UNetDetector(AdversarialDetector):
         if self.generator_width is not None:
             self._need_whole("generator_width")
         compiled = self.log_skips and self.fast == "compiled"
-        self._need(not compiled, "log_skips", "False with fast='compiled', which sees no hooks,")
+        self._need(not compiled, "log_skips", "False with fast='compiled', which runs no hooks,")
 
     def _load_state(self, tensors: dict[str, Tensor]) -> None:
         blocks = sum(length or 0 for length in self.chain)
-        if blocks > len(tensors):  # a hostile file must not have them built to find out
-            raise ValueError(f"chains of {blocks} blocks given with {len(tensors)} tensors; each block has two")
+        if blocks > len(tensors):  # refuse a hostile file before building its blocks
+            raise ValueError(
+                f"chains of {blocks} blocks given with {len(tensors)} tensors; each block has two"
+            )
         super()._load_state(tensors)
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
-        """Make G and D of Fig. 1 with fresh weights."""
-        # D first: its start must not depend on how many numbers G's skips draw.
+        """Build G and D of Fig. 1 with newly initialised weights."""
+        # D first: its initial weights must not depend on how many numbers G's skips draw.
         discriminator = Discriminator(channels, image_size, self.width, self.latent)
         generator = Generator(
             channels,
@@ -98,24 +104,32 @@ class UNetDetector(AdversarialDetector):
         )
         return {"generator": generator, "discriminator": discriminator}
 
-    def _rebuild_watched(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Make x̂, and with ``log_skips`` collect what the skips deliver, deep to shallow as G calls them."""
-        delivered: list[Tensor] = []
-        with watching_skips(self.networks_["generator"], delivered) if self.log_skips else nullcontext():
-            return self.networks_["generator"](x), delivered
+    def _rebuild_and_log(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Compute x̂ and, with ``log_skips``, the outputs of the skips, from deep to shallow."""
+        skip_outputs: list[Tensor] = []
+        with (
+            watching_skips(self.networks_["generator"], skip_outputs)
+            if self.log_skips
+            else nullcontext()
+        ):
+            return self.networks_["generator"](x), skip_outputs
 
-    def _seen(self, d_loss: Tensor, losses: Losses, delivered: list[Tensor]) -> Losses:
-        """What a step tells: its losses, and the sizes of what skips delivered and of the gradients that came back."""
+    def _logged(self, d_loss: Tensor, losses: Losses, skip_outputs: list[Tensor]) -> Losses:
+        """The detached losses of a step and the root mean squares of skip outputs and gradients."""
         levels = [level for level in range(LEVELS, 0, -1) if self.chain[level - 1] is not None]
-        seen = {"discriminator": d_loss, **losses}
-        for level, signal in sorted(zip(levels, delivered, strict=False), key=lambda pair: pair[0]):
+        logged = {"discriminator": d_loss, **losses}
+        for level, signal in sorted(
+            zip(levels, skip_outputs, strict=False), key=lambda pair: pair[0]
+        ):
             about_mean = signal.detach() - signal.detach().mean(0)
-            seen |= {f"skip {level}": rms(signal), f"skip {level} spread": rms(about_mean)}
+            logged |= {f"skip {level}": rms(signal), f"skip {level} spread": rms(about_mean)}
             if signal.grad is not None:
-                seen[f"skip {level} gradient"] = rms(signal.grad)
-        return {name: value.detach() for name, value in seen.items()}
+                logged[f"skip {level} gradient"] = rms(signal.grad)
+        return {name: value.detach() for name, value in logged.items()}
 
-    def _generator_losses(self, x: Tensor, x_hat: Tensor, z: Tensor, fake_logits: Tensor, z_hat: Tensor) -> Losses:
+    def _generator_losses(
+        self, x: Tensor, x_hat: Tensor, z: Tensor, fake_logits: Tensor, z_hat: Tensor
+    ) -> Losses:
         """Eqs. 5, 4 and 6, and Eq. 7 as ``total``; z is that of x, without gradient."""
         losses = {
             "similarity": similarity_loss(x, x_hat, self.similarity),

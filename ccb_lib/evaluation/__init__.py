@@ -1,1 +1,1 @@
-"""How a test set is scored: protocols, the scores of each epoch, the batch-norm leak."""
+"""Scoring of test sets: protocols, scores after each epoch, the class leak of batch norm."""

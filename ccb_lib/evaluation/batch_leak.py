@@ -1,4 +1,4 @@
-"""How batch statistics give a class away: AUC as a function of who shares a batch with whom."""
+"""The class leak of batch statistics: scores as a function of batch size and batch composition."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 
 def mixed_order(labels: NDArray[np.bool_], purity: float, seed: int = 0) -> NDArray[np.intp]:
-    """Order a test set between shuffled and normals-then-abnormals.
+    """Order a test set: shuffled, normals before abnormals, or a mixture of both.
 
     Args:
         labels: (K,) bool, True is abnormal.
-        purity: 1 leaves all normals before all abnormals, so that batches are pure; 0 shuffles everything; between them
-            that share of the places keeps its own kind, and the rest is shuffled among itself.
-        seed: Of the shuffling.
+        purity: 1 puts all normals before all abnormals, so that batches hold one kind; 0 shuffles
+            all images; a value between keeps that share of the images in place and shuffles the
+            others among themselves.
+        seed: Seed of the shuffling.
 
     Returns:
-        (K,) rows in feeding order.
+        (K,) indices of test images, in the order in which they are scored.
 
     Raises:
         ValueError: A purity outside 0…1.
@@ -33,8 +34,8 @@ def mixed_order(labels: NDArray[np.bool_], purity: float, seed: int = 0) -> NDAr
         raise ValueError(f"purity={purity} given; a share from 0 to 1 is needed.")
     rows = np.argsort(labels, kind="stable")
     rng = np.random.default_rng(seed)
-    loose = rng.permutation(len(rows))[: round((1 - purity) * len(rows))]
-    rows[loose] = rows[rng.permutation(loose)]
+    moved = rng.permutation(len(rows))[: round((1 - purity) * len(rows))]
+    rows[moved] = rows[rng.permutation(moved)]
     return rows
 
 
@@ -48,19 +49,23 @@ def leak_table(
     """Score a test set with batch statistics, for each batch size and each order.
 
     Args:
-        detector: Fitted; left as it was.
-        split: Whose test is scored; weights, images and labels are the same in every cell.
-        batch_sizes: Images that share their statistics.
-        purities: Of `mixed_order`.
+        detector: A fitted detector; it is not changed.
+        split: The split whose test set is scored. Weights, images and labels are the same in every
+            cell; only the batches differ.
+        batch_sizes: Numbers of images that share batch statistics.
+        purities: Values of ``purity`` for `mixed_order`.
 
     Returns:
-        (batch size, purity) → (scores, labels), in the split's own order; as `ThresholdExplorer.from_table` takes it.
+        (batch size, purity) → (scores, labels), in the order of the split; the form that
+        `ThresholdExplorer.from_table` takes.
     """
     cells = {}
     for size in batch_sizes:
         for purity in purities:
             rows = mixed_order(split.test_labels, purity)
-            terms = detector.score_terms(split.test[torch.from_numpy(rows)], batch_norm="batch", batch_size=size)
+            terms = detector.score_terms(
+                split.test[torch.from_numpy(rows)], batch_norm="batch", batch_size=size
+            )
             scores = np.empty(len(rows), dtype=np.float32)
             scores[rows] = anomaly_score(terms, detector.alpha)
             cells[float(size), float(purity)] = (scores, split.test_labels)

@@ -1,4 +1,4 @@
-"""Detectors side by side on the same images."""
+"""Comparison of detectors on the same images."""
 
 import time
 from collections.abc import Mapping
@@ -23,57 +23,69 @@ def compare_detectors(
     groups: ArrayLike | None = None,
     replicates: int = 1000,
 ) -> "DataFrame":
-    """Rate fitted detectors on the same images.
+    """Measure AUC, size and speed of fitted detectors on the same images.
 
     Args:
-        detectors: By the name to show.
-        images: N images of both kinds, as every detector takes them.
+        detectors: Fitted detectors by display name.
+        images: N normal and abnormal images, in any form that `Detector` lists.
         labels: (N,) bool, True is abnormal.
-        groups: (N,) what belongs together, for the intervals; by default each image for itself.
-        replicates: Of the bootstrap.
+        groups: (N,) group of each image, such as its patient, for the intervals; by default each
+            image is its own group.
+        replicates: Number of bootstrap replicates.
 
     Returns:
-        One line a detector: ``parameters`` that learn; ``s / epoch`` of its training, on the machine that trained it;
-        ``ms / image`` of scoring, measured here; ``AUC`` of its score with the ends ``low`` and ``high`` of its 95 %
-        interval; and the AUC of either term of Eq. 2 alone. What a detector has not is NaN.
+        One row per detector: ``parameters``, the number of trainable ones; ``s / epoch``, the
+        median training time on the machine that trained it; ``ms / image``, the scoring time on
+        this machine; ``AUC`` of its score with the ends ``low`` and ``high`` of its 95 % interval;
+        and the AUC of each term of Eq. 2 alone. A value that does not apply is NaN.
 
     Raises:
         NotReady: A detector was not fitted.
-        ValueError: Images of a wrong form, or labels of one kind alone.
+        ValueError: Images of an unsupported form, or labels of one kind only.
     """
     import pandas as pd
 
     images = as_images(images)
-    lines = {}
+    rows = {}
     for name, detector in detectors.items():
-        begun = time.perf_counter()
+        start = time.perf_counter()
         terms = detector.score_terms(images)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         interval = bootstrap_interval(
             anomaly_score(terms, detector.alpha), labels, groups=groups, replicates=replicates
         )
-        line = {
-            "parameters": sum(count_parameters(net) for net in getattr(detector, "networks_", {}).values()) or None,
-            "s / epoch": pd.Series([epoch["seconds"] for epoch in detector.history_], dtype=float).median(),
+        row = {
+            "parameters": sum(
+                count_parameters(net) for net in getattr(detector, "networks_", {}).values()
+            )
+            or None,
+            "s / epoch": pd.Series(
+                [epoch["seconds"] for epoch in detector.history_], dtype=float
+            ).median(),
             "ms / image": 1000 * seconds / len(images),
             "AUC": interval.estimate,
             "low": interval.low,
             "high": interval.high,
         }
         if terms.image is not terms.latent:
-            line |= {"AUC, image term": auc(terms.image, labels), "AUC, latent term": auc(terms.latent, labels)}
-        lines[name] = line
-    return pd.DataFrame.from_dict(lines, orient="index").astype(float)
+            row |= {
+                "AUC, image term": auc(terms.image, labels),
+                "AUC, latent term": auc(terms.latent, labels),
+            }
+        rows[name] = row
+    return pd.DataFrame.from_dict(rows, orient="index").astype(float)
 
 
 def readable(table: "DataFrame") -> "DataFrame":
-    """Write the table of `compare_detectors` as text, AUC with its interval; ``–`` for what is missing."""
+    """Format the table of `compare_detectors` as text, AUC with its interval; NaN as ``–``."""
     import pandas as pd
 
     def text(name: str, form: str) -> "Series[str]":
         return table[name].map(lambda value: "–" if pd.isna(value) else form.format(value))
 
-    interval = text("AUC", "{:.3f}") + " (" + text("low", "{:.3f}") + " to " + text("high", "{:.3f}") + ")"
+    interval = (
+        text("AUC", "{:.3f}") + " (" + text("low", "{:.3f}") + " to " + text("high", "{:.3f}") + ")"
+    )
     columns = {
         "parameters": text("parameters", "{:,.0f}"),
         "s / epoch": text("s / epoch", "{:.2f}"),

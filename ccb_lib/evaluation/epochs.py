@@ -1,4 +1,4 @@
-"""Scores kept while training goes on, for protocols that choose an epoch by test labels."""
+"""Scores after each epoch of training, for protocols that choose an epoch by test labels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class EpochBest(NamedTuple):
-    """The epoch that a protocol chooses, and what it scored then."""
+    """The epoch that a protocol chooses, with the score terms after it."""
 
     epoch: int
     terms: ScoreTerms
@@ -29,18 +29,21 @@ class EpochBest(NamedTuple):
 class EpochScores:
     """A callback for ``fit(…, on_epoch_end=…)`` that scores a test set after every epoch.
 
-    Choosing by test AUC is an **oracle's** choice. It is here because published numbers were chosen so.
+    A choice by test AUC is an **oracle**. It is here because published numbers were chosen so.
 
     Args:
-        split: Whose test is scored.
-        protocols: Those that choose an epoch are recorded; others are passed over.
-        path: Where to keep what was seen, so that a resumed run goes on with it. Written after each epoch.
+        split: The split whose test set is scored.
+        protocols: Those that choose an epoch are recorded; others are ignored.
+        path: A file for the records, written after each epoch and read if it exists, so that a
+            resumed run keeps the records of its earlier epochs.
 
     Attributes:
-        aucs: For each protocol's name, its test AUC after each epoch.
+        aucs: The test AUC after each epoch, by the protocol's name.
     """
 
-    def __init__(self, split: AnomalySplit, protocols: Sequence[Protocol], path: str | Path | None = None) -> None:
+    def __init__(
+        self, split: AnomalySplit, protocols: Sequence[Protocol], path: str | Path | None = None
+    ) -> None:
         self.split = split
         self.protocols = [protocol for protocol in protocols if protocol.epoch != "last"]
         self.path = None if path is None else Path(path)
@@ -50,28 +53,29 @@ class EpochScores:
             self._load(self.path)
 
     def __call__(self, detector: "Detector", epoch: int, shared: Shared | None = None) -> None:
-        """Score the test under every protocol; keep the terms of the best epoch so far.
+        """Score the test set under every protocol; keep the terms of the best epoch so far.
 
         Args:
-            detector: Ready to score.
-            epoch: Its number, from 1.
-            shared: What other test sets had scored after this epoch; see `score_split`.
+            detector: A detector that is ready to score.
+            epoch: The epoch's number, from 1.
+            shared: Score terms that other test sets share after this epoch; see `score_split`.
 
         Raises:
-            ValueError: Earlier epochs were not recorded, so the best of all cannot be told.
+            ValueError: Earlier epochs were not recorded, so the best epoch is unknown.
         """
-        fed: dict[tuple, tuple[ScoreTerms, ScoreTerms]] = {}
+        scored: dict[tuple, tuple[ScoreTerms, ScoreTerms]] = {}
         for protocol in self.protocols:
-            if protocol.feeding not in fed:
-                fed[protocol.feeding] = score_split(detector, self.split, protocol, shared)
-            terms, calibration = fed[protocol.feeding]
+            if protocol.feeding not in scored:
+                scored[protocol.feeding] = score_split(detector, self.split, protocol, shared)
+            terms, calibration = scored[protocol.feeding]
             value = auc(anomaly_score(terms, detector.alpha), self.split.test_labels)
-            # A run taken up again may repeat the epoch that it was killed in.
+            # A resumed run repeats the epoch in which it was interrupted.
             aucs = self.aucs[protocol.name][: epoch - 1]
             if len(aucs) < epoch - 1:
                 raise ValueError(
-                    f"Epoch {epoch} of {protocol.name!r} follows {len(aucs)} recorded ones, so the best epoch "
-                    "cannot be told. Resume with the file that recorded them (path=), or train from the start."
+                    f"Epoch {epoch} of {protocol.name!r} follows {len(aucs)} recorded ones, so the "
+                    "best epoch is unknown. Resume with the file that recorded them (path=), "
+                    "or train from the start."
                 )
             if not aucs or value > max(aucs):
                 self._best[protocol.name] = EpochBest(epoch, terms, calibration)
@@ -80,14 +84,15 @@ class EpochScores:
             self._save(self.path)
 
     def best(self, protocol: Protocol) -> EpochBest:
-        """Return the best epoch of a protocol, the earliest where several are.
+        """Return the best epoch of a protocol; the earliest of several equal ones.
 
         Raises:
             ValueError: The protocol was not recorded.
         """
         if protocol.name not in self._best:
             raise ValueError(
-                f"No epochs of {protocol.name!r} were recorded; there are: {sorted(self._best) or 'none'}."
+                f"No epochs of {protocol.name!r} were recorded; there are: "
+                f"{sorted(self._best) or 'none'}."
             )
         return self._best[protocol.name]
 
@@ -95,8 +100,15 @@ class EpochScores:
         tensors = {}
         for name, best in self._best.items():
             for part, terms in (("test", best.terms), ("calibration", best.calibration)):
-                tensors |= {f"{name}/{part}/{term}": torch.from_numpy(getattr(terms, term)) for term in terms._fields}
-        save_tensors(path, tensors, {"aucs": self.aucs, "epochs": {k: b.epoch for k, b in self._best.items()}})
+                tensors |= {
+                    f"{name}/{part}/{term}": torch.from_numpy(getattr(terms, term))
+                    for term in terms._fields
+                }
+        save_tensors(
+            path,
+            tensors,
+            {"aucs": self.aucs, "epochs": {k: b.epoch for k, b in self._best.items()}},
+        )
 
     def _load(self, path: Path) -> None:
         tensors, header = load_tensors(path)
@@ -113,4 +125,6 @@ class EpochScores:
                 self._best[name] = EpochBest(int(epoch), *parts)
                 self.aucs[name] = [float(auc) for auc in header["aucs"][name]]
         except (LookupError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"{path} does not fit together ({error}). Delete it to start anew.") from error
+            raise ValueError(
+                f"{path} does not fit together ({error}). Delete it to start again."
+            ) from error

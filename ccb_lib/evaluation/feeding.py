@@ -1,4 +1,4 @@
-"""Feeding a test set to a detector as a protocol says: the order, the batches, the statistics."""
+"""Scoring a test set under a protocol: order of images, batches, batch-norm statistics."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,22 +24,26 @@ Shared = dict[tuple, ScoreTerms]
 def score_split(
     detector: "Detector", split: AnomalySplit, protocol: "Protocol", shared: Shared | None = None
 ) -> tuple[ScoreTerms, ScoreTerms]:
-    """Score test and calibration images as the protocol feeds them.
+    """Score test and calibration images under a protocol.
 
     Args:
-        detector: Fitted; left as it was.
+        detector: A fitted detector; it is not changed.
         split: The images.
-        protocol: Its ``batch_norm``, ``dropout``, ``order`` and ``batch_size`` matter here.
-        shared: What other test sets of the same run had scored under the same weights; what this one
-            scores is added. It holds the calibration images, and the batches of abnormal images that end
-            every draw: they are not scored again, and the scores are the same. Start with ``{}`` whenever
-            the weights changed.
+        protocol: Its ``batch_norm``, ``dropout``, ``order`` and ``batch_size`` are used.
+        shared: A cache of score terms for several test sets of one run under the same weights; new
+            terms are added. It holds those of the calibration images and of the last batches of
+            every draw, which contain abnormal images only. They are not scored again, and the
+            scores are the same. Start with ``{}`` whenever the weights change.
 
     Returns:
-        The terms of the test images, in the split's own order, and of the calibration images.
+        The terms of the test images, in the order of the split, and of the calibration images.
     """
     shared = {} if shared is None else shared
-    recomputed = recomputed_statistics(detector, split.train) if protocol.batch_norm == "recomputed" else nullcontext()
+    recomputed = (
+        recomputed_statistics(detector, split.train)
+        if protocol.batch_norm == "recomputed"
+        else nullcontext()
+    )
 
     def score(images: Tensor) -> ScoreTerms:
         return detector.score_terms(
@@ -49,7 +53,7 @@ def score_split(
             dropout=protocol.dropout,
         )
 
-    def once(images: Tensor, ids: NDArray[np.str_]) -> ScoreTerms:
+    def score_once(images: Tensor, ids: NDArray[np.str_]) -> ScoreTerms:
         key = (*protocol.feeding, ids.tobytes())
         if key not in shared:
             shared[key] = score(images)
@@ -58,24 +62,26 @@ def score_split(
     with recomputed:
         if protocol.batch_norm == "batch":
             test = _scored_in_batches(score, split, protocol, shared)
-        else:  # a score depends on its image alone, so each kind may be scored by itself
+        else:  # a score depends on its image alone, so each kind can be scored separately
             test = ScoreTerms(*(np.empty(len(split.test), np.float32) for _ in ScoreTerms._fields))
             for rows in filter(np.any, (~split.test_labels, split.test_labels)):
-                scored = once(split.test[torch.from_numpy(rows)], split.test_ids[rows])
+                scored = score_once(split.test[torch.from_numpy(rows)], split.test_ids[rows])
                 for whole, part in zip(test, scored, strict=True):
                     whole[rows] = part
-        return test, once(split.calibration, split.calibration_ids)
+        return test, score_once(split.calibration, split.calibration_ids)
 
 
 def _scored_in_batches(
     score: Callable[[Tensor], ScoreTerms], split: AnomalySplit, protocol: "Protocol", shared: Shared
 ) -> ScoreTerms:
-    """Score the test in the protocol's order, but for its last batches where ``shared`` has them."""
+    """Score the test set in the protocol's order; read its last batches from ``shared``."""
     order = feeding_order(split, protocol.order)
     test, back = split.test[torch.from_numpy(order)], np.argsort(order)
     if protocol.order != "normals then abnormals":
         return ScoreTerms(*(term[back] for term in score(test)))
-    # The batches after these hold abnormal images alone. Dropout makes them depend on how many came before.
+    # Batches after the first `head` images hold abnormal images only, so test sets with the same
+    # abnormal images share their terms. `head` is part of the key because dropout makes the terms
+    # depend on how many batches came before.
     head = -(-int((~split.test_labels).sum()) // protocol.batch_size) * protocol.batch_size
     key = (*protocol.feeding, head, split.test_ids[head:].tobytes())
     if key in shared and 0 < head < len(test):
@@ -86,23 +92,27 @@ def _scored_in_batches(
 
 
 def feeding_order(split: AnomalySplit, order: str) -> NDArray[np.intp]:
-    """Return the rows of ``split.test`` in the order in which they are fed."""
+    """Return the indices of ``split.test`` in the order in which they are scored."""
     rows = np.arange(len(split.test))
     if order == "shuffled":
         return np.random.default_rng(0).permutation(rows)
     if order == "normals by class then abnormals":
         return np.lexsort((rows, split.test_classes, split.test_labels))
-    return rows  # a split holds mixed normals, then abnormals
+    return rows  # a split holds normals in mixed order, then abnormals
 
 
 @contextmanager
-def recomputed_statistics(detector: "Detector", normals: Tensor, batch_size: int = 256) -> Iterator[None]:
-    """Inside the block, batch norms hold plain averages over ``normals`` under the final weights; then the old ones.
+def recomputed_statistics(
+    detector: "Detector", normals: Tensor, batch_size: int = 256
+) -> Iterator[None]:
+    """Recompute running statistics inside the block, and restore the old ones after it.
+
+    The new ones are plain averages over the batches of ``normals`` with the current weights.
 
     Args:
-        detector: Fitted.
+        detector: A fitted detector.
         normals: (N, C, H, W) uint8.
-        batch_size: Images a batch.
+        batch_size: Images per batch; a smaller last batch is left out unless it is the only one.
     """
     networks: dict[str, nn.Module] = getattr(detector, "networks_", {})
     norms = batch_norms(*networks.values())
@@ -110,7 +120,7 @@ def recomputed_statistics(detector: "Detector", normals: Tensor, batch_size: int
     try:
         for module in norms:
             module.reset_running_stats()
-            module.momentum = None  # a plain average over batches
+            module.momentum = None  # PyTorch then takes the plain average over batches
             module.train()
         with torch.no_grad():
             for part in normals.split(batch_size):

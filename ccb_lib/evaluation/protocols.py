@@ -1,4 +1,4 @@
-"""How a test set is fed to a detector, as a value that one can change: from RELEASED to CLEAN, a field at a time."""
+"""Protocols: how a test set is scored, from RELEASED to CLEAN in small steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit
 from ccb_lib.evaluation.feeding import score_split
-from ccb_lib.metrics import Metrics, ScoreTerms, anomaly_score, auc, metrics_at, normal_quantile, oracle_f1
+from ccb_lib.metrics import (
+    Metrics,
+    ScoreTerms,
+    anomaly_score,
+    auc,
+    metrics_at,
+    normal_quantile,
+    oracle_f1,
+)
 
 if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector
@@ -23,21 +31,24 @@ THRESHOLDS = ("calibrated", "oracle")
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """One field for each way in which a test can differ.
+    """How a test set is scored and judged; one field for each choice.
 
     Attributes:
-        name: What tables call it.
-        batch_norm: ``"running"`` statistics of training; ``"recomputed"`` on the training normals with the final
-            weights; or the test ``"batch"``'s own, as networks left in training mode use.
+        name: Name in tables.
+        batch_norm: Statistics of batch norm: ``"running"``, the running statistics of training;
+            ``"recomputed"``, those of the training normals with the final weights; or ``"batch"``,
+            those of each test batch, which networks in training mode use.
         dropout: Whether dropout is active.
-        order: ``"any"`` where it cannot matter; ``"normals then abnormals"``, the normals mixed;
-            ``"normals by class then abnormals"``; ``"shuffled"``, all together by a fixed seed.
-        batch_size: Images scored together; the last batch may be short.
+        order: Order of the test images: ``"any"`` where it does not affect scores; ``"normals then
+            abnormals"``, the normals in mixed order; ``"normals by class then abnormals"``; or
+            ``"shuffled"``, all images with a fixed seed.
+        batch_size: Images scored together; the last batch may be smaller.
         epoch: ``"last"``, or ``"best by test AUC"``, which needs test labels.
-        threshold: ``"calibrated"`` on held-out normals, or ``"oracle"``, the best F1 on the test itself.
-        draw: Which of several balanced draws of the held-out normals a run is scored on, where batch
-            statistics make the company matter; 0 is the data set's own. `evaluate` takes the test of the
-            split that it is given.
+        threshold: ``"calibrated"`` on held-out normals, or ``"oracle"``, the best F1 on the test
+            set itself.
+        draw: Number of the balanced draw of held-out normals that a run is scored on. With batch
+            statistics a score depends on the other images of its batch, so draws differ. 0 is the
+            data set's own draw. `evaluate` ignores it and scores the split that it is given.
     """
 
     name: str
@@ -53,7 +64,8 @@ class Protocol:
         """Check the fields.
 
         Raises:
-            ValueError: A field has none of its values, or the order is left open where it matters.
+            ValueError: A field has an unknown value, or the order is ``"any"`` with batch
+                statistics.
         """
         for field, values in (
             ("batch_norm", BATCH_NORMS),
@@ -63,20 +75,27 @@ class Protocol:
         ):
             if getattr(self, field) not in values:
                 given = getattr(self, field)
-                raise ValueError(f"Protocol {self.name!r}: {field}={given!r} given; one of {values} is needed.")
+                raise ValueError(
+                    f"Protocol {self.name!r}: {field}={given!r} given; one of {values} is needed."
+                )
         if self.batch_size < 1:
-            raise ValueError(f"Protocol {self.name!r}: batch_size={self.batch_size} given; at least 1 is needed.")
+            raise ValueError(
+                f"Protocol {self.name!r}: batch_size={self.batch_size} given; at least 1 is needed."
+            )
         if self.batch_norm == "batch" and self.order == "any":
-            raise ValueError(f"Protocol {self.name!r}: with batch statistics the order matters; name one.")
+            raise ValueError(
+                f"Protocol {self.name!r}: with batch statistics the order matters; name one."
+            )
         if self.draw < 0 or (self.draw and self.batch_norm != "batch"):
             raise ValueError(
-                f"Protocol {self.name!r}: draw={self.draw} given; a number from 0 is needed, and 0 without batch "
-                "statistics, where the scores of any draw follow from those of all images."
+                f"Protocol {self.name!r}: draw={self.draw} given; a number from 0 is needed, and 0 "
+                "without batch statistics, where the scores of any draw follow from those of all "
+                "images."
             )
 
     @property
     def feeding(self) -> tuple[str, bool, str, int]:
-        """What decides the scores of given weights: protocols that agree in it share them."""
+        """The fields that determine scores for given weights; if they are equal, so are scores."""
         return (self.batch_norm, self.dropout, self.order, self.batch_size)
 
 
@@ -92,31 +111,45 @@ RELEASED = Protocol(
     epoch="best by test AUC",
     threshold="oracle",
 )
-"""The test loop of the public Skip-GANomaly code: batch statistics over pure batches, best epoch by test AUC.
+"""The test loop of the public Skip-GANomaly code.
 
-That code trains on all 45,000 normal training images of CIFAR-10, this library on 42,750: 5 % are kept for
-calibration, which every protocol leaves out of training so that one training serves all. That code computes an AUC and
-no φ: the oracle is an assumption.
+It uses batch statistics over batches of one kind of image, and the best epoch by test AUC.
+
+That code trains on all 45,000 normal training images of CIFAR-10. This library trains on 42,750 of
+them. The other 5 % are for calibration: no protocol trains on them, so that all protocols share one
+training. That code computes an AUC and no φ: the oracle threshold is an assumption.
 """
 
-RELEASED_DRAWS: tuple[Protocol, ...] = tuple(replace(RELEASED, name=f"released, draw {k}", draw=k) for k in range(1, 5))
-"""RELEASED on four further balanced draws of the held-out normals; average over these and RELEASED."""
+RELEASED_DRAWS: tuple[Protocol, ...] = tuple(
+    replace(RELEASED, name=f"released, draw {k}", draw=k) for k in range(1, 5)
+)
+"""RELEASED on four more balanced draws of held-out normals; results average these and RELEASED."""
 
 LAST_EPOCH = replace(RELEASED, name="last epoch", threshold="calibrated", epoch="last")
-"""RELEASED without any choice by test labels."""
+"""RELEASED without a choice by test labels."""
 
 STEPS_TO_CLEAN: tuple[Protocol, ...] = (
     RELEASED,
     replace(RELEASED, name="threshold calibrated", threshold="calibrated"),
     LAST_EPOCH,
     replace(RELEASED, name="no dropout", threshold="calibrated", epoch="last", dropout=False),
-    replace(RELEASED, name="shuffled", threshold="calibrated", epoch="last", dropout=False, order="shuffled"),
+    replace(
+        RELEASED,
+        name="shuffled",
+        threshold="calibrated",
+        epoch="last",
+        dropout=False,
+        order="shuffled",
+    ),
     CLEAN,
 )
-"""From RELEASED to CLEAN, one field at a time: with running statistics order and batch size no longer matter."""
+"""From RELEASED to CLEAN, one choice at a time.
+
+The last step changes three fields, because with running statistics the order and the batch size no
+longer affect scores."""
 
 CLEAN_BEST_EPOCH = replace(CLEAN, name="clean, best epoch (oracle)", epoch="best by test AUC")
-"""CLEAN at the epoch that the test labels choose; its AUC after each epoch is a by-product."""
+"""CLEAN at the epoch with the best test AUC; it also gives the AUC after each epoch."""
 
 SINGLE_CHANGES: tuple[Protocol, ...] = (
     replace(RELEASED, name="released, shuffled", order="shuffled"),
@@ -126,22 +159,23 @@ SINGLE_CHANGES: tuple[Protocol, ...] = (
     CLEAN_BEST_EPOCH,
     replace(CLEAN, name="clean, oracle φ", threshold="oracle"),
 )
-"""Single changes to either end, for taking the gap apart."""
+"""RELEASED or CLEAN with one change, to attribute the difference between them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a detector does on a test set under a protocol.
+    """The result of a detector on a test set under a protocol.
 
     Attributes:
-        protocol: How the test was fed.
-        terms: (K,) each, in the split's own order, whatever the order of feeding.
-        calibration: The same for the calibration images; ``None`` where no protocol needs them.
+        protocol: The protocol of the test.
+        terms: (K,) each, in the order of the split, whatever the order of scoring.
+        calibration: The same for the calibration images.
         labels, ids, groups, classes: Those of the split, (K,).
-        scores: (K,) float32, Eq. 2.
-        threshold: φ.
+        scores: (K,) float32, Eq. 2; higher is more abnormal.
+        threshold: φ of Eq. 3.
         epoch: The epoch scored, from 1.
-        imposed: Whether the protocol is one that the method's own public code does not use.
+        imposed: Whether the protocol uses batch statistics though the method's public code does
+            not.
     """
 
     protocol: Protocol
@@ -163,20 +197,25 @@ class Evaluation:
 
     @property
     def metrics(self) -> Metrics:
-        """Accuracy, F1 and the others at ``threshold``."""
+        """Confusion matrix, accuracy, F1 and others at ``threshold``."""
         return metrics_at(self.scores, self.labels, self.threshold)
 
 
 def evaluate(
-    detector: "Detector", split: AnomalySplit, protocol: Protocol, *, epochs: "EpochScores | None" = None
+    detector: "Detector",
+    split: AnomalySplit,
+    protocol: Protocol,
+    *,
+    epochs: "EpochScores | None" = None,
 ) -> Evaluation:
-    """Test a detector under a protocol; the detector is left as it was.
+    """Test a detector under a protocol; the detector is not changed.
 
     Args:
-        detector: Fitted.
-        split: Images, labels, and the training normals where statistics are recomputed.
-        protocol: Such as CLEAN or RELEASED.
-        epochs: What `EpochScores` kept during training; needed where the protocol chooses an epoch.
+        detector: A fitted detector.
+        split: Images and labels; its training normals are used if statistics are recomputed.
+        protocol: For example CLEAN or RELEASED.
+        epochs: The records of `EpochScores` from training; required if the protocol chooses an
+            epoch.
 
     Raises:
         ValueError: The protocol chooses an epoch and ``epochs`` is missing.
@@ -185,9 +224,10 @@ def evaluate(
     if chooses:
         if epochs is None:
             raise ValueError(
-                f"Protocol {protocol.name!r} takes the best epoch by test AUC, and this detector has only its last. "
-                "Record the epochs while training: recorder = EpochScores(split, [protocol]); "
-                "fit(…, on_epoch_end=recorder); evaluate(…, epochs=recorder)."
+                f"Protocol {protocol.name!r} takes the best epoch by test AUC, but this detector "
+                "holds only its last epoch. Record the epochs while training: recorder = "
+                "EpochScores(split, [protocol]); fit(…, on_epoch_end=recorder); evaluate(…, "
+                "epochs=recorder)."
             )
         best = epochs.best(protocol)
         terms, calibration, epoch = best.terms, best.calibration, best.epoch
@@ -198,7 +238,9 @@ def evaluate(
     if protocol.threshold == "oracle":
         threshold = oracle_f1(scores, split.test_labels)
     else:
-        threshold = normal_quantile(anomaly_score(calibration, detector.alpha), detector.false_alarms_)
+        threshold = normal_quantile(
+            anomaly_score(calibration, detector.alpha), detector.false_alarms_
+        )
     return Evaluation(
         protocol=protocol,
         terms=terms,
@@ -215,6 +257,10 @@ def evaluate(
 
 
 def differing_fields(a: Protocol, b: Protocol) -> dict[str, tuple[Any, Any]]:
-    """Return the fields in which two protocols differ, their names aside."""
+    """Return the fields in which two protocols differ, except their names."""
     fields: Sequence[str] = [name for name in Protocol.__dataclass_fields__ if name != "name"]
-    return {name: (getattr(a, name), getattr(b, name)) for name in fields if getattr(a, name) != getattr(b, name)}
+    return {
+        name: (getattr(a, name), getattr(b, name))
+        for name in fields
+        if getattr(a, name) != getattr(b, name)
+    }

@@ -1,4 +1,4 @@
-"""Maps over whole slices from a detector of patches: overlapping patches, averaged where they overlap."""
+"""Maps of whole CT slices from a detector of patches, averaged over overlapping patches."""
 
 from collections.abc import Callable
 
@@ -19,23 +19,25 @@ def map_of_slice(
     stride: int = 8,
     share: float = 0.75,
 ) -> NDArray[np.float32]:
-    """Tile a slice with overlapping patches, score each, and average at each pixel over the patches that cover it.
+    """Score overlapping patches of a slice; average at each pixel over the patches that cover it.
 
     Args:
-        score: Takes patches (N, 1, size, size) uint8 and returns (N,), one value a patch, or (N, size, size), one a
-            pixel. ``detector.decision_function`` shows where patches are abnormal; ``detector.anomaly_map`` which
-            pixels are not rebuilt; `brightness` what the mean intensity alone shows.
+        score: A function from patches (N, 1, size, size) uint8 to (N,), one value per patch, or (N,
+            size, size), one value per pixel. ``detector.decision_function`` shows which patches are
+            abnormal, ``detector.anomaly_map`` which pixels have a large reconstruction error,
+            `brightness` the mean intensity.
         grey: (H, W) uint8, the slice in the window that the detector was trained in.
         lung: (H, W) bool, True where the lung is.
         size: Height and width of the patches, in pixels.
-        stride: From one patch to the next, in pixels.
-        share: The least share of a patch that lies in the lung.
+        stride: Distance from one patch to the next, in pixels.
+        share: Minimum share of a patch's pixels in the lung.
 
     Returns:
-        (H, W) float32, NaN outside the lung and where no patch lies.
+        (H, W) float32, NaN outside the lung and where there is no patch.
 
     Raises:
-        ValueError: ``grey`` and ``lung`` differ in shape, no patch lies in the lung, or the score has another shape.
+        ValueError: ``grey`` and ``lung`` differ in shape, no patch lies in the lung, or the score
+            has a wrong shape.
 
     Example:
         >>> grey = np.full((64, 64), 51, dtype=np.uint8)
@@ -44,18 +46,20 @@ def map_of_slice(
         0.2...
     """
     if grey.ndim != 2 or grey.shape != lung.shape:
-        raise ValueError(f"A slice of shape {grey.shape} and a lung of {lung.shape} given; both need one (H, W).")
+        raise ValueError(
+            f"A slice of shape {grey.shape} and a lung of {lung.shape} given; both need one (H, W)."
+        )
     patches = find_patches({"lung": lung}, size=size, stride=stride, share=share)
     if not patches:
         raise ValueError(
-            f"No patch of {size}×{size} pixels has {share:.0%} of its pixels in the lung. Choose another slice or a "
-            "smaller share."
+            f"No patch of {size}×{size} pixels has {share:.0%} of its pixels in the lung. Choose "
+            "another slice or a smaller share."
         )
     values = np.asarray(score(cut(grey, patches, size)[:, None]))
     if values.shape not in ((len(patches),), (len(patches), size, size)):
         raise ValueError(
-            f"The score of {len(patches)} patches has shape {values.shape}; one value a patch, ({len(patches)},), or "
-            f"one a pixel, ({len(patches)}, {size}, {size}), is needed."
+            f"The score of {len(patches)} patches has shape {values.shape}; one value a patch, "
+            f"({len(patches)},), or one a pixel, ({len(patches)}, {size}, {size}), is needed."
         )
     values = values.reshape(len(patches), *(values.shape[1:] or (1, 1)))
     total, count = np.zeros(grey.shape, dtype=np.float64), np.zeros(grey.shape, dtype=np.int64)
@@ -68,5 +72,5 @@ def map_of_slice(
 
 
 def brightness(patches: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The mean intensity of each patch, 0…1, (N,): the map to show beside every detector's."""
+    """Mean intensity of each patch, 0…1, (N,): a baseline map to show beside a detector's."""
     return patches.mean(axis=(1, 2, 3)) / 255

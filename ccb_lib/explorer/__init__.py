@@ -1,4 +1,4 @@
-"""The threshold explorer: as a self-contained HTML page, and as a live widget (`ccb_lib.explorer.widget`)."""
+"""The threshold explorer: a self-contained HTML page or a widget (`ccb_lib.explorer.widget`)."""
 
 from ccb_lib.explorer.pages import explorer_html, table_html
 

@@ -1,6 +1,6 @@
-"""The threshold explorer as one self-contained piece of HTML: no kernel, no network, nothing to install.
+"""The threshold explorer as self-contained HTML that needs no kernel and no network.
 
-`ccb_lib.explorer.widget.ThresholdExplorer` shows the same figures live in a notebook; both draw on what is here.
+`ccb_lib.explorer.widget.ThresholdExplorer` shows the same figures as a widget in a notebook.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,20 +28,22 @@ def explorer_html(
 
     Args:
         scores: (N,) scores, higher is more abnormal.
-        labels: (N,) bool or 0/1, true is abnormal; one kind alone will do.
-        thresholds: Named thresholds, each a button; ±inf calls nothing or everything abnormal.
-        prevalence: Share of abnormal images to weigh precision, accuracy and F1 to at first; ``None`` is as tested.
-        title: Shown above, and what screen readers call the whole.
-        start: The threshold to start at; by default the first named one, else one in the middle.
-        stops: Where the set has more distinct scores, how many thresholds to offer; the size of the page depends on
-            this, not on N.
+        labels: (N,) bool or 0/1, true is abnormal; one kind alone is accepted.
+        thresholds: Named thresholds; each gets a button. At inf no image is called abnormal, at
+            -inf every image.
+        prevalence: Initial share of abnormal images to which precision, accuracy and F1 are
+            weighted; ``None`` is the share in the set.
+        title: Heading, and the label for screen readers.
+        start: Initial threshold; by default the first named one, or one in the middle.
+        stops: Maximum number of slider positions if the set has more distinct scores; the size of
+            the page depends on it, not on N.
 
     Returns:
-        HTML that can be put into any page, several times if need be; names and numbers in it are inert text.
+        HTML that can be put into any page, also several times; names are escaped.
 
     Raises:
-        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is no number, a prevalence
-            outside 0…1, or too few stops.
+        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is not a
+            number, a prevalence outside 0…1, or too few stops.
     """
     steps = Steps.of(scores, labels, thresholds, start=start, stops=stops)
     return render({(): steps}, (), (), prevalence=prevalence, title=title)
@@ -56,56 +58,70 @@ def table_html(
     title: str = TITLE,
     stops: int = 120,
 ) -> str:
-    """Write an explorer that chooses among the labelled sets of a table.
+    """Write an explorer with a choice among the labelled sets of a table as HTML.
 
     Args:
-        table: By key, (scores, labels) or (scores, labels, thresholds). A key has one value for each axis; with one
-            axis it may be that value itself. An axis whose values are all floats becomes a slider, any other a list.
-            Keys that are missing show as not run.
-        axes: What the parts of a key are called.
-        choice: The key to start at; by default the first.
+        table: By key, (scores, labels) or (scores, labels, thresholds). A key has one value for
+            each axis; with one axis it may be that value itself. An axis whose values are all
+            floats becomes a slider, any other a list. Missing keys are shown as not run.
+        axes: Names of the parts of a key.
+        choice: Initial key; by default the first.
         prevalence: As for `explorer_html`.
         title: As for `explorer_html`.
-        stops: As for `explorer_html`; fewer, since each set brings its own.
+        stops: As for `explorer_html`; the default is lower because each set stores its own.
 
     Raises:
-        ValueError: An empty table, keys that do not fit the axes, or as `explorer_html`; the message names the key.
+        ValueError: An empty table, keys that do not fit the axes, or as `explorer_html`; the
+            message names the key.
     """
     sets = steps_of_table(table, axes, stops)
     return render(sets, axes, choose(sets, axes, choice), prevalence=prevalence, title=title)
 
 
-# ── tables ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── tables ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def parts_of_table(
     table: Mapping[Any, Sequence[Any]], axes: Sequence[str]
 ) -> dict[Key, tuple[ArrayLike, ArrayLike, dict[str, float]]]:
-    """Return scores, labels and thresholds by key; keys become tuples, names text, thresholds floats.
+    """Return scores, labels and thresholds by key.
+
+    Keys become tuples, names of thresholds text, and thresholds floats.
 
     Raises:
         ValueError: An empty table, or an entry that does not fit.
     """
     if not isinstance(table, Mapping):
-        raise ValueError(f"A table of type {type(table).__name__} given; a dict of (scores, labels) by key is needed.")
+        raise ValueError(
+            f"A table of type {type(table).__name__} given; a dict of (scores, labels) by key is "
+            "needed."
+        )
     if not isinstance(axes, Sequence) or isinstance(axes, str):
-        raise ValueError(f"axes={axes!r} given; the names of the parts of a key are needed, such as ('Method',).")
+        raise ValueError(
+            f"axes={axes!r} given; the names of the parts of a key are needed, such as ('Method',)."
+        )
     parts = {}
     for key, entry in table.items():
         key = key if isinstance(key, tuple) else (key,)
         if len(key) != len(axes):
-            raise ValueError(f"Key {key} has {len(key)} parts; one for each of axes={tuple(axes)} is needed.")
+            raise ValueError(
+                f"Key {key} has {len(key)} parts; one for each of axes={tuple(axes)} is needed."
+            )
         if not isinstance(entry, Sequence) or len(entry) not in (2, 3):
             given = f"{len(entry)} parts" if isinstance(entry, Sequence) else type(entry).__name__
-            raise ValueError(f"{key}: {given} given; (scores, labels) or (scores, labels, thresholds) needed.")
+            raise ValueError(
+                f"{key}: {given} given; (scores, labels) or (scores, labels, thresholds) needed."
+            )
         parts[key] = (entry[0], entry[1], checked_thresholds(entry[2] if len(entry) == 3 else {}))
     if not parts:
         raise ValueError("The table is empty; give at least one (scores, labels).")
     return parts
 
 
-def steps_of_table(table: Mapping[Any, Sequence[Any]], axes: Sequence[str], stops: int) -> dict[Key, Steps]:
-    """Count every set of a table; errors name the key."""
+def steps_of_table(
+    table: Mapping[Any, Sequence[Any]], axes: Sequence[str], stops: int
+) -> dict[Key, Steps]:
+    """Compute the counts of every set of a table; errors name the key."""
     steps = {}
     for key, (scores, labels, thresholds) in parts_of_table(table, axes).items():
         try:
@@ -125,5 +141,7 @@ def choose(sets: Mapping[Key, Any], axes: Sequence[str], choice: Any) -> Key:
         return next(iter(sets))
     key = choice if isinstance(choice, tuple) else (choice,)
     if key not in sets:
-        raise ValueError(f"choice={choice!r} is not in the table; choose {', '.join(axes)} from {list(sets)}.")
+        raise ValueError(
+            f"choice={choice!r} is not in the table; choose {', '.join(axes)} from {list(sets)}."
+        )
     return key

@@ -1,4 +1,4 @@
-"""Writing the explorer's HTML: what `explorer_html` and the live widget have in common."""
+"""The HTML of the explorer, shared by `explorer_html` and the widget."""
 
 import json
 import math
@@ -21,15 +21,22 @@ PREVALENCES = (
 Key = tuple[Any, ...]
 
 
-def render(sets: Mapping[Key, Steps], axes: Sequence[str], choice: Key, *, prevalence: float | None, title: str) -> str:
-    """Write an explorer as HTML, its first state filled in, so that it can be read without its script too.
+def render(
+    sets: Mapping[Key, Steps],
+    axes: Sequence[str],
+    choice: Key,
+    *,
+    prevalence: float | None,
+    title: str,
+) -> str:
+    """Write an explorer as HTML; the initial state is readable without the script too.
 
     Args:
         sets: The counts of each set by key; a key has a value for each axis.
-        axes: What the parts of a key are called; none for a single set, whose key is ``()``.
-        choice: The key to start at.
-        prevalence: Share of abnormal images to weigh to at first; ``None`` is as tested.
-        title: Shown above.
+        axes: Names of the parts of a key; none for a single set, whose key is ``()``.
+        choice: Initial key.
+        prevalence: Initial share of abnormal images to weight to; ``None`` is the share in the set.
+        title: Heading.
 
     Raises:
         ValueError: A prevalence outside 0…1.
@@ -42,10 +49,14 @@ def render(sets: Mapping[Key, Steps], axes: Sequence[str], choice: Key, *, preva
         "choice": _numbers(values, choice),
         "prevalence": prevalence,
         "prevalences": PREVALENCES,
-        "cells": {",".join(map(str, _numbers(values, key))): _cell(of_key) for key, of_key in sets.items()},
+        "cells": {
+            ",".join(map(str, _numbers(values, key))): _cell(of_key) for key, of_key in sets.items()
+        },
     }
     at, tp, fp = steps.start, int(steps.tp[steps.start]), int(steps.fp[steps.start])
-    metrics = Metrics.from_counts(steps.thresholds[at], tp, fp, steps.normal - fp, steps.abnormal - tp, prevalence)
+    metrics = Metrics.from_counts(
+        steps.thresholds[at], tp, fp, steps.normal - fp, steps.abnormal - tp, prevalence
+    )
     figures = figures_at(steps, metrics)
     title = checked_title(title)
     choosers = [_chooser(axis, name, values[axis], choice[axis]) for axis, name in enumerate(axes)]
@@ -56,26 +67,27 @@ def render(sets: Mapping[Key, Steps], axes: Sequence[str], choice: Key, *, preva
         choices="".join(choosers),
         plot=plot_html(steps, figures, slider=True),
         panels=panels_html(steps, figures),
-        # JSON inside a script element ends at "</script", whatever quotes surround it; no "<" is left to begin one.
+        # HTML ends a script element at "</script" even inside a JSON string, so every "<" is
+        # escaped.
         data=json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     )
     return as_text(page)
 
 
 def as_text(value: Any) -> str:
-    """Write anything as text that UTF-8 can hold: half characters, as broken file names give, become �."""
+    """Convert to text that UTF-8 can encode; lone surrogates, as in broken file names, become �."""
     return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def checked_title(title: Any) -> str:
-    """Return a title, or raise ValueError where it is no text."""
+    """Return a title; raise ValueError if it is not text."""
     if not isinstance(title, str):
         raise ValueError(f"title={title!r} given; text is needed, such as 'Move the threshold'.")
     return as_text(title)
 
 
 def figures_at(steps: Steps, metrics: Metrics) -> dict[str, str]:
-    """Write every figure of one state as text: counts, rates, places in the drawings, the summary."""
+    """Format every figure of one state: counts, rates, positions in the plots, the summary."""
     share = percent(steps.tested if metrics.prevalence is None else metrics.prevalence)
     low, high = steps.axis
     return {
@@ -89,15 +101,20 @@ def figures_at(steps: Steps, metrics: Metrics) -> dict[str, str]:
     }
 
 
-def figures_of_nothing(choice: Key) -> dict[str, str]:
-    """Write the figures of a key that was not run, as `figures_at` does for one that was."""
+def figures_not_run(choice: Key) -> dict[str, str]:
+    """Format the figures of a key that was not run, with the keys of `figures_at`."""
     names = ("tp", "fp", "tn", "fn", *CONFUSION_METRICS, "prevalence")
     summary = f"Not run: no scores for {', '.join(map(str, choice))}."
-    return dict.fromkeys(names, "–") | {"summary": summary, "x": "0%", "roc_x": "0", "roc_y": str(ROC_SIZE)}
+    return dict.fromkeys(names, "–") | {
+        "summary": summary,
+        "x": "0%",
+        "roc_x": "0",
+        "roc_y": str(ROC_SIZE),
+    }
 
 
 def plot_html(steps: Steps | None, figures: Mapping[str, str], *, slider: bool = False) -> str:
-    """Write the histogram with the threshold in it; empty for a key that was not run."""
+    """Write the histogram with the threshold; empty for a key that was not run."""
     normal_bars, abnormal_bars = _bars(steps) if steps else ("", "")
     ticks = steps.ticks if steps else []
     return _template("plot.html").substitute(
@@ -108,7 +125,9 @@ def plot_html(steps: Steps | None, figures: Mapping[str, str], *, slider: bool =
         normal_bars=normal_bars,
         abnormal_bars=abnormal_bars,
         slider=_text("slider.html") if slider else "",
-        ticks="".join(f'<span style="left:{100 * at:.2f}%">{escape(text)}</span>' for at, text in ticks),
+        ticks="".join(
+            f'<span style="left:{100 * at:.2f}%">{escape(text)}</span>' for at, text in ticks
+        ),
         beyond=escape(steps.beyond if steps else ""),
     )
 
@@ -122,15 +141,15 @@ def panels_html(steps: Steps | None, figures: Mapping[str, str]) -> str:
 
 
 def style() -> str:
-    """Return the style sheet of both faces."""
+    """Return the style sheet of the page and the widget."""
     return _text("style.css")
 
 
 def _cell(steps: Steps) -> dict[str, Any]:
     return {
         "t": steps.thresholds.tolist(),
-        "tp": _drops(steps.tp.tolist()),
-        "fp": _drops(steps.fp.tolist()),
+        "tp": _decrements(steps.tp.tolist()),
+        "fp": _decrements(steps.fp.tolist()),
         "named": list(steps.named.items()),
         "start": steps.start,
         "axis": steps.axis,
@@ -142,25 +161,29 @@ def _cell(steps: Steps) -> dict[str, Any]:
     }
 
 
-def _drops(counts: list[int]) -> list[int]:
-    """Write falling counts as the first and what is lost at each step: a fraction of the digits."""
+def _decrements(counts: list[int]) -> list[int]:
+    """Store descending counts as the first count and the decrements, which have fewer digits."""
     return counts[:1] + [before - after for before, after in pairwise(counts)]
 
 
 def _bars(steps: Steps) -> tuple[str, str]:
-    """Draw both histograms as outlines, normal upwards from the middle, abnormal downwards, on one scale of shares."""
+    """Draw both histograms as SVG outlines: normal upwards, abnormal downwards, on one scale."""
     shares = steps.bars / [[max(1, steps.normal)], [max(1, steps.abnormal)]]
     heights = 98 * shares / shares.max()
-    heights[steps.bars > 0] = heights[steps.bars > 0].clip(min=2)  # one image is to be seen
+    heights[steps.bars > 0] = heights[steps.bars > 0].clip(min=2)  # a single image stays visible
     outlines = []
     for base, direction, row in ((99, -1, heights[0]), (101, 1, heights[1])):
-        outline = "".join(f"V{base + direction * round(height)}H{i + 1}" for i, height in enumerate(row.tolist()))
+        outline = "".join(
+            f"V{base + direction * round(height)}H{i + 1}" for i, height in enumerate(row.tolist())
+        )
         outlines.append(f"M0 {base}{outline}V{base}Z")
     return outlines[0], outlines[1]
 
 
 def _roc(steps: Steps) -> str:
-    return "".join(f"{'L' if i else 'M'}{x} {ROC_SIZE - y}" for i, (x, y) in enumerate(steps.roc.tolist()))
+    return "".join(
+        f"{'L' if i else 'M'}{x} {ROC_SIZE - y}" for i, (x, y) in enumerate(steps.roc.tolist())
+    )
 
 
 def _summary(steps: Steps, metrics: Metrics, share: str) -> str:
@@ -169,14 +192,19 @@ def _summary(steps: Steps, metrics: Metrics, share: str) -> str:
     parts = [text for text, count in ((found, steps.abnormal), (alarms, steps.normal)) if count]
     right = "No alarms."
     if not math.isnan(metrics.precision):
-        right = f"At a prevalence of {share}, {math.floor(100 * metrics.precision + 0.5)} of 100 alarms are right."
+        of_100 = math.floor(100 * metrics.precision + 0.5)
+        right = f"At a prevalence of {share}, {of_100} of 100 alarms are right."
     return f"{', '.join(parts)}. {right}"
 
 
 def percent(share: float) -> str:
-    """Write a share in percent with three significant digits, as the script does."""
+    """Format a share in percent with three significant digits, as the script does."""
     percent = Decimal(100 * share)
-    rounded = percent.quantize(Decimal(1).scaleb(percent.adjusted() - 2), ROUND_HALF_UP) if percent else percent
+    rounded = (
+        percent.quantize(Decimal(1).scaleb(percent.adjusted() - 2), ROUND_HALF_UP)
+        if percent
+        else percent
+    )
     return f"{rounded.normalize():f}\u00a0%"
 
 
@@ -188,8 +216,9 @@ def _chooser(axis: int, name: str, values: Sequence[Any], chosen: Any) -> str:
     at, label = values.index(chosen), escape(str(name))
     if is_slider(values):
         return (
-            f'<label class="ccb-field ccb-grow">{label} <input type="range" data-axis="{axis}" min="0" '
-            f'max="{len(values) - 1}" step="1" value="{at}"> <output>{escape(str(chosen))}</output></label>'
+            f'<label class="ccb-field ccb-grow">{label} <input type="range" data-axis="{axis}" '
+            f'min="0" max="{len(values) - 1}" step="1" value="{at}"> '
+            f"<output>{escape(str(chosen))}</output></label>"
         )
     options = "".join(
         f'<option value="{i}"{" selected" if i == at else ""}>{escape(str(value))}</option>'
@@ -207,11 +236,11 @@ def _template(name: str) -> Template:
 
 
 def axis_values(sets: Mapping[Key, Any], axis: int) -> list[Any]:
-    """Return what one axis may be: floats in rising order, anything else as first met."""
+    """Return the values of one axis: floats ascending, others in order of first appearance."""
     values = list(dict.fromkeys(key[axis] for key in sets))
     return sorted(values) if all(isinstance(value, float) for value in values) else values
 
 
 def is_slider(values: Sequence[Any]) -> bool:
-    """Tell whether an axis is moved rather than listed: all its values are floats."""
+    """Return whether an axis is a slider instead of a list: all its values are floats."""
     return all(isinstance(value, float) for value in values)

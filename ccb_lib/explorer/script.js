@@ -1,4 +1,4 @@
-// Moves the threshold of an explorer. All figures come from counts stored at each stop; nothing is fetched.
+// Script of an explorer. All figures come from counts stored at each stop of the threshold; nothing is fetched.
 (() => {
   "use strict";
 
@@ -8,11 +8,11 @@
     const control = (name) => root.querySelector(`[data-control="${name}"]`);
     const place = (name) => root.querySelector(`[data-place="${name}"]`);
     const slider = control("slider");
-    let chosen = data.choice; // for each axis of the table the number of its value
-    let cell = null; // counts of the chosen set; null where it was not run
+    let chosen = data.choice; // for each axis of the table the index of its value
+    let cell = null; // counts of the chosen set; null if it was not run
     let stop = 0;
-    let prevalence = data.prevalence; // null: as in the test set
-    let name = null; // the named threshold that was asked for, kept when another set is chosen
+    let prevalence = data.prevalence; // null: the share in the test set
+    let name = null; // the selected named threshold; it stays selected when another set is chosen
 
     function open() {
       const stored = data.cells[chosen.join()];
@@ -117,7 +117,7 @@
     }
 
     function slide(at) {
-      // Stops beyond the axis share its ends; there the outermost one is meant.
+      // Stops beyond the axis share its ends; an end stands for the outermost stop.
       return at >= 1 ? cell.t.length - 1 : at <= 0 ? 0 : nearest(at, place_of);
     }
 
@@ -141,7 +141,7 @@
     slider.addEventListener("input", () => {
       const before = place_of(cell.t[stop]);
       const next = slide(Number(slider.value));
-      // A screen reader's step may be smaller than the way to the next stop; it must move all the same.
+      // A screen reader's step may be smaller than the distance to the next stop; move one stop then.
       move(next === stop && !dragged ? stop + Math.sign(Number(slider.value) - before) : next);
     });
     control("threshold").addEventListener("change", (event) => {
@@ -198,11 +198,11 @@
   }
 
   function unpack(cell) {
-    const running = (drops) => {
+    const counts = (decrements) => {
       let left = 0;
-      return drops.map((drop, i) => (left = i ? left - drop : drop));
+      return decrements.map((step, i) => (left = i ? left - step : step));
     };
-    const tp = running(cell.tp), fp = running(cell.fp);
+    const tp = counts(cell.tp), fp = counts(cell.fp);
     return { ...cell, tp, fp, abnormal: tp[0], normal: fp[0] };
   }
 

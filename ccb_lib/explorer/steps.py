@@ -1,4 +1,4 @@
-"""From scores to what an explorer shows: counts at each stop of the threshold, never the scores themselves."""
+"""The data that an explorer shows: counts at each position of the threshold, without the scores."""
 
 import math
 from collections.abc import Mapping
@@ -18,31 +18,35 @@ from ccb_lib.metrics import (
     count_at_thresholds,
 )
 
-BARS = 44
-_LARGEST, _SMALLEST = 1e300, 1e-300  # beyond these, sums and quotients of scores are no longer numbers
-ROC_SIZE = 200  # the ROC curve is drawn on a grid of this many steps a side
+BARS = 44  # of each histogram
+_LARGEST, _SMALLEST = 1e300, 1e-300  # beyond these, sums and quotients overflow or underflow
+ROC_SIZE = 200  # points of the ROC curve are rounded to a grid of this many steps per side
 
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """One labelled set, ready to have its threshold moved; its size does not grow with the number of images.
+    """The counts of one labelled set at up to some hundreds of thresholds.
+
+    A stop is a position of the threshold slider. The size does not grow with the number of images.
 
     Attributes:
-        thresholds: (K,) float64, rising: the stops, from all alarms to none. They are short decimals that lie between
-            two scores of the set, so that what is shown is what is counted.
+        thresholds: (K,) float64, ascending: the stops, from all images called abnormal to none.
+            They are short decimals between two scores of the set, so that the displayed number is
+            exactly the threshold that is counted at.
         tp: (K,) int64, abnormal images above each stop.
         fp: (K,) int64, normal images above each stop.
         named: The stop of each named threshold, by name.
-        start: The stop to start at.
+        start: The initial stop.
         abnormal: Number of abnormal images.
         normal: Number of normal images.
-        auc: Area under the ROC curve; NaN where there is one kind of image only.
-        axis: Lowest and highest score drawn.
-        ticks: Places along the axis, 0 to 1, with what is written there.
-        beyond: Says how many scores lie beyond the axis; empty where none do.
-        bars: (2, BARS) int64, a histogram of the normal and one of the abnormal scores along the axis; scores beyond
-            it are counted in the outermost bars.
-        roc: (P, 2) int64, the ROC curve from all scores, in steps of 1 / ROC_SIZE: false-alarm rate, recall.
+        auc: Area under the ROC curve; NaN if there is only one kind of image.
+        axis: Lowest and highest score shown.
+        ticks: Positions along the axis, 0 to 1, with their labels.
+        beyond: A sentence on how many scores lie beyond the axis; empty if none do.
+        bars: (2, BARS) int64, a histogram of the normal and one of the abnormal scores along the
+            axis; scores beyond it are counted in the outermost bars.
+        roc: (P, 2) int64, the ROC curve from all scores, in steps of 1 / ROC_SIZE: false-alarm
+            rate, recall.
     """
 
     thresholds: NDArray[np.float64]
@@ -69,26 +73,32 @@ class Steps:
         start: float | None = None,
         stops: int = 400,
     ) -> "Steps":
-        """Count a labelled set at every possible cut or, if it has more, at ``stops`` of them.
+        """Count a labelled set at every distinct threshold, or at ``stops`` of them if it has more.
 
         Args:
             scores: (N,) scores, higher is more abnormal.
             labels: (N,) bool or 0/1, true is abnormal.
-            thresholds: Named thresholds; each gets a stop with the very same verdicts. ±inf is taken for the last
-                stop on its side.
-            start: The threshold to start at; by default the first named one, else one in the middle.
-            stops: How many stops at most, besides the named ones; at least 10.
+            thresholds: Named thresholds; each gets a stop with the same predictions. ±inf gets the
+                last stop on its side.
+            start: Initial threshold; by default the first named one, or one in the middle.
+            stops: Maximum number of stops besides the named ones; at least 10.
 
         Raises:
-            ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is no number, or too
-                few stops.
+            ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is not
+                a number, or too few stops.
         """
         scores, labels = (part.numpy(force=True) for part in checked_pair(scores, labels))
         thresholds = checked_thresholds(thresholds)
         if not isinstance(stops, Integral) or stops < 10:
-            raise ValueError(f"stops={stops} given; at least 10 are needed, and some hundreds move smoothly.")
+            raise ValueError(
+                f"stops={stops} given; at least 10 are needed. Some hundreds make the slider move "
+                "smoothly."
+            )
         if np.abs(scores).max() > _LARGEST:
-            raise ValueError(f"scores: from {scores.min():g} to {scores.max():g} is too wide to draw. Scale them.")
+            raise ValueError(
+                f"scores: from {scores.min():g} to {scores.max():g} is too wide a range to draw. "
+                "Scale the scores."
+            )
         cuts = ThresholdCounts(*(part.numpy() for part in count_at_thresholds(scores, labels)))
         axis = _axis(scores, labels)
         margin = _room(cuts.scores[0], cuts.scores[-1])
@@ -96,10 +106,14 @@ class Steps:
         wanted = [*thresholds.values()] + ([] if start is None else [checked_threshold(start)])
         gap_of = np.searchsorted(cuts.scores, wanted, side="right").tolist()
         asked = [_stop(phi, edges, gap) for phi, gap in zip(wanted, gap_of, strict=True)]
-        free = set(_choose(cuts, scores, labels, axis, stops).tolist()) - set(gap_of)  # one stop a gap is enough
+        # One stop per gap between distinct scores is enough, since all its thresholds count the
+        # same.
+        free = set(_choose(cuts, scores, labels, axis, stops).tolist()) - set(gap_of)
         points = np.array(sorted({*asked, *(_middle(edges, gap) for gap in free)}))
         at = np.searchsorted(points, asked).tolist()
-        tp, fp = (alarms(np.sort(part), points).numpy() for part in (scores[labels], scores[~labels]))
+        tp, fp = (
+            alarms(np.sort(part), points).numpy() for part in (scores[labels], scores[~labels])
+        )
         low, high = axis
         outside = [int((scores < low).sum()), int((scores > high).sum())]
         kinds = (scores[~labels], scores[labels])
@@ -115,7 +129,9 @@ class Steps:
             axis=axis,
             ticks=_ticks(low, high),
             beyond=_beyond(outside, low, high),
-            bars=np.stack([np.histogram(kind.clip(low, high), bins=BARS, range=axis)[0] for kind in kinds]),
+            bars=np.stack(
+                [np.histogram(kind.clip(low, high), bins=BARS, range=axis)[0] for kind in kinds]
+            ),
             roc=_roc(cuts),
         )
 
@@ -125,16 +141,18 @@ class Steps:
         return self.abnormal / (self.abnormal + self.normal)
 
     def nearest(self, threshold: float) -> int:
-        """Return the stop that lies nearest to a threshold."""
+        """Return the index of the stop nearest to a threshold."""
         if math.isinf(threshold):
             return 0 if threshold < 0 else len(self.thresholds) - 1
         return int(np.abs(self.thresholds - threshold).argmin())
 
 
 def checked_thresholds(thresholds: Mapping[str, float] | None) -> dict[str, float]:
-    """Return named thresholds as text and floats, or raise ValueError where one is no number."""
+    """Return named thresholds as text and floats; raise ValueError if one is not a number."""
     if not isinstance(thresholds, Mapping | None):
-        raise ValueError(f"thresholds={thresholds!r} given; numbers by name are needed, such as {{'mine': 0.5}}.")
+        raise ValueError(
+            f"thresholds={thresholds!r} given; numbers by name are needed, such as {{'mine': 0.5}}."
+        )
     checked = {}
     for name, phi in (thresholds or {}).items():
         try:
@@ -147,7 +165,10 @@ def checked_thresholds(thresholds: Mapping[str, float] | None) -> dict[str, floa
 
 
 def shortest(value: float, low: float, high: float, digits: int = 1) -> float:
-    """Round to the fewest digits, at least ``digits`` significant ones, that keep it strictly between low and high."""
+    """Round to the fewest significant digits that keep a value strictly between low and high.
+
+    At least ``digits`` digits are kept.
+    """
     for places in range(digits, 18):
         rounded = float(f"{value:.{places}g}")
         if low < rounded < high:
@@ -156,7 +177,7 @@ def shortest(value: float, low: float, high: float, digits: int = 1) -> float:
 
 
 def _stop(phi: float, edges: NDArray[np.float64], gap: int) -> float:
-    """Return a short decimal with the verdicts of φ, which lies in a gap between two scores or beyond them all."""
+    """Return a short decimal in the same gap between scores as φ, so with the same predictions."""
     if math.isinf(phi):
         return _middle(edges, gap)
     low = edges[gap] if gap > 0 else -math.inf
@@ -170,9 +191,11 @@ def _middle(edges: NDArray[np.float64], gap: int) -> float:
 
 
 def _axis(scores: NDArray, labels: NDArray[np.bool_]) -> tuple[float, float]:
-    """Cover the bulk of both kinds, so that a few extreme scores do not squeeze the rest into one bar."""
+    """Cover the bulk of both kinds, so that outliers do not compress the rest into one bar."""
     kinds = [kind for kind in (scores[labels], scores[~labels]) if len(kind)]
-    bulk_low, bulk_high = (pick(np.quantile(kind, q) for kind in kinds) for pick, q in ((min, 0.01), (max, 0.99)))
+    bulk_low, bulk_high = (
+        pick(np.quantile(kind, q) for kind in kinds) for pick, q in ((min, 0.01), (max, 0.99))
+    )
     spread = bulk_high - bulk_low
     low, high = max(scores.min(), bulk_low - spread), min(scores.max(), bulk_high + spread)
     room = _room(low, high)
@@ -180,16 +203,20 @@ def _axis(scores: NDArray, labels: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def _room(low: float, high: float) -> float:
-    """Return what to leave free beside a range: a share of it, or where it is hardly one, of its numbers."""
+    """Return the margin beside a range: 2 % of it or, if it is nearly 0, of its magnitude."""
     largest = max(abs(low), abs(high))
     room = 0.02 * (high - low) if high - low > 1e-9 * largest else 0.02 * largest
     return max(room, _SMALLEST) if largest else 0.02
 
 
 def _choose(
-    cuts: ThresholdCounts, scores: NDArray, labels: NDArray[np.bool_], axis: tuple[float, float], stops: int
+    cuts: ThresholdCounts,
+    scores: NDArray,
+    labels: NDArray[np.bool_],
+    axis: tuple[float, float],
+    stops: int,
 ) -> NDArray:
-    """Choose among the gaps between distinct scores: evenly along the axis, and evenly in the ranks of each kind."""
+    """Choose gaps between scores: evenly along the axis and over the ranks of each kind."""
     count = len(cuts.scores) + 1
     if count <= stops:
         return np.arange(count)
@@ -207,7 +234,10 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
     decimals = max(0, -math.floor(math.log10(step)))
     form = f".{decimals}f" if decimals < 7 and abs(high) < 1e12 else ".6g"
     values = step * np.arange(math.ceil(low / step), math.floor(high / step) + 1)
-    return [(round((value - low) / (high - low), 4), f"{value + 0.0:{form}}") for value in values.tolist()]
+    return [
+        (round((value - low) / (high - low), 4), f"{value + 0.0:{form}}")
+        for value in values.tolist()
+    ]
 
 
 def _beyond(outside: list[int], low: float, high: float) -> str:

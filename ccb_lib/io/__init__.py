@@ -1,1 +1,1 @@
-"""Reading and writing: image files, DICOM, archives, and safetensors; images as uint8 tensors."""
+"""Reading and writing image files, DICOM, archives and safetensors; images as uint8 tensors."""

@@ -1,4 +1,4 @@
-"""Unpacking archives from others: nothing is written outside the folder, no link, no flood of bytes."""
+"""Safe unpacking of zip and tar archives: no paths outside the folder, no links, bounded size."""
 
 import errno
 import re
@@ -13,30 +13,39 @@ from ccb_lib.io.writing import cannot_write, temporary_folder
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
-# Failures of the disk that is written to; all others are the archive's.
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+# Errors of the disk that is written to; all others count as errors of the archive.
+_DISK_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EIO,
+)
 
-_LARGEST = 64 * 2**30  # bytes unpacked: several times the largest set in use here
+_LARGEST = 64 * 2**30  # unpacked bytes: several times the size of the largest supported data set
 _MOST = 100_000  # members; CIFAR-10 as image files has 60,000
-_LONGEST = 2**16  # bytes of a member's name and other facts in an archive's own lists
-_DENSEST = 2000  # unpacked bytes for each packed one; honest masks of one colour reach about 1000
+_LONGEST = 2**16  # bytes of one member's name and other metadata
+_DENSEST = 2000  # unpacked bytes for each packed byte; real masks of one colour reach about 1000
 
 
 def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
-    """Unpack a zip or tar archive into a new folder: all of it or, if anything is wrong, nothing.
+    """Unpack a zip or tar archive into a new folder: all of it or, on any error, nothing.
 
     Args:
         archive: A ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz``, ``.tar.bz2`` or ``.tar.xz`` file.
-        folder: The folder to make; it must not be there yet.
+        folder: The folder to create; it must not exist.
 
     Returns:
         The files, sorted.
 
     Raises:
-        FileNotFoundError: There is no such archive.
-        FileExistsError: The folder is there.
-        ValueError: No such archive or a damaged one; a member with an absolute path, ``..``, a drive or a backslash,
-            a link or a device; a password; or too many or too large members for this disk or for any data set.
+        FileNotFoundError: The archive does not exist.
+        FileExistsError: The folder exists.
+        ValueError: The file is no such archive or is damaged; a member is a link or a device, or
+            has an absolute path, ``..``, a drive or a backslash; the archive needs a password; or
+            its members are too many, or too large for this disk or for any data set.
         OSError: The folder cannot be written to.
     """
 
@@ -50,26 +59,30 @@ def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
 
 
 def unpack_members(archive: str | Path, folder: str | Path, wanted: re.Pattern[str]) -> list[Path]:
-    """Unpack only some members of a zip archive, such as a wheel, into a new folder.
+    """Unpack selected members of a zip archive, such as a wheel, into a new folder.
 
     Args:
         archive: A zip archive.
-        folder: The folder to make; it must not be there yet.
-        wanted: Matches the whole names of the members that are wanted; its first group is the path below ``folder``.
+        folder: The folder to create; it must not exist.
+        wanted: A pattern of the full names of the wanted members. Its first group is the path
+            below ``folder``.
 
     Returns:
         The files, sorted.
 
     Raises:
-        FileNotFoundError: There is no such archive.
-        FileExistsError: The folder is there.
-        ValueError: It is no zip archive, damaged or unsafe (see `unpack`), or has no such member.
+        FileNotFoundError: The archive does not exist.
+        FileExistsError: The folder exists.
+        ValueError: The file is no zip archive, is damaged or unsafe (see `unpack`), or no member
+            matches.
         OSError: The folder cannot be written to.
     """
 
     def extract(file: Path, part: Path) -> None:
         with _open_zip(file) as opened:
-            found = [(m, match) for m in opened.infolist() if (match := wanted.fullmatch(m.filename))]
+            found = [
+                (m, match) for m in opened.infolist() if (match := wanted.fullmatch(m.filename))
+            ]
             if not found:
                 raise ValueError(f"no member matches {wanted.pattern!r}")
             _check(((match[1], member.file_size) for member, match in found), file, part)
@@ -83,35 +96,43 @@ def unpack_members(archive: str | Path, folder: str | Path, wanted: re.Pattern[s
     return _into_new_folder(archive, folder, extract)
 
 
-def _into_new_folder(archive: str | Path, folder: str | Path, extract: Callable[[Path, Path], None]) -> list[Path]:
-    """Extract into a temporary folder and rename it, so that the new folder is whole or not there."""
+def _into_new_folder(
+    archive: str | Path, folder: str | Path, extract: Callable[[Path, Path], None]
+) -> list[Path]:
+    """Extract into a temporary folder and rename it: the new folder is complete or absent."""
     archive, folder = Path(archive).expanduser(), Path(folder).expanduser()
     if not archive.is_file():
-        raise FileNotFoundError(f"No archive at {archive.absolute()}. Check the path, or download it first.")
+        raise FileNotFoundError(
+            f"No archive at {archive.absolute()}. Check the path, or download it first."
+        )
     if folder.exists():
-        raise FileExistsError(f"{folder.absolute()} is there already. Move it away, or unpack to another folder.")
+        raise FileExistsError(
+            f"{folder.absolute()} already exists. Move it, or unpack to another folder."
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(folder.parent, folder.name) as part:
         new = part / "new"
         new.mkdir()
         try:
             extract(archive, new)
-        except Exception as error:  # damaged archives raise many kinds
-            if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        except Exception as error:  # damaged archives raise many types of error
+            if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
                 raise cannot_write(folder, error) from error
             raise ValueError(
-                f"{archive} was not unpacked: {str(error) or type(error).__name__}. Download it again from its home, "
-                "and do not unpack it by hand."
+                f"{archive} was not unpacked: {str(error) or type(error).__name__}. Download it "
+                "again from its source, and do not unpack it manually."
             ) from error
         new.rename(folder)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _open_zip(archive: Path) -> zipfile.ZipFile:
-    """Open a zip archive whose list of members, all of which ZipFile reads into memory, is not too long."""
+    """Open a zip archive, but refuse a list of members too long to be read into memory."""
     with archive.open("rb") as file:
-        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # what ZipFile itself goes by
-    if end and (end[zipfile._ECD_ENTRIES_TOTAL] > _MOST or end[zipfile._ECD_SIZE] > _MOST * _LONGEST):  # type: ignore[attr-defined]
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # what ZipFile itself uses
+    if end and (
+        end[zipfile._ECD_ENTRIES_TOTAL] > _MOST or end[zipfile._ECD_SIZE] > _MOST * _LONGEST
+    ):  # type: ignore[attr-defined]
         raise ValueError(f"it has more than {_MOST:,} members")
     return zipfile.ZipFile(archive)
 
@@ -124,12 +145,12 @@ def _unzip(archive: Path, folder: Path) -> None:
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise ValueError(f"{member.filename[:100]!r} is a link or a device")
         _check(((member.filename, member.file_size) for member in members), archive, folder)
-        # zipfile reads no more bytes of a member than it declares, so the sizes above are kept.
+        # zipfile reads no more bytes of a member than it declares, so the checked sizes hold.
         file.extractall(folder)
 
 
 class _BoundedTarInfo(tarfile.TarInfo):
-    """Refuses long names and other facts of members that would fill the memory: tarfile reads them whole."""
+    """Refuses long names and other metadata, which tarfile would read into memory as a whole."""
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
@@ -152,9 +173,10 @@ def _untar(archive: Path, folder: Path) -> None:
                 if not (member.isfile() or member.isdir()):
                     raise ValueError(f"{member.name[:100]!r} is a link or a device")
                 yield member.name, member.size
-                # In one pass, as reading on decompresses all that was skipped. Nothing stays of what
-                # is written here where a later member is refused.
-                file.extract(member, folder, filter="data")  # the standard library's own guard, as a second one
+                # Extracted in the same pass: a second pass would decompress everything again. If a
+                # later member is refused, the files written here are deleted.
+                # The filter is the standard library's own check, as a second safeguard.
+                file.extract(member, folder, filter="data")
 
         _check(members(), archive, folder)
 
@@ -175,4 +197,6 @@ def _check(members: Iterator[tuple[str, int]], archive: Path, folder: Path) -> N
             raise ValueError(f"{name[:100]!r} would lie outside its folder")
         total += size
         if total > limit or count > _MOST:
-            raise ValueError(f"its members unpack to more than {limit:,} bytes or are more than {_MOST:,}")
+            raise ValueError(
+                f"its members unpack to more than {limit:,} bytes or are more than {_MOST:,}"
+            )

@@ -1,4 +1,4 @@
-"""DICOM slices: the only module that needs pydicom."""
+"""Reading DICOM images; needs pydicom."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,19 +12,18 @@ from PIL import Image
 
 from ccb_lib.io.limits import check_pixels, check_regular, memory_for, unreadable
 from ccb_lib.io.windows import LUNG_WINDOW, Window, to_window
-from ccb_lib.io.writing import replacing
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
 _P, _R = ParamSpec("_P"), TypeVar("_R")
 
-PADDING = -2000  # raw value outside the scanner's round field of view
+PADDING = -2000  # the raw value outside the scanner's round field of view
 
 
 @dataclass(frozen=True)
 class Header:
-    """What places one slice or mask among the others of its series.
+    """The tags that give the position of a slice or mask in its series.
 
     Attributes:
         path: The file.
@@ -42,7 +41,10 @@ class Header:
 
 
 def _checked(read: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Let a reader raise a ValueError where pydicom, which reads tags when asked for, raises any other kind."""
+    """Make a reader raise a ValueError where pydicom raises another type of error.
+
+    pydicom parses a tag at its first use, so any access to a damaged file may raise.
+    """
 
     @wraps(read)
     def checked(*args: _P.args, **options: _P.kwargs) -> _R:
@@ -56,7 +58,7 @@ def _checked(read: Callable[_P, _R]) -> Callable[_P, _R]:
 
 @_checked
 def read_header(path: Path) -> Header:
-    """Read what places a slice, without its pixels.
+    """Read the position of a slice in its series, without its pixels.
 
     Raises:
         ImportError: pydicom is not installed.
@@ -71,7 +73,7 @@ def read_header(path: Path) -> Header:
         series=str(data.get("SeriesInstanceUID") or ""),
         number=None if number is None else int(number),
         location=location,
-        size=(_whole(data, "Rows"), _whole(data, "Columns")),
+        size=(_integer(data, "Rows"), _integer(data, "Columns")),
     )
 
 
@@ -80,15 +82,16 @@ def read_hounsfield(path: Path, padding: int | None = PADDING) -> NDArray[np.flo
     """Read a CT slice in Hounsfield units: HU = slope × raw + intercept.
 
     Args:
-        path: A DICOM file with one grey image.
-        padding: This raw value is set to 0 first, as the Geneva database asks; ``None`` changes none.
+        path: A DICOM file of one grey image.
+        padding: Pixels of this raw value are set to 0 first, as the Geneva database requires;
+            ``None`` changes no pixel.
 
     Returns:
         (H, W) float32.
 
     Raises:
         ImportError: pydicom is not installed.
-        ValueError: The file is no DICOM image, or says no slope and intercept.
+        ValueError: The file is no DICOM image, or has no slope or no intercept.
     """
     data = _read(path)
     slope, intercept = _rescale(data)
@@ -117,76 +120,85 @@ def read_mask(path: Path) -> NDArray[np.int64]:
 
 @_checked
 def read_image(path: Path, window: Window | None = None) -> Image.Image:
-    """Read any single DICOM image as 8 bits.
+    """Read a DICOM file of one image as 8 bits.
 
     Args:
-        path: A DICOM file with one image, grey or colour.
-        window: The values that become 0 and 255, in Hounsfield units for CT and in the file's own (rescaled) units
-            otherwise. ``None``: −1000…400 HU for CT; otherwise the window that the file asks for, else all the
-            values that its bits can hold.
+        path: A DICOM file of one image, grey or colour.
+        window: The pixel values that become 0 and 255: Hounsfield units for CT, rescaled values
+            otherwise. ``None`` is −1000…400 HU for CT. For other files it is the window in the
+            file, or else the range of all values that its bits can hold.
 
     Returns:
-        A PIL image of mode L or RGB; MONOCHROME1, where low values are white, is turned round.
+        A PIL image of mode L or RGB. MONOCHROME1, where low values are white, is inverted.
 
     Raises:
         ImportError: pydicom is not installed.
-        ValueError: No DICOM image, several frames, or a CT slice without slope and intercept.
+        ValueError: The file is no DICOM image, has several frames, or is a CT slice without slope
+            and intercept.
     """
     data = _read(path)
-    with memory_for(_whole(data, "Rows") * _whole(data, "Columns")):
+    with memory_for(_integer(data, "Rows") * _integer(data, "Columns")):
         return _as_image(data, window)
 
 
 def _as_image(data: "FileDataset", window: Window | None) -> Image.Image:
     pixels = _pixels(data)
-    if pixels.ndim == 3 and pixels.dtype == np.uint8 and _whole(data, "SamplesPerPixel") == 3:
+    if pixels.ndim == 3 and pixels.dtype == np.uint8 and _integer(data, "SamplesPerPixel") == 3:
         return Image.fromarray(pixels)
     if pixels.ndim != 2:
-        raise ValueError(f"pixels of shape {pixels.shape}; one image of grey values or 8-bit colours is needed")
+        raise ValueError(
+            f"pixels of shape {pixels.shape}; one image of grey values or 8-bit colours is needed"
+        )
     ct = data.get("Modality") == "CT"
     slope, intercept = _rescale(data, needed=ct)
     if window is None:
-        window = LUNG_WINDOW if ct else _own_window(data, slope, intercept)
+        window = LUNG_WINDOW if ct else _window_of_file(data, slope, intercept)
     values = pixels * slope
     values += intercept
     grey = to_window(values, window)
-    return Image.fromarray(255 - grey if data.get("PhotometricInterpretation") == "MONOCHROME1" else grey)
+    return Image.fromarray(
+        255 - grey if data.get("PhotometricInterpretation") == "MONOCHROME1" else grey
+    )
 
 
 @_checked
 def is_grey(path: Path) -> bool:
-    """Whether a DICOM file holds one value a pixel, by its header."""
-    return _whole(_read(path, pixels=False), "SamplesPerPixel") == 1
+    """Return whether a DICOM file has one value per pixel, according to its header."""
+    return _integer(_read(path, pixels=False), "SamplesPerPixel") == 1
 
 
 def _read(path: Path, pixels: bool = True) -> "FileDataset":
-    pydicom = _pydicom()
+    pydicom = import_pydicom()
     check_regular(path)
     try:
-        # force: old files lack the mark after 128 bytes; whether it is an image at all is asked below.
+        # force: old files lack the DICM mark after 128 bytes. Whether the file is an image is
+        # checked below.
         data = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
     except OSError:
         raise
-    except Exception as error:  # damaged files raise many kinds
+    except Exception as error:  # damaged files raise many types of error
         raise ValueError(f"no DICOM file, or a damaged one ({error})") from error
     if not data.get("Rows") or not data.get("Columns") or (pixels and "PixelData" not in data):
         raise ValueError("no DICOM image: it has no rows, columns or pixels")
-    check_pixels(_whole(data, "Columns"), _whole(data, "Rows") * _whole(data, "NumberOfFrames"))
+    check_pixels(
+        _integer(data, "Columns"), _integer(data, "Rows") * _integer(data, "NumberOfFrames")
+    )
     return data
 
 
-def _whole(data: "FileDataset", tag: str, usual: int = 1) -> int:
-    """Return the one whole number of a tag; ``usual`` where the file has none."""
-    numbers = _numbers(data, tag) or [float(usual)]
+def _integer(data: "FileDataset", tag: str, default: int = 1) -> int:
+    """Return the one integer of a tag; ``default`` if the file does not have the tag."""
+    numbers = _numbers(data, tag) or [float(default)]
     if len(numbers) > 1 or not numbers[0].is_integer() or numbers[0] < 0:
         raise ValueError(f"its {tag} is {data.get(tag)}; one whole number is needed")
     return int(numbers[0])
 
 
 def _pixels(data: "FileDataset") -> NDArray[Any]:
-    pydicom = _pydicom()
+    pydicom = import_pydicom()
     if "TransferSyntaxUID" not in data.file_meta:
-        data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian  # what the standard takes for granted
+        # The default of the standard.
+        data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
     if data.get("PhotometricInterpretation") == "PALETTE COLOR":
         raise ValueError("its colours come from a palette, which is not read; save it as PNG")
     try:
@@ -202,23 +214,23 @@ def _rescale(data: "FileDataset", needed: bool = True) -> tuple[float, float]:
     if not needed:
         return 1.0, 0.0
     raise ValueError(
-        "it has no RescaleSlope or no RescaleIntercept, so that its values are no Hounsfield units; leave it out, or "
-        "add the tags that its scanner means"
+        "it has no RescaleSlope or no RescaleIntercept, so its values are no Hounsfield "
+        "units; remove the file, or add the tags of its scanner"
     )
 
 
-def _own_window(data: "FileDataset", slope: float, intercept: float) -> Window:
+def _window_of_file(data: "FileDataset", slope: float, intercept: float) -> Window:
     centre, width = _numbers(data, "WindowCenter"), _numbers(data, "WindowWidth")
     if centre and width and width[0] > 0:
         return centre[0] - width[0] / 2, centre[0] + width[0] / 2
-    bits, signed = _whole(data, "BitsStored", 16), _whole(data, "PixelRepresentation", 0)
+    bits, signed = _integer(data, "BitsStored", 16), _integer(data, "PixelRepresentation", 0)
     ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     low, high = sorted(slope * end + intercept for end in ends)
     return low, high
 
 
 def _numbers(data: "FileDataset", tag: str) -> list[float]:
-    """Whatever a tag holds, nothing, a number or several, as a list."""
+    """Return the numbers of a tag as a list, which is empty if the file does not have the tag."""
     try:
         value = data.get(tag)
         if value is None or value == "":
@@ -231,67 +243,17 @@ def _numbers(data: "FileDataset", tag: str) -> list[float]:
     return numbers
 
 
-def write_image(
-    path: Path,
-    raw: NDArray[np.integer],
-    *,
-    number: int | None = None,
-    location: float | None = None,
-    series: str = "",
-    slope: float | None = 1.0,
-    intercept: float | None = -1024.0,
-    spacing: tuple[float, float] = (1.0, 1.0),
-    modality: str = "CT",
-) -> None:
-    """Write a small DICOM file of one grey image, for examples and tests; it names no person.
-
-    Args:
-        path: The file; its folder is created.
-        raw: (H, W) whole numbers from −32768 to 32767.
-        number: InstanceNumber.
-        location: SliceLocation in mm.
-        series: SeriesInstanceUID.
-        slope: Of Hounsfield units; ``None`` leaves the tag out.
-        intercept: Likewise.
-        spacing: PixelSpacing in mm, rows first.
-        modality: Such as ``"CT"``.
+def import_pydicom() -> Any:
+    """Return the module pydicom.
 
     Raises:
-        ImportError: pydicom is not installed.
-        OSError: The folder cannot be written to.
+        ImportError: It is not installed; the message says how to install it.
     """
-    pydicom = _pydicom()
-    data = pydicom.Dataset()
-    data.file_meta = pydicom.dataset.FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
-    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
-    facts = {
-        "Modality": modality,
-        "SeriesInstanceUID": series or None,
-        "InstanceNumber": number,
-        "SliceLocation": location,
-        "RescaleSlope": slope,
-        "RescaleIntercept": intercept,
-    }
-    for tag, value in facts.items():
-        if value is not None:
-            setattr(data, tag, value)
-    data.PixelSpacing = list(spacing)
-    data.Rows, data.Columns = raw.shape
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated = data.BitsStored = 16
-    data.HighBit, data.PixelRepresentation = 15, 1
-    data.PixelData = raw.astype("<i2").tobytes()
-    with replacing(path) as part:
-        data.save_as(part, enforce_file_format=True)
-
-
-def _pydicom() -> Any:
     try:
         import pydicom
     except ImportError as error:
         raise ImportError(
-            'Reading and writing DICOM needs pydicom, which is not installed. Run: pip install "ccb-lib[dicom]"'
+            "Reading and writing DICOM needs pydicom, which is not installed. "
+            'Run: pip install "ccb-lib[dicom]"'
         ) from error
     return pydicom

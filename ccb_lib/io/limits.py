@@ -1,23 +1,23 @@
-"""What is opened, and how much memory an image may take."""
+"""Limits on opened files: regular files only, and a bounded memory per image."""
 
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-MOST_PIXELS = 2**26  # of one image: 8192 × 8192; decoding and converting it takes about 1 GB
+MOST_PIXELS = 2**26  # per image: 8192 × 8192; decoding and converting it takes about 1 GB
 
-_LARGE = 2**22  # pixels from which images are decoded one at a time
+_LARGE = 2**22  # images of more pixels are decoded one at a time
 _one_large = threading.Lock()
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is no regular file; of a link the file that it names counts.
+    """Raise if a path is no regular file; links are followed.
 
-    Opening a pipe would wait for whoever writes into it.
+    Opening a pipe would block until another process writes into it.
 
     Raises:
-        FileNotFoundError: There is nothing at this path.
-        ValueError: It is a folder, a pipe, a device or a socket.
+        FileNotFoundError: The path does not exist.
+        ValueError: The path is a folder, a pipe, a device or a socket.
 
     Example:
         >>> check_regular(Path("/dev/null"))
@@ -33,26 +33,28 @@ def check_regular(path: Path) -> None:
 
 
 def check_pixels(width: int, height: int) -> None:
-    """Refuse an image by the size in its header, before memory is taken for it.
+    """Raise if an image is too large, by the size in its header, before it is decoded.
 
     Raises:
-        ValueError: It has more than `MOST_PIXELS`.
+        ValueError: The image has more than `MOST_PIXELS` pixels.
 
     Example:
         >>> check_pixels(13_000, 13_000)
         Traceback (most recent call last):
             ...
-        ValueError: 13,000 × 13,000 pixels; at most 67,108,864 (8192 × 8192) are read. Make it smaller
+        ValueError: 13,000 × 13,000 pixels; at most 67,108,864 (8192 × 8192) are read. Make it
+        smaller
     """
     if width * height > MOST_PIXELS:
         side = round(MOST_PIXELS**0.5)
         raise ValueError(
-            f"{width:,} × {height:,} pixels; at most {MOST_PIXELS:,} ({side} × {side}) are read. Make it smaller"
+            f"{width:,} × {height:,} pixels; at most {MOST_PIXELS:,} ({side} × {side}) are read. "
+            "Make it smaller"
         )
 
 
 def memory_for(pixels: int) -> AbstractContextManager:
-    """Return a context to decode an image in: of large images one at a time, whatever the number of threads.
+    """Return a context for decoding an image, which lets one thread at a time decode a large one.
 
     Example:
         >>> with memory_for(13_000 * 5_000):
@@ -62,10 +64,10 @@ def memory_for(pixels: int) -> AbstractContextManager:
 
 
 def unreadable(error: Exception) -> Exception:
-    """Turn what a decoder raised on a damaged file, of whatever kind, into a ValueError.
+    """Convert any error of a decoder on a damaged file to a ValueError.
 
     Returns:
-        The error itself where it is one of the system's, a ValueError or an ImportError.
+        The error itself if it is a system error, a ValueError or an ImportError.
 
     Example:
         >>> unreadable(IndexError("index out of range"))

@@ -1,4 +1,4 @@
-"""Where the project's own data lie: reported tables, stored results, trained detectors, trials."""
+"""Folders of the project's own data: reported tables, results, trained detectors, trials."""
 
 from pathlib import Path
 
@@ -6,17 +6,18 @@ NAMES = ("paper", "results", "models", "trials")
 
 
 def project_data(name: str) -> Path:
-    """Return a folder of the project's own data: in a checkout, or in the installed package.
+    """Return a folder of the project's own data, in a checkout or in the installed package.
 
     Args:
-        name: ``"paper"`` (the reported tables), ``"results"`` (what runs measured), ``"models"`` (trained detectors)
-            or ``"trials"`` (measured with other code).
+        name: ``"paper"`` (the reported tables), ``"results"`` (measured results), ``"models"``
+            (trained detectors) or ``"trials"`` (measured with other code).
 
     Returns:
-        ``data/NAME`` beside the package in a checkout, else ``ccb_lib/data/NAME``, which the wheel carries.
+        ``data/NAME`` beside the package in a checkout, else ``ccb_lib/data/NAME``, which is part of
+        the wheel.
 
     Raises:
-        ValueError: Another name.
+        ValueError: ``name`` has another value.
         FileNotFoundError: The folder is in neither place.
 
     Examples:
@@ -31,6 +32,6 @@ def project_data(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
-        f"data/{name} is neither at {places[0]} nor at {places[1]}. Install ccb_lib anew, or take data/{name} from its "
-        "repository."
+        f"data/{name} is neither at {places[0]} nor at {places[1]}. Reinstall ccb_lib, or take "
+        f"data/{name} from its repository."
     )

@@ -1,4 +1,4 @@
-"""The one writer of files: whole or not at all, errors that name the file, nothing left behind."""
+"""Atomic writing of files, and temporary folders that are always deleted."""
 
 import errno
 import hashlib
@@ -18,10 +18,10 @@ except ImportError:  # Windows, where a file that is open cannot be deleted anyw
     fcntl = None  # type: ignore[assignment]
 
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-_ENDING = ".ccb.part"  # of temporary folders; preceded by the machine that made it
+_ENDING = ".ccb.part"  # of temporary folders; a hash of the machine's name precedes it
 _LOCK = "lock"
 _DAY = 24 * 3600.0
-_swept: set[Path] = set()  # folders in which this process has deleted what was left behind
+_swept: set[Path] = set()  # folders in which this process has deleted old temporary folders
 
 _ADVICE = {
     errno.ENOSPC: "Free some space, or choose another folder.",
@@ -32,23 +32,27 @@ _ADVICE = {
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; rename it to ``path`` when the block ends without error.
+    """Yield a temporary path; rename it to ``path`` when the block ends without an error.
 
-    Whatever stops the block (an exception, Ctrl-C), ``path`` keeps what it held and nothing half-written
-    stays. What a killed process leaves is deleted by the next one that writes into the folder. A file
-    that is there keeps its permissions; of a link the file that it names is written.
+    If an exception or Ctrl-C ends the block, ``path`` keeps its content and the temporary file is
+    deleted. The temporary files of a killed process are deleted by the next process that writes
+    into the folder. An existing file keeps its permissions. If ``path`` is a link, its target is
+    written.
 
     Args:
         path: The file to write; its folder is created if missing.
 
     Raises:
         IsADirectoryError: ``path`` is a folder.
-        OSError: ``path`` is a device, a pipe or a socket, its folder cannot be written to, the disk is
-            full, or any other failure of the system; the message names the file and the cause.
+        OSError: ``path`` is a device, a pipe or a socket, its folder cannot be written to, the disk
+            is full, or another system error. The message names the file and the cause.
 
     Example:
-        >>> with replacing("notes.txt") as part:
-        ...     part.write_text("whole or not at all")
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with replacing(folder / "notes.txt") as part:
+        ...     characters = part.write_text("complete or absent")
+        >>> (folder / "notes.txt").read_text()
+        'complete or absent'
     """
     path = Path(path).expanduser()
     target = Path(os.path.realpath(path))
@@ -65,7 +69,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             part.chmod(usual if mode is None else mode)
             part.replace(target)
     except OSError as error:
-        # Errors about other files, and those that have a message of their own, are not of this writer.
+        # Errors about other files, and errors with their own message, are raised unchanged.
         if error.errno is None or error.filename not in own:
             raise
         raise cannot_write(path, error) from error
@@ -73,23 +77,26 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
-    """Make a hidden folder in ``parent`` that is deleted when the block ends, or at the next start.
+    """Make a hidden folder in ``parent`` and delete it when the block ends.
 
-    A process that is killed cannot delete its folders. Each process, before it makes its first folder in
-    a place, deletes those of others there. It never takes one from a process that still runs: each holds
-    a lock on a file in its folder, which the system gives free when the process ends, however it ends. A
-    folder made on another machine, whose locks may not be seen here, must be a day old as well.
+    A killed process cannot delete its folders. Therefore each process, before it makes its first
+    folder in ``parent``, deletes the folders of ended processes. A running process holds a lock on
+    a file in its folder, which the system releases when the process ends for any reason, so its
+    folder is never deleted. Locks of another machine may not be visible here, so a folder of
+    another machine is deleted only if it is also a day old.
 
     Args:
         parent: An existing folder.
-        name: What the folder is for; begins its name.
+        name: The beginning of the folder's name.
 
     Raises:
         OSError: ``parent`` cannot be written to.
 
     Example:
-        >>> with temporary_folder(Path("."), "download") as folder:
-        ...     (folder / "file").write_bytes(b"")
+        >>> with temporary_folder(Path(tempfile.mkdtemp()), "download") as folder:
+        ...     size = (folder / "file").write_bytes(b"")
+        >>> folder.exists()
+        False
     """
     _sweep(parent)
     folder, lock = _locked_folder(parent, name)
@@ -110,7 +117,7 @@ def cannot_write(path: Path, error: OSError) -> OSError:
 
 
 def _mode_of(path: Path) -> int | None:
-    """Return the permissions of a regular file, ``None`` where there is none; refuse everything else."""
+    """Return the permissions of a regular file, or ``None`` if it does not exist; else raise."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -118,23 +125,27 @@ def _mode_of(path: Path) -> int | None:
     except OSError as error:
         raise cannot_write(path, error) from error
     if stat.S_ISDIR(mode):
-        raise IsADirectoryError(f"{path} is a folder. Give the name of a file, such as {path / 'name'}.")
+        raise IsADirectoryError(
+            f"{path} is a folder. Give the name of a file, such as {path / 'name'}."
+        )
     if not stat.S_ISREG(mode):
-        raise OSError(f"{path} is a device, a pipe or a socket, not a file. Give the name of a file.")
+        raise OSError(
+            f"{path} is a device, a pipe or a socket, not a file. Give the name of a file."
+        )
     return stat.S_IMODE(mode)
 
 
 def _locked_folder(parent: Path, name: str) -> tuple[Path, int]:
     while True:
-        # 60 characters: the name may be as long as the system allows, and this one is longer.
+        # Cut to 60 characters: the file name may already be as long as the system allows.
         made = tempfile.mkdtemp(dir=parent, prefix=f".{name[:60]}.", suffix=f".{_HOST}{_ENDING}")
         lock_file = Path(made, _LOCK)
         try:
             lock = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         except FileNotFoundError:
-            continue  # another process swept the folder before it had a lock
+            continue  # another process deleted the folder before it was locked
         if fcntl is not None:
-            with suppress(OSError):  # some network file systems have no locks, and are not swept
+            with suppress(OSError):  # network file systems without locks: nothing is deleted there
                 fcntl.flock(lock, fcntl.LOCK_EX)
         if lock_file.exists():
             return Path(made), lock
@@ -142,7 +153,7 @@ def _locked_folder(parent: Path, name: str) -> tuple[Path, int]:
 
 
 def _sweep(parent: Path) -> None:
-    """Delete the temporary folders of processes that are gone; once for each process and folder."""
+    """Delete temporary folders of ended processes; once for each process and parent folder."""
     place = parent.absolute()
     if place in _swept:
         return
@@ -163,14 +174,14 @@ def _delete_if_stale(folder: Path) -> None:
             return
         lock = os.open(folder / _LOCK, os.O_RDWR)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: in use, or no locks here
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: in use, or no locks
             _delete(folder)
         finally:
             os.close(lock)
 
 
 def _delete(folder: Path) -> None:
-    """Delete a folder, its lock last: one without a lock is empty, whenever the process is killed."""
+    """Delete a folder and its lock file last, so that a folder without a lock file is empty."""
     with suppress(OSError):
         for path in folder.iterdir():
             if path.is_dir() and not path.is_symlink():

@@ -1,4 +1,4 @@
-"""Eq. 2 scores, Eq. 3 thresholds, ranking and confusion metrics, intervals and paired tests."""
+"""Scores of Eq. 2, thresholds of Eq. 3, metrics, bootstrap intervals and paired tests."""
 
 from ccb_lib.metrics.bootstrap import Estimate, bootstrap_interval, paired_difference
 from ccb_lib.metrics.checks import checked_pair, checked_prevalence, checked_threshold

@@ -1,4 +1,4 @@
-"""How sure a metric is: bootstrap intervals that resample whole groups of images."""
+"""Bootstrap intervals of metrics, resampling whole groups of images."""
 
 import math
 from typing import NamedTuple
@@ -24,9 +24,9 @@ class Estimate(NamedTuple):
     """A metric with its bootstrap percentile interval.
 
     Attributes:
-        estimate: The metric on the set as it is.
+        estimate: The metric on the original set.
         low: Lower end.
-        high: Upper end; both NaN where no replicate defines the metric.
+        high: Upper end; both ends are NaN if the metric is undefined in every replicate.
     """
 
     estimate: float
@@ -52,29 +52,28 @@ def bootstrap_interval(
 ) -> Estimate:
     """Estimate a metric with an interval, resampling whole **groups** of images with replacement.
 
-    Images of one lesion or patient resemble each other; to resample them one by one would pretend
-    to more evidence than there is. The threshold, where one is given, stays fixed: the interval is
-    that of a verdict already settled on.
+    Images of one lesion or patient are correlated, so resampling single images would give intervals
+    that are too narrow. A given threshold is not resampled: the interval holds for that fixed
+    threshold.
 
     Args:
-        scores: (N,) scores, higher is more abnormal; the work is done on their device.
+        scores: (N,) scores, higher is more abnormal; computation runs on their device.
         labels: (N,) bool or 0/1, true is abnormal.
         metric: One of `BOOTSTRAP_METRICS`: auc, average_precision, sensitivity_at_specificity; or,
             at ``threshold``, accuracy, precision, recall, specificity, f1.
-        groups: (N,) what belongs together, of any type that hashes; ``None`` takes each image for
-            itself.
-        threshold: φ, for the metrics of a verdict.
+        groups: (N,) group of each image, such as its patient, of any hashable type; with ``None``
+            each image is its own group.
+        threshold: φ, for the metrics at a threshold.
         specificity: For sensitivity_at_specificity, 0 to 1.
-        prevalence: Weigh average_precision, accuracy, precision and f1 to this share of abnormal
-            images.
-        level: Coverage aimed at, between 0 and 1.
-        replicates: How many times to resample. Replicates that leave the metric undefined are left
-            out.
-        seed: Of the resampling; one seed draws the same replicates on every device.
+        prevalence: Share of abnormal images to which average_precision, accuracy, precision and f1
+            are weighted; ``None`` takes the set as it is.
+        level: Nominal coverage, between 0 and 1.
+        replicates: Number of replicates. Those in which the metric is undefined are left out.
+        seed: Seed of the resampling; it gives the same replicates on every device.
 
     Raises:
-        ValueError: Unknown metric; a threshold missing; all images of one kind in one group, whose
-            spread nothing then tells; or as `auc` and `metrics_at`.
+        ValueError: An unknown metric; a missing threshold; all images of one kind in one group, so
+            that the variation between groups is unknown; or as `auc` and `metrics_at`.
 
     Example:
         >>> print(bootstrap_interval([0.1, 0.4, 0.3, 0.8], [0, 0, 1, 1], replicates=200))
@@ -100,10 +99,10 @@ def paired_difference(
     replicates: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """Estimate the metric of detector A less that of B **on the same images**, with an interval.
+    """Estimate metric(A) − metric(B) of two detectors **on the same images**, with an interval.
 
-    Each replicate resamples the same groups for both, so what makes images hard for both cancels.
-    An interval that excludes 0 says that they differ.
+    Each replicate resamples the same groups for both detectors, so the variation between images
+    that affects both alike cancels. If the interval excludes 0, the detectors differ.
 
     Args:
         scores_a: (N,) scores of A, higher is more abnormal.
@@ -111,12 +110,12 @@ def paired_difference(
         labels: (N,) bool or 0/1, true is abnormal.
         metric: As for `bootstrap_interval`.
         groups: As for `bootstrap_interval`.
-        thresholds: φ of A and φ of B, for the metrics of a verdict.
+        thresholds: φ of A and φ of B, for the metrics at a threshold.
         specificity: As for `bootstrap_interval`.
         prevalence: As for `bootstrap_interval`.
         level: As for `bootstrap_interval`.
         replicates: As for `bootstrap_interval`.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Returns:
         A − B, from -1 to 1.
@@ -132,10 +131,14 @@ def paired_difference(
     scores_b, _ = checked_pair(scores_b, labels)
     members, count = _members(groups, labels)
     a, b = (
-        replicate_metric(scores.to(labels.device), labels, members, metric, threshold, specificity, prevalence)
+        replicate_metric(
+            scores.to(labels.device), labels, members, metric, threshold, specificity, prevalence
+        )
         for scores, threshold in zip((scores_a, scores_b), thresholds or (None, None), strict=True)
     )
-    return _estimate(lambda counts: a(counts) - b(counts), count, labels.device, level, replicates, seed)
+    return _estimate(
+        lambda counts: a(counts) - b(counts), count, labels.device, level, replicates, seed
+    )
 
 
 def _estimate(
@@ -149,17 +152,22 @@ def _estimate(
     checked_resampling(level, replicates)
     estimate = float(value(torch.ones(1, count, device=device)))
     drawn = torch.cat([value(counts) for counts in resampled(count, replicates, seed, device)])
-    return Estimate(estimate, *((math.nan, math.nan) if math.isnan(estimate) else interval(drawn, level)))
+    return Estimate(
+        estimate, *((math.nan, math.nan) if math.isnan(estimate) else interval(drawn, level))
+    )
 
 
 def _members(groups: ArrayLike | None, labels: Tensor) -> tuple[Tensor, int]:
-    """Return the number of each image's group, from 0, and how many groups there are."""
+    """Number the groups from 0; return each image's group number and the number of groups."""
     if groups is None:
         names, members, count = np.arange(len(labels)), torch.arange(len(labels)), len(labels)
     else:
         names = groups.numpy(force=True) if isinstance(groups, Tensor) else np.asarray(groups)
         if names.shape != tuple(labels.shape):
-            raise ValueError(f"groups: shape {names.shape} given for {len(labels)} images; give one group per image.")
+            raise ValueError(
+                f"groups: shape {names.shape} given for {len(labels)} images; give one group per "
+                "image."
+            )
         numbers, count = numbered(names)
         members = torch.from_numpy(numbers)
     members = members.to(labels.device)
@@ -167,7 +175,8 @@ def _members(groups: ArrayLike | None, labels: Tensor) -> tuple[Tensor, int]:
         of_kind = members[kind]
         if len(of_kind) and bool((of_kind == of_kind[0]).all()):
             raise ValueError(
-                f"The {name} images ({len(of_kind)}) are all of one group, {names[int(kind.nonzero()[0])]!r}, so "
-                "nothing tells how groups differ. Give finer groups, or report the metric without an interval."
+                f"The {name} images ({len(of_kind)}) are all of one group, "
+                f"{names[int(kind.nonzero()[0])]!r}, so the variation between groups is unknown. "
+                "Give finer groups, or report the metric without an interval."
             )
     return members, count

@@ -1,4 +1,4 @@
-"""Checks of what metrics and thresholds are given: tensors on any device, or array-likes."""
+"""Checks of the arguments of metrics and thresholds: tensors on any device, or array-likes."""
 
 import math
 from numbers import Real
@@ -14,12 +14,12 @@ Scores = ArrayLike | Tensor
 def checked_scores(scores: Scores, name: str = "scores") -> Tensor:
     """Return scores as a tensor (N,) float64.
 
-    A tensor stays on its device, or comes to the CPU where its device has no float64 (MPS);
-    gradients are dropped.
+    A tensor stays on its device, or moves to the CPU if its device has no float64 (MPS). The result
+    has no gradient.
 
     Args:
         scores: One axis of finite numbers.
-        name: What to call them in errors.
+        name: Name of the argument in errors.
 
     Raises:
         ValueError: No scores, more than one axis, or scores that are not finite numbers.
@@ -33,9 +33,14 @@ def checked_scores(scores: Scores, name: str = "scores") -> Tensor:
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name}: {error}. One axis of finite numbers is needed.") from error
     if tensor.ndim != 1 or not len(tensor):
-        raise ValueError(f"{name}: shape {tuple(tensor.shape)} given; one axis of at least one number is needed.")
+        raise ValueError(
+            f"{name}: shape {tuple(tensor.shape)} given; one axis of at least one number is needed."
+        )
     if broken := len(tensor) - int(tensor.isfinite().sum()):
-        raise ValueError(f"{name}: {broken} of {len(tensor)} are NaN or infinite; find out why before judging by them.")
+        raise ValueError(
+            f"{name}: {broken} of {len(tensor)} are NaN or infinite; finite scores are needed. "
+            "Find the cause before you use them."
+        )
     return tensor
 
 
@@ -57,14 +62,16 @@ def checked_pair(scores: Scores, labels: Scores) -> tuple[Tensor, Tensor]:
     labels = labels.detach() if isinstance(labels, Tensor) else np.asarray(labels)
     if tuple(labels.shape) != tuple(scores.shape):
         raise ValueError(
-            f"labels: shape {tuple(labels.shape)} given for scores of {tuple(scores.shape)}; one label per score is "
-            "needed."
+            f"labels: shape {tuple(labels.shape)} given for scores of {tuple(scores.shape)}; one "
+            "label per score is needed."
         )
     abnormal = labels == 1
     if not (abnormal | (labels == 0)).all():
         values = labels.numpy(force=True) if isinstance(labels, Tensor) else labels
         found = ", ".join(map(repr, np.unique(values.astype(str))[:5].tolist()))
-        raise ValueError(f"labels: {found} given; bools or 0 and 1 are needed, true or 1 for abnormal.")
+        raise ValueError(
+            f"labels: {found} given; bools or 0 and 1 are needed, true or 1 for abnormal."
+        )
     return scores, torch.as_tensor(abnormal, device=scores.device)
 
 
@@ -73,8 +80,8 @@ def both_kinds(scores: Scores, labels: Scores, name: str) -> tuple[Tensor, Tenso
 
     Args:
         scores: One axis of finite numbers.
-        labels: As many bools, or zeros and ones, both of them present.
-        name: The metric that needs both kinds, for errors.
+        labels: As many bools, or zeros and ones; both values must occur.
+        name: Name of the metric in errors.
 
     Raises:
         ValueError: Only one kind of image, scores that are not finite, or labels that are not 0/1.
@@ -82,26 +89,37 @@ def both_kinds(scores: Scores, labels: Scores, name: str) -> tuple[Tensor, Tenso
     scores, labels = checked_pair(scores, labels)
     if int(labels.sum()) in (0, len(labels)):
         kind, other = ("abnormal", "normal") if labels[0] else ("normal", "abnormal")
-        raise ValueError(f"All {len(labels)} images are {kind}; {name} compares two kinds. Add {other} images.")
+        raise ValueError(
+            f"All {len(labels)} images are {kind}; {name} needs images of both kinds. Add {other} "
+            "images."
+        )
     return scores, labels
 
 
 def checked_prevalence(prevalence: float | None) -> float | None:
-    """Return the prevalence, or raise ValueError where it is no share strictly between 0 and 1."""
+    """Return the prevalence; raise ValueError unless it is None or strictly between 0 and 1."""
     if prevalence is not None and not (isinstance(prevalence, Real) and 0 < prevalence < 1):
-        raise ValueError(f"prevalence={prevalence} given; a share between 0 and 1, such as 0.05, or None is needed.")
+        raise ValueError(
+            f"prevalence={prevalence} given; a share between 0 and 1, such as 0.05, or None is "
+            "needed."
+        )
     return prevalence
 
 
 def checked_specificity(specificity: float) -> float:
-    """Return the specificity, or raise ValueError where it is no share from 0 to 1."""
+    """Return the specificity; raise ValueError unless it is from 0 to 1."""
     if not 0 <= specificity <= 1:
-        raise ValueError(f"specificity={specificity} given; a share from 0 to 1, such as 0.95, is needed.")
+        raise ValueError(
+            f"specificity={specificity} given; a share from 0 to 1, such as 0.95, is needed."
+        )
     return specificity
 
 
 def checked_threshold(threshold: float) -> float:
-    """Return the threshold, or raise ValueError where it is NaN; ±inf is allowed."""
+    """Return the threshold as a float; raise ValueError if it is NaN or not a number.
+
+    At inf no image is abnormal, at -inf every image is.
+    """
     try:
         checked = float(threshold)
     except (TypeError, ValueError, OverflowError) as error:

@@ -1,7 +1,7 @@
-"""Verdicts at one threshold: the confusion matrix and the metrics that follow from it.
+"""The confusion matrix at one threshold and the metrics that follow from it.
 
-Abnormal is the positive class. What is undefined at a threshold (the precision without alarms) is
-NaN, shown as ``–``.
+Abnormal is the positive class. An alarm is an image called abnormal. A metric that is undefined at
+a threshold (such as the precision without alarms) is NaN, shown as ``–``.
 """
 
 import math
@@ -19,7 +19,7 @@ CONFUSION_METRICS = ("accuracy", "precision", "recall", "specificity", "f1")
 
 
 def confusion(scores: Scores, labels: Scores, threshold: float) -> NDArray[np.int64]:
-    """Count verdicts by truth at a threshold.
+    """Compute the confusion matrix at a threshold.
 
     Args:
         scores: (N,) scores; an image is called abnormal if and only if its score > threshold.
@@ -43,20 +43,22 @@ def confusion(scores: Scores, labels: Scores, threshold: float) -> NDArray[np.in
 
 @dataclass(frozen=True)
 class Metrics:
-    """The confusion matrix at one threshold with its metrics; what is undefined is NaN.
+    """The confusion matrix at one threshold with its metrics.
+
+    An undefined metric is NaN, shown as ``–``.
 
     Attributes:
         threshold: φ; abnormal if and only if score > φ.
-        tp: Abnormal images that were found.
-        fp: Normal images that were called abnormal.
-        tn: Normal images that were passed.
-        fn: Abnormal images that were missed.
-        prevalence: Share of abnormal images that accuracy, precision and F1 are weighed to;
-            ``None`` is as counted.
-        accuracy: Share of right verdicts.
+        tp: Abnormal images called abnormal.
+        fp: Normal images called abnormal, the false alarms.
+        tn: Normal images called normal.
+        fn: Abnormal images called normal.
+        prevalence: Share of abnormal images to which accuracy, precision and F1 are weighted;
+            ``None`` is the share in the set.
+        accuracy: Share of images called right.
         precision: Share of alarms that are right; undefined without alarms.
-        recall: Share of abnormal images that are found; undefined without abnormal images.
-        specificity: Share of normal images that are passed; undefined without normal images.
+        recall: Share of abnormal images called abnormal; undefined without abnormal images.
+        specificity: Share of normal images called normal; undefined without normal images.
         f1: 2TP / (2TP + FP + FN), the harmonic mean of precision and recall; undefined without
             abnormal images and without alarms.
     """
@@ -80,13 +82,13 @@ class Metrics:
         """Compute the metrics of a confusion matrix.
 
         Args:
-            threshold: φ, kept as it is.
-            tp: Abnormal images found.
-            fp: False alarms.
-            tn: Normal images passed.
-            fn: Abnormal images missed.
-            prevalence: Weigh the two kinds to this share of abnormal images; undefined where one
-                kind is missing.
+            threshold: φ, stored unchanged.
+            tp: True positives.
+            fp: False positives.
+            tn: True negatives.
+            fn: False negatives.
+            prevalence: Share of abnormal images to weight to. The metrics are undefined if one kind
+                is missing.
 
         Raises:
             ValueError: A prevalence outside 0…1.
@@ -98,24 +100,31 @@ class Metrics:
             tn=int(tn),
             fn=int(fn),
             prevalence=prevalence,
-            **{name: float(value) for name, value in confusion_metrics(tp, fp, tn, fn, prevalence).items()},
+            **{
+                name: float(value)
+                for name, value in confusion_metrics(tp, fp, tn, fn, prevalence).items()
+            },
         )
 
     def __str__(self) -> str:
         counts = f"φ = {self.threshold:.4g}: TP {self.tp}, FP {self.fp}, TN {self.tn}, FN {self.fn}"
-        return "; ".join([counts, *(f"{name} {shown(getattr(self, name))}" for name in CONFUSION_METRICS)])
+        return "; ".join(
+            [counts, *(f"{name} {shown(getattr(self, name))}" for name in CONFUSION_METRICS)]
+        )
 
 
-def metrics_at(scores: Scores, labels: Scores, threshold: float, *, prevalence: float | None = None) -> Metrics:
-    """Count the verdicts at a threshold and compute their metrics.
+def metrics_at(
+    scores: Scores, labels: Scores, threshold: float, *, prevalence: float | None = None
+) -> Metrics:
+    """Compute the confusion matrix at a threshold and its metrics.
 
     Args:
         scores: (N,) scores, higher is more abnormal.
-        labels: (N,) bool or 0/1, true is abnormal; one kind alone will do, what it leaves undefined
-            is NaN.
+        labels: (N,) bool or 0/1, true is abnormal; one kind alone is accepted, and metrics that it
+            leaves undefined are NaN.
         threshold: φ of Eq. 3; abnormal if and only if score > φ.
-        prevalence: Share of abnormal images to weigh accuracy, precision and F1 to, between 0 and
-            1; ``None`` takes the set as it is. The counts stay as counted.
+        prevalence: Share of abnormal images, between 0 and 1, to which accuracy, precision and F1
+            are weighted; ``None`` takes the set as it is. The counts are not weighted.
 
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is NaN, or
@@ -139,16 +148,15 @@ def confusion_metrics(
     """Compute the metrics of one confusion matrix or of many at once.
 
     Args:
-        tp: Abnormal images found; a number, an array or a tensor, as the next three.
-        fp: False alarms.
-        tn: Normal images passed.
-        fn: Abnormal images missed.
-        prevalence: Weigh the two kinds to this share of abnormal images; ``None`` takes them as
-            counted.
+        tp: True positives: a number, an array or a tensor, like the next three.
+        fp: False positives.
+        tn: True negatives.
+        fn: False negatives.
+        prevalence: Share of abnormal images to weight to; ``None`` takes the counts as they are.
 
     Returns:
-        accuracy, precision, recall, specificity and f1, float64 in the shape given; NaN where
-        undefined.
+        accuracy, precision, recall, specificity and f1, float64 in the shape of the counts; NaN
+        where a metric is undefined.
 
     Raises:
         ValueError: A prevalence outside 0…1.
@@ -172,15 +180,19 @@ def confusion_metrics(
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """Divide float64 tensors; NaN where the whole is 0 or NaN."""
+    """Divide float64 tensors; NaN where ``whole`` is 0 or NaN."""
     return torch.where(whole > 0, part / whole, torch.nan)
 
 
 def shown(value: float) -> str:
-    """Write a metric with three decimals, halves rounded up as JavaScript does; NaN as ``–``.
+    """Format a metric with three decimals; NaN as ``–``.
+
+    Exact halves are rounded up, as JavaScript's ``toFixed`` does.
 
     Example:
         >>> shown(0.0625)
         '0.063'
     """
-    return "–" if math.isnan(value) else str(Decimal(value).quantize(Decimal("0.001"), ROUND_HALF_UP))
+    return (
+        "–" if math.isnan(value) else str(Decimal(value).quantize(Decimal("0.001"), ROUND_HALF_UP))
+    )

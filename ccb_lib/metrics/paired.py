@@ -1,4 +1,4 @@
-"""Tests and intervals of the difference of two arms: several seeds and classes, same images."""
+"""Tests and intervals for the difference of two arms over paired runs on the same images."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,21 +20,21 @@ from ccb_lib.metrics.replicates import (
     resampled,
 )
 
-SIGNIFICANCE = 0.05  # of a test
-_ALL_FLIPS = 14  # seeds up to which every one of the 2^n sign flips is counted
+SIGNIFICANCE = 0.05  # level of a test
+_ALL_FLIPS = 14  # most seeds for which all 2^n sign flips are enumerated
 
 
 class Pair(NamedTuple):
-    """What two arms scored for one class with one seed.
+    """The scores of two arms for one class with one seed.
 
     Attributes:
-        seed: Of both.
+        seed: The seed of both arms.
         abnormal: The class.
         a, b: (N,) scores of each arm for the same images, higher is more abnormal; arrays or
             tensors.
         labels: (N,) bool, True is abnormal.
-        groups: (N,) str: images of one lesion or patient have one; an image's own id where it
-            stands alone. The same name means the same group in every pair.
+        groups: (N,) str: the group of each image, such as its lesion or patient; the image's id if
+            it is a group of its own. The same name means the same group in every pair.
     """
 
     seed: int
@@ -46,20 +46,20 @@ class Pair(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """The AUC of arm A less that of arm B.
+    """The AUC of arm A minus that of arm B.
 
     Attributes:
         estimate: Mean over seeds (and classes), from -1 to 1.
         low, high: Bootstrap percentile interval over seeds and images; with one seed over its
-            images alone.
-        p: Two-sided p-value of the t-test that there is no difference; NaN with one seed, which
-            says nothing of how another start would have ended.
-        adjusted_p: For a class, ``p`` with Holm's correction over all classes; for the macro, ``p``
-            itself.
-        sign_flip_p: A check of ``p`` that knows the seeds alone: the share of sign flips of the
-            per-seed differences that give as large a mean. It is 2 / 2^n at least, so that it can
-            be below .05 from 6 seeds on.
-        seeds: How many seeds it rests on.
+            images only.
+        p: Two-sided p-value of the t-test of no difference; NaN with one seed, because the
+            variation between seeds is then unknown.
+        adjusted_p: For a class, ``p`` with Holm's correction over all classes; for the macro mean,
+            ``p`` itself.
+        sign_flip_p: A check of ``p`` over the seeds alone: the share of sign flips of the per-seed
+            differences whose mean is at least as large. It is at least 2 / 2^n, so it can be below
+            .05 only with 6 seeds or more.
+        seeds: Number of seeds.
     """
 
     estimate: float
@@ -74,37 +74,41 @@ class Difference(NamedTuple):
 def paired_differences(
     pairs: Sequence[Pair], *, level: float = 0.95, replicates: int = 1000, seed: int = 0
 ) -> dict[str, Difference]:
-    """Estimate and test the difference in AUC over classes and in each, over seeds **and** images.
+    """Estimate and test the difference in AUC, per class and on average, over seeds **and** images.
 
     The test is a paired t-test of the n per-seed differences, with the images as a crossed effect:
-    SE² is their variance / n plus the bootstrap variance over images, seeds fixed, and
-    p = 2 P(T > abs(estimate) / SE) with n − 1 degrees of freedom, which is conservative where images
-    matter more than seeds. The macro is one test; those of classes are corrected together.
+    SE² is their variance / n plus the bootstrap variance over images, seeds fixed, and p = 2 P(T >
+    abs(estimate) / SE) with n − 1 degrees of freedom. The test is conservative where the variation
+    between images exceeds that between seeds. The macro mean is one test; the tests of the classes
+    are corrected together (Holm, 1979).
 
     For the interval each replicate draws seeds with replacement, and groups of images with
-    replacement; a group drawn twice counts twice in every pair that has it, for both arms. So what
-    makes an image hard for all, or a start bad for both, cancels. Few seeds show less than their
-    true spread, and a percentile bootstrap over n of them is too narrow. What a replicate owes to
-    the seeds it drew is therefore stretched by √(n / (n − 1)) and by Student's quantile over
-    the normal one: the interval that a t-test would give, were seeds all there is.
+    replacement; a group drawn twice counts twice in every pair that has it, for both arms. So
+    variation between images or seeds that affects both arms alike cancels. A percentile bootstrap
+    over few seeds is too narrow, because a sample of n seeds underestimates the spread. The part of
+    a replicate that comes from its seeds is therefore multiplied by √(n / (n − 1)) and by the ratio
+    of Student's quantile to the normal quantile. With variation between seeds alone, that gives the
+    interval of a t-test.
 
     Args:
         pairs: One for each seed and class.
-        level: Coverage aimed at, between 0 and 1.
-        replicates: How often to draw.
-        seed: Of the drawing.
+        level: Nominal coverage, between 0 and 1.
+        replicates: Number of replicates.
+        seed: Seed of the resampling.
 
     Returns:
         ``"macro"``, the mean over classes, then each class.
 
     Raises:
-        ValueError: No pairs, a seed that lacks a class that another has, or a class with one kind
+        ValueError: No pairs, a seed without a class that another seed has, or a class with one kind
             of image.
 
     Example:
         >>> labels, groups = np.arange(40) >= 20, np.arange(40).astype(str)
         >>> scores = [np.random.default_rng(k).normal(size=40) for k in range(6)]
-        >>> pairs = [Pair(k, "x", s + 3 * labels, s, labels, groups) for k, s in enumerate(scores)]
+        >>> pairs = [
+        ...     Pair(k, "x", scores[k] + 3 * labels, scores[k], labels, groups) for k in range(6)
+        ... ]
         >>> verdict(paired_differences(pairs)["x"], margin=0.02, planned_seeds=6)
         'better'
     """
@@ -114,13 +118,19 @@ def paired_differences(
     cells = {(pair.seed, pair.abnormal): pair for pair in pairs}
     lacking = [cell for cell in product(seeds, classes) if cell not in cells]
     if not pairs or lacking or len(cells) != len(pairs):
-        raise ValueError(f"One pair for each seed and class is needed; missing or double: {lacking or 'all'}.")
-    measured, drawn = _differences([cells[cell] for cell in product(seeds, classes)], replicates, seed)
+        raise ValueError(
+            f"One pair for each seed and class is needed; missing or double: {lacking or 'all'}."
+        )
+    measured, drawn = _differences(
+        [cells[cell] for cell in product(seeds, classes)], replicates, seed
+    )
     shape = (len(seeds), len(classes))
     measured, drawn = _with_macro(measured.reshape(shape)), _with_macro(drawn.reshape(-1, *shape))
-    means, of_images = measured.mean(0), drawn.mean(1)  # of images: all seeds, images redrawn
+    means, of_images = measured.mean(0), drawn.mean(1)  # of_images: seeds fixed, images resampled
 
-    picked = torch.cat(list(resampled(len(seeds), replicates, seed + 1, drawn.device))).double() / len(seeds)
+    picked = torch.cat(
+        list(resampled(len(seeds), replicates, seed + 1, drawn.device))
+    ).double() / len(seeds)
     of_seeds = torch.einsum("rs,rsc->rc", picked, drawn) - of_images
     redrawn = of_images + _stretch(len(seeds), level) * of_seeds
     names = ["macro", *classes]
@@ -140,7 +150,7 @@ def paired_differences(
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down correction for several tests (Holm, 1979); order kept, NaN stays NaN.
+    """Holm's step-down correction for several tests (Holm, 1979); the order is kept, NaN stays NaN.
 
     Example:
         >>> holm({"a": 0.04, "b": 0.01})
@@ -156,16 +166,16 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def verdict(difference: Difference, margin: float, planned_seeds: int) -> str:
-    """Return equal within the margin, better, worse or undecided.
+    """Classify a difference as ``"better"``, ``"worse"``, equal within a margin or undecided.
 
-    *Equal*: the whole interval lies within the margin. *Better* or *worse*: the interval lies on one
-    side of 0 and the adjusted p is below .05. *Undecided*: neither, or fewer seeds than planned; one
-    seed never decides.
+    ``"equal within the margin"``: the whole interval lies within the margin. ``"better"`` or
+    ``"worse"``: the interval lies on one side of 0 and the adjusted p is below .05.
+    ``"undecided"``: none of these, fewer seeds than planned, or only one seed.
 
     Args:
-        difference: Of `paired_differences`.
-        margin: Difference in AUC, either way, within which two arms are called equal.
-        planned_seeds: How many seeds were planned before anything was run.
+        difference: A value that `paired_differences` returned.
+        margin: Absolute difference in AUC below which two arms count as equal.
+        planned_seeds: Number of seeds planned before the first run.
 
     Example:
         >>> difference = Difference(0.05, 0.03, 0.07, 0.01, 0.01, 0.01, seeds=3)
@@ -182,21 +192,25 @@ def verdict(difference: Difference, margin: float, planned_seeds: int) -> str:
 
 
 def _differences(pairs: Sequence[Pair], replicates: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return AUC(a) − AUC(b): as measured, (pairs,), and resampled, (replicates, pairs)."""
+    """Return AUC(a) − AUC(b): on the original set, (pairs,), and resampled, (replicates, pairs)."""
     numbers, count = numbered(np.concatenate([np.asarray(pair.groups) for pair in pairs]))
     ends = np.cumsum([len(pair.labels) for pair in pairs])[:-1]
     arms = []
     for pair, members in zip(pairs, np.split(numbers, ends), strict=True):
         for scores in (pair.a, pair.b):
             scores, labels = checked_pair(scores, pair.labels)
-            arms.append(replicate_metric(scores, labels, torch.from_numpy(members).to(scores.device)))
+            arms.append(
+                replicate_metric(scores, labels, torch.from_numpy(members).to(scores.device))
+            )
 
     def of(counts: Tensor) -> Tensor:
         areas = torch.stack([auc(counts) for auc in arms], dim=1)
         return areas[:, 0::2] - areas[:, 1::2]
 
     device = scores.device
-    return of(torch.ones(1, count, device=device))[0], torch.cat([*map(of, resampled(count, replicates, seed, device))])
+    return of(torch.ones(1, count, device=device))[0], torch.cat(
+        [*map(of, resampled(count, replicates, seed, device))]
+    )
 
 
 def _with_macro(values: Tensor) -> Tensor:
@@ -205,7 +219,7 @@ def _with_macro(values: Tensor) -> Tensor:
 
 
 def _t_test(per_seed: Tensor, of_images: Tensor) -> float:
-    """Return p from the measured differences (n,) and the replicates' means over seeds."""
+    """Return p of no difference from per-seed differences (n,) and replicates of their mean."""
     n, estimate = len(per_seed), float(per_seed.mean())
     if n == 1:
         return math.nan
@@ -217,7 +231,10 @@ def _t_test(per_seed: Tensor, of_images: Tensor) -> float:
 
 
 def _sign_flips(per_seed: NDArray[np.float64]) -> float:
-    """Return the share of sign flips, all or 10,000 of them, whose mean is as far from 0."""
+    """Return the share of sign flips whose mean is at least as far from 0.
+
+    Up to `_ALL_FLIPS` seeds all flips count, above it the original and 9,999 random ones.
+    """
     n = len(per_seed)
     if n == 1:
         return math.nan
@@ -231,6 +248,8 @@ def _sign_flips(per_seed: NDArray[np.float64]) -> float:
 
 def _stretch(seeds: int, level: float) -> float:
     if seeds == 1:
-        return 1.0  # there is nothing to stretch
+        return 1.0  # no variation between seeds to correct
     tail = (1 + level) / 2
-    return math.sqrt(seeds / (seeds - 1)) * float(special.stdtrit(seeds - 1, tail) / special.ndtri(tail))
+    return math.sqrt(seeds / (seeds - 1)) * float(
+        special.stdtrit(seeds - 1, tail) / special.ndtri(tail)
+    )

@@ -1,6 +1,7 @@
-"""Metrics of ranking, without a threshold: AUC, average precision, sensitivity at specificity.
+"""Ranking metrics without a threshold: AUC, average precision, sensitivity at specificity.
 
-Each metric sorts the two kinds of image and counts by binary search, on the device of the scores.
+Each metric sorts normal and abnormal scores and counts by binary search, on the device of the
+scores.
 """
 
 from torch import Tensor
@@ -10,14 +11,16 @@ from ccb_lib.metrics.counts import rank_in, rising
 
 
 def auc(scores: Scores, labels: Scores) -> float:
-    """Area under the ROC curve: how often abnormal scores exceed normal ones, ties counting half.
+    """Area under the ROC curve.
+
+    It is the probability that an abnormal image scores above a normal one; a tie counts half.
 
     Args:
         scores: (N,) scores, higher is more abnormal.
         labels: (N,) bool or 0/1, true is abnormal.
 
     Returns:
-        0 to 1; .5 is chance; under .5 is worse than chance and left as it is.
+        0 to 1; 0.5 is chance. A value below 0.5 is worse than chance and is returned unchanged.
 
     Raises:
         ValueError: Only one kind of image, scores that are not finite, or labels that are not 0/1.
@@ -36,12 +39,12 @@ def average_precision(scores: Scores, labels: Scores, prevalence: float | None =
     Args:
         scores: (N,) scores, higher is more abnormal.
         labels: (N,) bool or 0/1, true is abnormal.
-        prevalence: Share of abnormal images to weigh the set to, between 0 and 1; ``None`` takes
-            the set as it is. Precision depends on it: what looks good at 50 % may be useless
-            at 1 %.
+        prevalence: Share of abnormal images, between 0 and 1, to weight the set to; ``None`` takes
+            the set as it is. Precision depends on the prevalence: a score that is precise at 50 %
+            may be useless at 1 %.
 
     Returns:
-        0 to 1; chance is the prevalence.
+        0 to 1; chance level is the prevalence.
 
     Raises:
         ValueError: Only one kind of image, scores that are not finite, labels that are not 0/1, or
@@ -57,14 +60,15 @@ def average_precision(scores: Scores, labels: Scores, prevalence: float | None =
 
 
 def sensitivity_at_specificity(scores: Scores, labels: Scores, specificity: float = 0.95) -> float:
-    """Find the highest recall among thresholds with at least a given specificity.
+    """Find the highest recall over all thresholds with at least a given specificity.
 
-    The threshold is chosen on the test labels, so this describes the scores, not a usable verdict.
+    The threshold is chosen by these labels, so the result describes the scores, not a rule that can
+    be used in practice.
 
     Args:
         scores: (N,) scores, higher is more abnormal.
         labels: (N,) bool or 0/1, true is abnormal.
-        specificity: Share of normal images that must pass, 0 to 1.
+        specificity: Share of normal images that must be called normal, 0 to 1.
 
     Returns:
         0 to 1.
@@ -80,12 +84,13 @@ def sensitivity_at_specificity(scores: Scores, labels: Scores, specificity: floa
     abnormal, normal = _sorted_kinds(scores, labels, "sensitivity at a specificity")
     checked_specificity(specificity)
     count = len(normal)
-    # How many normals must pass, found as floats compare shares: 0.9 of 10 may be a little over 9.
+    # The smallest number of normals with needed / count ≥ specificity, compared as floats: 0.9 of
+    # 10 may be a little over 9.
     needed = min(count, round(specificity * count) + 1)
     while needed > 0 and (needed - 1) / count >= specificity:
         needed -= 1
     if needed == 0:
-        return 1.0  # every image may be called abnormal
+        return 1.0  # all images may be called abnormal
     return int((abnormal > normal[needed - 1]).sum()) / len(abnormal)
 
 
@@ -94,7 +99,7 @@ def twice_won(abnormal: Tensor, normal: Tensor) -> Tensor:
 
     Args:
         abnormal: (P,) scores.
-        normal: (Q,) scores, rising.
+        normal: (Q,) scores, ascending.
 
     Returns:
         An int64 scalar, 0 to 2PQ.
@@ -109,14 +114,14 @@ def twice_won(abnormal: Tensor, normal: Tensor) -> Tensor:
 
 
 def precisions(abnormal: Tensor, normal: Tensor, prevalence: float) -> Tensor:
-    """Return the precision of calling abnormal what scores at least as high as each abnormal image.
+    """Return the precision with each abnormal image's score as the lowest that is called abnormal.
 
     Their mean is the average precision: each abnormal image adds 1 / P of recall.
 
     Args:
-        abnormal: (P,) scores, rising.
-        normal: (Q,) scores, rising.
-        prevalence: Share of abnormal images to weigh the two kinds to.
+        abnormal: (P,) scores, ascending.
+        normal: (Q,) scores, ascending.
+        prevalence: Share of abnormal images to weight to.
 
     Returns:
         (P,) float64.

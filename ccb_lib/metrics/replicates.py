@@ -1,4 +1,4 @@
-"""Resampling with replacement, and metrics of many resampled copies of a scored set at once."""
+"""Resampling with replacement, and metrics of many replicates of a scored set at once."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -19,24 +19,29 @@ from ccb_lib.metrics.counts import rank_in
 
 BOOTSTRAP_METRICS = ("auc", "average_precision", "sensitivity_at_specificity", *CONFUSION_METRICS)
 
-# From (B, G), how often each replicate drew each group, to (B,) float64 values of a metric.
+# From (B, G), how often each replicate drew each group, to (B,) float64 values of a metric, NaN
+# where it is undefined.
 ReplicateMetric = Callable[[Tensor], Tensor]
 
-_CELLS = 500_000  # replicates × groups worked on at once: 2 MB of counts, as a core's cache holds
-_EXACT_IN_SINGLE = 2**20  # images; their drawn counts sum to less than 2^24, 16 times as many
+_CELLS = 500_000  # replicates × groups processed at once: 2 MB of counts, which fit a core's cache
+# Below this number of images float32 sums of drawn counts are exact: they stay below 2^24 unless
+# replicates draw images 16 times on average.
+_EXACT_IN_SINGLE = 2**20
 
 
-def resampled(count: int, replicates: int, seed: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
-    """Draw ``count`` groups (or seeds) with replacement, many times.
+def resampled(
+    count: int, replicates: int, seed: int, device: torch.device | str = "cpu"
+) -> Iterator[Tensor]:
+    """Draw ``count`` groups (or seeds) with replacement for each replicate.
 
     Args:
-        count: How many there are, and how many each replicate draws.
-        replicates: How many times to draw.
-        seed: Of the drawing, which is done on the CPU: the same on every device.
-        device: Where to put the counts.
+        count: Number of groups, and number of draws per replicate.
+        replicates: Number of replicates.
+        seed: Seed of the draws, made on the CPU, so that they are the same on every device.
+        device: Device of the counts.
 
     Yields:
-        (B, count) float32, whole numbers: how often each group was drawn; B replicates at a time.
+        (B, count) float32, whole numbers: how often each of B replicates drew each group.
 
     Example:
         >>> [counts] = resampled(5, 3, seed=0)
@@ -53,7 +58,7 @@ def resampled(count: int, replicates: int, seed: int, device: torch.device | str
 
 
 def numbered(groups: ArrayLike) -> tuple[np.ndarray, int]:
-    """Number groups in order of appearance; return each image's number, and how many there are.
+    """Number groups in order of first appearance; return each image's number and their count.
 
     Example:
         >>> numbered(["b", "a", "b"])
@@ -68,18 +73,24 @@ def numbered(groups: ArrayLike) -> tuple[np.ndarray, int]:
 
 
 def interval(drawn: Tensor, level: float) -> tuple[float, float]:
-    """Return the percentile interval of replicates without NaN; NaN where none is left."""
+    """Return the percentile interval of the replicates that are not NaN; NaN if there are none."""
     values = drawn[~drawn.isnan()].numpy(force=True)
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) if len(values) else (math.nan, math.nan)
+    low, high = (
+        np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+        if len(values)
+        else (math.nan, math.nan)
+    )
     return float(low), float(high)
 
 
 def checked_resampling(level: float, replicates: int) -> None:
-    """Raise ValueError where the level is no share between 0 and 1, or there are no replicates."""
+    """Raise ValueError unless 0 < level < 1 and there is at least one replicate."""
     if not 0 < level < 1:
         raise ValueError(f"level={level} given; a share between 0 and 1, such as 0.95, is needed.")
     if replicates < 1:
-        raise ValueError(f"replicates={replicates} given; at least 1 is needed, and 1000 for a usable interval.")
+        raise ValueError(
+            f"replicates={replicates} given; at least 1 is needed, and 1000 for a usable interval."
+        )
 
 
 def replicate_metric(
@@ -91,17 +102,17 @@ def replicate_metric(
     specificity: float = 0.95,
     prevalence: float | None = None,
 ) -> ReplicateMetric:
-    """Prepare a metric of one scored set, to be computed of many resampled copies at once.
+    """Prepare a metric of one scored set for computation on many replicates at once.
 
     Args:
         scores, labels: (N,) as `checked_pair` returns them.
         members: (N,) int64, the number of each image's group, from 0.
         metric: As for `bootstrap_interval`.
-        threshold, specificity, prevalence: As there.
+        threshold, specificity, prevalence: As for `bootstrap_interval`.
 
     Returns:
         A function from (B, G), how often each replicate drew each group, to (B,) float64 values;
-        NaN where undefined.
+        NaN where the metric is undefined.
 
     Raises:
         ValueError: As `bootstrap_interval`.
@@ -115,8 +126,12 @@ def replicate_metric(
     checked_prevalence(prevalence)
     if metric in CONFUSION_METRICS:
         if threshold is None:
-            raise ValueError(f"{metric} is that of a verdict: give the threshold, such as detector.threshold_.")
-        return _confusion_metric(metric, scores > checked_threshold(threshold), labels, members, prevalence)
+            raise ValueError(
+                f"{metric} depends on φ: give the threshold, such as detector.threshold_."
+            )
+        return _confusion_metric(
+            metric, scores > checked_threshold(threshold), labels, members, prevalence
+        )
     if metric not in BOOTSTRAP_METRICS:
         raise ValueError(f"metric={metric!r} given; choose one of {', '.join(BOOTSTRAP_METRICS)}.")
     both_kinds(scores, labels, metric)
@@ -132,7 +147,9 @@ def replicate_metric(
 def _confusion_metric(
     metric: str, called: Tensor, labels: Tensor, members: Tensor, prevalence: float | None
 ) -> ReplicateMetric:
-    kinds = torch.stack([called & labels, called & ~labels, ~called & ~labels, ~called & labels], dim=1).double()
+    kinds = torch.stack(
+        [called & labels, called & ~labels, ~called & ~labels, ~called & labels], dim=1
+    ).double()
 
     def of(counts: Tensor) -> Tensor:
         per_group = kinds.new_zeros(counts.shape[1], 4).index_add_(0, members, kinds)
@@ -142,9 +159,11 @@ def _confusion_metric(
 
 
 class _Ranks:
-    """The order of one scored set, found once for all replicates, which differ in counts alone.
+    """The ranks of one scored set, computed once for all replicates.
 
-    Counts are gathered and summed in float32, which is fastest and exact for whole numbers below
+    Replicates differ only in how often they count each image.
+
+    Counts are gathered and summed in float32, which is fastest, and exact for whole numbers below
     2^24.
     """
 
@@ -152,7 +171,7 @@ class _Ranks:
         abnormal, order = scores[labels].sort()
         normal, order_of_normals = scores[~labels].sort()
         self.abnormal, self.normal = members[labels][order], members[~labels][order_of_normals]
-        # How many normals score lower than each abnormal image, and how many at most as high.
+        # For each abnormal image, how many normals score lower, and how many no higher.
         self.below = rank_in(normal, abnormal)
         self.up_to = rank_in(normal, abnormal, ties=True)
         self.ties = not torch.equal(self.below, self.up_to)
@@ -185,23 +204,29 @@ class _Ranks:
         return torch.where(normal[:, 0] > 0, ratio(allowed, _sum(drawn)), torch.nan)
 
     def _alarms(self, counts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Count what is found and passed at a threshold just below each abnormal image.
+        """Count images called abnormal and normal at the score of each abnormal image.
 
         Returns:
-            (B, P) float64: how often each abnormal image was drawn, abnormal images found, normal
-            images passed; (B, 1): all normal images.
+            (B, P) float64: how often each abnormal image was drawn, abnormal images called
+            abnormal, normal images called normal; (B, 1): all normal images.
         """
         drawn = counts.index_select(1, self.abnormal).double()
-        abnormals, normals = (_cumulated(counts, kind).double() for kind in (self.abnormal, self.normal))
+        abnormals, normals = (
+            _cumulated(counts, kind).double() for kind in (self.abnormal, self.normal)
+        )
         found = abnormals[:, -1:] - abnormals.index_select(1, self.first)
         return drawn, found, normals.index_select(1, self.below), normals[:, -1:]
 
 
 def _cumulated(counts: Tensor, members: Tensor) -> Tensor:
-    """Cumulate the counts of images in a given order: (B, G) and (N,) to (B, N + 1), 0 first."""
+    """Cumulative counts of images in a given order: (B, G) and (N,) to (B, N + 1), 0 first."""
     gathered = counts.index_select(1, torch.cat([members[:1], members]))
     gathered[:, 0] = 0
-    return gathered.cumsum_(1) if len(members) < _EXACT_IN_SINGLE else gathered.cumsum(1, dtype=torch.float64)
+    return (
+        gathered.cumsum_(1)
+        if len(members) < _EXACT_IN_SINGLE
+        else gathered.cumsum(1, dtype=torch.float64)
+    )
 
 
 def _sum(drawn: Tensor) -> Tensor:

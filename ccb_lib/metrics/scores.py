@@ -1,4 +1,4 @@
-"""Eq. 2: from an image, its reconstruction and their features to one anomaly score."""
+"""Eq. 2: the anomaly score of an image from its reconstruction and both their features."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class ScoreTerms(NamedTuple):
 
     Attributes:
         image: (N,) float32, D1(x, x̂) per image; an array or a tensor.
-        latent: (N,) float32, D2(z, ẑ) per image; of the same kind.
+        latent: (N,) float32, D2(z, ẑ) per image; an array or a tensor like ``image``.
     """
 
     image: NDArray[np.float32] | Tensor
@@ -21,7 +21,7 @@ class ScoreTerms(NamedTuple):
 
 
 def distance(a: Tensor, b: Tensor, kind: str = "l2") -> Tensor:
-    """D1 and D2 of Eq. 2: the distance of two batches, image by image.
+    """D1 and D2 of Eq. 2: the distance of two batches for each image.
 
     Args:
         a, b: (N, …) float, the same shape.
@@ -29,7 +29,7 @@ def distance(a: Tensor, b: Tensor, kind: str = "l2") -> Tensor:
             absolute one; or ``"l1-norm"``, the sum of absolute differences (AnoGAN, EGBAD).
 
     Returns:
-        (N,) float32, on the device of both.
+        (N,) float32, on the device of ``a`` and ``b``.
 
     Raises:
         ValueError: Shapes that differ, or an unknown kind.
@@ -39,7 +39,9 @@ def distance(a: Tensor, b: Tensor, kind: str = "l2") -> Tensor:
         tensor([12.5000])
     """
     if a.shape != b.shape:
-        raise ValueError(f"Shapes {tuple(a.shape)} and {tuple(b.shape)} given; both must be the same.")
+        raise ValueError(
+            f"Shapes {tuple(a.shape)} and {tuple(b.shape)} given; both must be the same."
+        )
     if kind not in ("l2", "l1", "l1-norm"):
         raise ValueError(f"kind={kind!r} given; choose l2, l1 or l1-norm.")
     difference = (a.float() - b.float()).flatten(1)
@@ -66,13 +68,19 @@ def anomaly_score(terms: ScoreTerms, alpha: float = 0.9) -> NDArray[np.float32] 
         [1.899999976158142]
     """
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha={alpha} given; Eq. 2 weighs the image term by a number from 0 to 1.")
+        raise ValueError(f"alpha={alpha} given; a number from 0 to 1 is needed.")
     scores = alpha * terms.image + (1 - alpha) * terms.latent
     return scores.float() if isinstance(scores, Tensor) else scores.astype(np.float32)
 
 
 def error_map(x: Tensor, x_hat: Tensor) -> Tensor:
-    """Squared differences averaged over channels: (N, C, H, W) in [-1, 1] to (N, H, W) float32.
+    """Squared difference of each pixel, averaged over channels.
+
+    Args:
+        x, x_hat: (N, C, H, W) float in [-1, 1].
+
+    Returns:
+        (N, H, W) float32.
 
     Raises:
         ValueError: Shapes that differ.
@@ -83,14 +91,14 @@ def error_map(x: Tensor, x_hat: Tensor) -> Tensor:
     """
     if x.shape != x_hat.shape:
         raise ValueError(
-            f"Shapes {tuple(x.shape)} and {tuple(x_hat.shape)} given; an error map needs two of one shape."
+            f"Shapes {tuple(x.shape)} and {tuple(x_hat.shape)} given; both must be the same."
         )
     with torch.no_grad():
         return (x.float() - x_hat.float()).square().mean(1)
 
 
 def all_equal(scores: NDArray[np.float32]) -> bool:
-    """Whether several scores differ by no more than float32 rounds.
+    """Whether at least two scores are given and all are equal up to float32 rounding.
 
     Example:
         >>> all_equal(np.float32([1, 1]))

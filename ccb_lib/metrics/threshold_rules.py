@@ -1,7 +1,7 @@
-"""Rules for φ that see the test set (`min_max`) or its labels (oracles), and all rules by name.
+"""Rules for φ that use the test set (`min_max`) or its labels (the oracles); a table of all rules.
 
-They cannot be used in practice; they serve to examine published numbers. `RULES` says what each
-rule must see.
+They cannot be used in practice; they are here to examine published numbers. `RULES` states what
+data each rule uses.
 """
 
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from ccb_lib.metrics.thresholds import conformal_threshold, normal_quantile
 
 
 def min_max(scores: Scores, cut: float = 0.2) -> float:
-    """Scale the scores of a whole **test set** to 0…1 and call abnormal what reaches ``cut``.
+    """Scale the scores of a whole **test set** to 0…1; abnormal is a scaled score ≥ ``cut``.
 
-    So Skip-GANomaly's public code computes F1, at 0.2. It needs no label, yet a verdict depends on
-    the most extreme images that happen to be tested beside it.
+    The public code of Skip-GANomaly computes F1 this way, at 0.2. The rule needs no labels, but the
+    prediction for an image depends on the extreme scores of the other test images.
 
     Args:
         scores: (N,) scores of the test set.
-        cut: Where to cut the scaled scores, between 0 and 1.
+        cut: Threshold of the scaled scores, between 0 and 1.
 
     Returns:
-        φ between the last score under the cut and the first that reaches it.
+        φ between the highest score below the cut and the lowest at or above it.
 
     Raises:
         ValueError: All scores are equal or not finite, or the cut lies outside 0…1.
@@ -36,18 +36,19 @@ def min_max(scores: Scores, cut: float = 0.2) -> float:
     if not 0 < cut < 1:
         raise ValueError(f"cut={cut} given; a number between 0 and 1, such as 0.2, is needed.")
     if len(distinct) == 1:
-        raise ValueError(f"All {len(scores)} scores are {float(distinct[0]):g}, so they cannot be scaled to 0…1.")
-    halves = distinct / 2  # the whole range may be more than a float holds
-    scaled = (halves - halves[0]) / (halves[-1] - halves[0])
-    reaches = int((scaled < cut).sum())  # the first that reaches the cut
-    return float(between(distinct[reaches - 1], distinct[reaches]))
+        raise ValueError(
+            f"All {len(scores)} scores are {float(distinct[0]):g}, so they cannot be scaled to 0…1."
+        )
+    halves = distinct / 2  # the range of the scores may overflow
+    first_above = int(((halves - halves[0]) / (halves[-1] - halves[0]) < cut).sum())
+    return float(between(distinct[first_above - 1], distinct[first_above]))
 
 
 def oracle_f1(scores: Scores, labels: Scores) -> float:
-    """Find the φ of the best F1 on these images: an **oracle**, since it reads the test labels.
+    """Find the φ with the best F1 on these images: an **oracle**, because it reads their labels.
 
-    Where abnormal images are a share π of the set, calling everything abnormal already gives F1 =
-    2π / (1 + π).
+    If abnormal images are a share π of the set, calling all images abnormal already gives F1 = 2π /
+    (1 + π).
 
     Args:
         scores: (N,) scores, higher is more abnormal.
@@ -69,7 +70,7 @@ def oracle_f1(scores: Scores, labels: Scores) -> float:
 
 
 def oracle_accuracy(scores: Scores, labels: Scores) -> float:
-    """Find the φ of the best accuracy on these images: an **oracle** that reads the test labels.
+    """Find the φ with the best accuracy on these images: an **oracle**, because it reads labels.
 
     Args:
         scores: (N,) scores, higher is more abnormal.
@@ -87,11 +88,11 @@ def oracle_accuracy(scores: Scores, labels: Scores) -> float:
         1.5
     """
     counts = _of_both_kinds(scores, labels)
-    return counts.best(counts.tp - counts.fp)  # accuracy × N less a constant
+    return counts.best(counts.tp - counts.fp)  # accuracy × N minus a constant
 
 
 def oracle_youden(scores: Scores, labels: Scores) -> float:
-    """Find the φ of the best recall + specificity − 1 (Youden 1950): an **oracle**.
+    """Find the φ with the best recall + specificity − 1 (Youden 1950): an **oracle**.
 
     Args:
         scores: (N,) scores, higher is more abnormal.
@@ -109,7 +110,7 @@ def oracle_youden(scores: Scores, labels: Scores) -> float:
         3.5
     """
     counts = _of_both_kinds(scores, labels)
-    # In whole numbers, so that ties are ties.
+    # In whole numbers, so that equal merits compare as equal.
     return counts.best(counts.tp * counts.fp[0] - counts.fp * counts.tp[0])
 
 
@@ -118,10 +119,10 @@ class Rule:
     """A named way to set φ.
 
     Attributes:
-        sees: What it must be shown, in words.
-        oracle: Whether it reads test labels; such a φ flatters.
-        place: From (calibration scores of normals, test scores, test labels) to φ; each rule uses
-            its part.
+        sees: The data that it uses, as a text.
+        oracle: Whether it reads test labels; metrics at such a φ are too optimistic.
+        place: Function from (calibration scores of normals, test scores, test labels) to φ; each
+            rule uses only the data named in ``sees``.
     """
 
     sees: str
@@ -130,12 +131,24 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {
-    "normal 95 %": Rule("held-out normals", False, lambda normals, scores, labels: normal_quantile(normals)),
-    "conformal 5 %": Rule("held-out normals", False, lambda normals, scores, labels: conformal_threshold(normals)),
-    "min-max 0.2": Rule("the whole test set", False, lambda normals, scores, labels: min_max(scores)),
-    "oracle F1": Rule("test labels", True, lambda normals, scores, labels: oracle_f1(scores, labels)),
-    "oracle accuracy": Rule("test labels", True, lambda normals, scores, labels: oracle_accuracy(scores, labels)),
-    "oracle Youden": Rule("test labels", True, lambda normals, scores, labels: oracle_youden(scores, labels)),
+    "normal 95 %": Rule(
+        "held-out normals", False, lambda normals, scores, labels: normal_quantile(normals)
+    ),
+    "conformal 5 %": Rule(
+        "held-out normals", False, lambda normals, scores, labels: conformal_threshold(normals)
+    ),
+    "min-max 0.2": Rule(
+        "the whole test set", False, lambda normals, scores, labels: min_max(scores)
+    ),
+    "oracle F1": Rule(
+        "test labels", True, lambda normals, scores, labels: oracle_f1(scores, labels)
+    ),
+    "oracle accuracy": Rule(
+        "test labels", True, lambda normals, scores, labels: oracle_accuracy(scores, labels)
+    ),
+    "oracle Youden": Rule(
+        "test labels", True, lambda normals, scores, labels: oracle_youden(scores, labels)
+    ),
 }
 
 
@@ -165,5 +178,7 @@ def _of_both_kinds(scores: Scores, labels: Scores) -> ThresholdCounts:
     abnormal, normal = int(counts.tp[0]), int(counts.fp[0])
     if not (abnormal and normal):
         kind = "abnormal" if abnormal else "normal"
-        raise ValueError(f"All {abnormal + normal} images are {kind}; an oracle needs images of both kinds.")
+        raise ValueError(
+            f"All {abnormal + normal} images are {kind}; an oracle needs images of both kinds."
+        )
     return counts

@@ -1,13 +1,12 @@
-"""Figs. 1–3: down and up blocks, the chain of convolution blocks, the U-shaped generator and the discriminator."""
+"""The networks of Figs. 1–3: blocks, the chain of convolution blocks, generator, discriminator."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from ccb_lib.models.modes import BATCH_NORMS, batch_norms
+from ccb_lib.models.initialisation import initialise
 from ccb_lib.models.small_maps import Conv2d, ConvTranspose2d
 
 LEVELS = 4  # skips: every encoder layer but the bottleneck has one
@@ -15,7 +14,9 @@ LEVELS = 4  # skips: every encoder layer but the bottleneck has one
 Chain = Sequence[int | None]
 
 
-def down_block(inputs: int, outputs: int, *, batch_norm: bool = True, activation: bool = True) -> nn.Sequential:
+def down_block(
+    inputs: int, outputs: int, *, batch_norm: bool = True, activation: bool = True
+) -> nn.Sequential:
     """Halve the size: conv 4×4 stride 2 → batch norm → LeakyReLU 0.2 (Fig. 3, left)."""
     layers: list[nn.Module] = [Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)]
     if batch_norm:
@@ -26,9 +27,10 @@ def down_block(inputs: int, outputs: int, *, batch_norm: bool = True, activation
 
 
 def up_block(inputs: int, outputs: int, *, dropout: float = 0.0) -> nn.Sequential:
-    """Double the size: ReLU → transposed conv 4×4 stride 2 → batch norm (→ dropout) (Fig. 3, right).
+    """Double the size: ReLU → transposed conv 4×4 stride 2 → batch norm → dropout (Fig. 3, right).
 
-    The ReLU comes first, as in pix2pix, so that it acts on decoder map and skip alike.
+    The ReLU comes first, as in pix2pix, so that it acts on both the decoder map and the skip.
+    There is no dropout layer at rate 0.
     """
     layers = [
         nn.ReLU(),
@@ -38,11 +40,15 @@ def up_block(inputs: int, outputs: int, *, dropout: float = 0.0) -> nn.Sequentia
     return nn.Sequential(*layers, *([nn.Dropout(dropout)] if dropout else []))
 
 
-def down_to_4x4(channels: int, image_size: int, width: int, *, first_norm: bool = False) -> nn.Sequential:
-    """Halve the size until it is 4×4, doubling the channels: three blocks at 32 px, four at 64, five at 128.
+def down_to_4x4(
+    channels: int, image_size: int, width: int, *, first_norm: bool = False
+) -> nn.Sequential:
+    """Halve the size down to 4×4 and double the channels in each block.
+
+    That is three blocks at 32 px, four at 64 and five at 128.
 
     Args:
-        channels: Of the image.
+        channels: Channels of the image.
         image_size: 32, 64 or 128.
         width: Channels of the first block.
         first_norm: Batch norm in the first block too.
@@ -58,12 +64,16 @@ class ConvBlock(nn.Module):
     Args:
         channels: C, of input and output.
         batch_norm: Put a batch norm between convolution and ReLU.
-        residual: Add the input to the output: the other reading of the paper's "direct connections".
-        start: Of a residual block. ``"he"`` adds the branch as it is; ``"zero"`` multiplies it by a
-            learnt number that starts at 0 (weights of 0 would not do: no gradient passes a ReLU at 0).
+        residual: Add the input to the output: another interpretation of the paper's "direct
+            connections".
+        start: How a residual block starts. ``"he"`` adds the branch unchanged. ``"zero"``
+            multiplies the branch by a learnt number that starts at 0. (Weights of 0 would not do: a
+            ReLU at 0 passes no gradient.)
     """
 
-    def __init__(self, channels: int, *, batch_norm: bool = False, residual: bool = False, start: str = "he") -> None:
+    def __init__(
+        self, channels: int, *, batch_norm: bool = False, residual: bool = False, start: str = "he"
+    ) -> None:
         super().__init__()
         self.conv = Conv2d(channels, channels, 3, padding=1)
         self.norm = nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
@@ -80,9 +90,14 @@ class ConvBlock(nn.Module):
 
 
 class ChainOfConvBlocks(nn.Sequential):
-    """The CCB of Fig. 2: ``length`` blocks in a line between an encoder layer and its decoder layer.
+    """The CCB of Fig. 2: ``length`` blocks in series from an encoder layer to its decoder layer.
 
     Length 0 is the identity, the plain skip of a U-Net.
+
+    Args:
+        channels: C, of input and output.
+        length: The number of blocks, 0 or more.
+        batch_norm, residual, start: See `ConvBlock`.
     """
 
     def __init__(
@@ -107,10 +122,11 @@ class Generator(nn.Module):
     Args:
         channels: 1 or 3.
         width: Channels of the first block; the others have 2, 4, 8 and 8 times as many.
-        chain: Length of each skip's chain from shallow to deep: 0 is a plain skip, ``None`` no skip at all.
-            The paper prints the lengths from bottom to top, so its [1, 2, 3, 4] is (4, 3, 2, 1) here.
-        chain_init: ``"he"`` draws a chain's weights so that its signal keeps its size; ``"dcgan"`` from N(0, 0.02)
-            as everywhere else.
+        chain: Length of the chain of each skip, from shallow to deep: 0 is a plain skip, ``None``
+            is no skip. The paper lists the lengths from deep to shallow: its [1, 2, 3, 4] is
+            (4, 3, 2, 1) here.
+        chain_init: ``"he"`` is He initialisation, which keeps the size of the signal along a chain.
+            ``"dcgan"`` is N(0, 0.02), as in all other convolutions.
         chain_batch_norm: Batch norm inside the chains.
         chain_residual: Residual sums inside the chains.
         chain_residual_start: ``"he"`` or ``"zero"``, see `ConvBlock`.
@@ -130,12 +146,15 @@ class Generator(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        # One stream of random numbers for each part: generators that differ in the skips alone start alike elsewhere.
-        streams = [torch.Generator().manual_seed(int(s)) for s in torch.randint(2**62, (3,), device="cpu")]
+        # Each part has its own generator of random numbers. So two networks that differ only in
+        # their skips have the same initial weights in encoder and decoder.
+        streams = [
+            torch.Generator().manual_seed(int(s)) for s in torch.randint(2**62, (3,), device="cpu")
+        ]
         widths = [width, 2 * width, 4 * width, 8 * width, 8 * width]
         self.encoder = nn.ModuleList([down_block(channels, widths[0], batch_norm=False)])
         self.encoder.extend(down_block(a, b) for a, b in pairwise(widths[:4]))
-        # The bottleneck ends in the ReLU that opens the decoder, so it has no activation of its own.
+        # The bottleneck has no activation: the decoder's first block begins with a ReLU.
         self.encoder.append(down_block(widths[3], widths[4], batch_norm=False, activation=False))
 
         self.skips = nn.ModuleList(
@@ -152,17 +171,20 @@ class Generator(nn.Module):
         )
         self.has_skip = [length is not None for length in chain]
 
-        # Decoder block k doubles the size of what comes up and of skip 4 − k beside it.
-        beside = [0] + [w if has else 0 for w, has in zip(widths[3::-1], self.has_skip[::-1], strict=True)]
+        # The input of decoder block k is the map of block k − 1 with the output of skip 4 − k.
+        skip_channels = [0] + [
+            w if has else 0 for w, has in zip(widths[3::-1], self.has_skip[::-1], strict=True)
+        ]
         outputs = [*widths[3::-1], channels]
         inputs = [widths[4], *widths[3::-1]]
         self.decoder = nn.ModuleList(
-            up_block(inputs[k] + beside[k], outputs[k], dropout=dropout if k < 2 else 0.0) for k in range(4)
+            up_block(inputs[k] + skip_channels[k], outputs[k], dropout=dropout if k < 2 else 0.0)
+            for k in range(4)
         )
         self.decoder.append(
             nn.Sequential(
                 nn.ReLU(),
-                ConvTranspose2d(inputs[4] + beside[4], channels, 4, stride=2, padding=1),
+                ConvTranspose2d(inputs[4] + skip_channels[4], channels, 4, stride=2, padding=1),
                 nn.Tanh(),
             )
         )
@@ -171,10 +193,12 @@ class Generator(nn.Module):
         if chain_init == "he":
             for module in self.skips.modules():
                 if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=streams[2])
+                    nn.init.kaiming_normal_(
+                        module.weight, nonlinearity="relu", generator=streams[2]
+                    )
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        """(B, C, H, W) in [-1, 1] → the five encoder maps, shallow to deep; the last is the bottleneck."""
+        """(B, C, H, W) in [-1, 1] → five encoder maps, shallow to deep (the bottleneck last)."""
         maps = []
         for block in self.encoder:
             x = block(x)
@@ -182,7 +206,7 @@ class Generator(nn.Module):
         return maps
 
     def decode(self, maps: list[Tensor]) -> list[Tensor]:
-        """Encoder maps, shallow to deep → the five decoder maps, deep to shallow; the last is x̂ in [-1, 1]."""
+        """Five encoder maps, shallow to deep → five decoder maps, deep to shallow (x̂ last)."""
         y = maps[-1]
         decoded = []
         for k, block in enumerate(self.decoder):
@@ -198,10 +222,10 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """D of Fig. 1: tells x from x̂, and gives the features z and ẑ on the way (Eq. 1).
+    """D of Fig. 1: distinguishes x from x̂ and computes the features z and ẑ (Eq. 1).
 
-    Blocks halve the size down to 4×4 (three at 32 px, four at 64, five at 128), doubling the channels; a 4×4 conv
-    makes z, and a 3×3 conv one logit.
+    Blocks halve the size down to 4×4 (three at 32 px, four at 64, five at 128), doubling the
+    channels; a 4×4 conv makes z, and a 3×3 conv one logit.
 
     Args:
         channels: 1 or 3.
@@ -210,7 +234,9 @@ class Discriminator(nn.Module):
         latent: Length of z.
     """
 
-    def __init__(self, channels: int = 3, image_size: int = 32, width: int = 64, latent: int = 100) -> None:
+    def __init__(
+        self, channels: int = 3, image_size: int = 32, width: int = 64, latent: int = 100
+    ) -> None:
         super().__init__()
         self.blocks = down_to_4x4(channels, image_size, width)
         self.features = Conv2d(width * image_size // 8, latent, 4, bias=False)
@@ -223,72 +249,6 @@ class Discriminator(nn.Module):
         return self.logit(z).flatten(), z
 
 
-def initialise(network: nn.Module, stream: torch.Generator | None = None) -> None:
-    """DCGAN's start: convolutions from N(0, 0.02), batch norms from N(1, 0.02), biases 0.
-
-    Args:
-        network: Whose weights are drawn in place.
-        stream: Where the numbers come from; torch's own by default.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(module.weight, 0.0, 0.02, generator=stream)
-        elif isinstance(module, BATCH_NORMS):
-            nn.init.normal_(module.weight, 1.0, 0.02, generator=stream)
-        else:
-            continue
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
-def reinitialise_where(collapsed: Tensor, network: nn.Module) -> None:
-    """Draw a network's weights anew where its loss has collapsed; its batch statistics stay.
-
-    Args:
-        collapsed: A bool scalar on the network's device. On a GPU nothing waits for its value: new weights are always
-            drawn and then chosen or not, so that a step stays one unbroken piece of work.
-        network: Started as by `initialise`.
-    """
-    if collapsed.is_cuda:
-        _choose_renewed(collapsed, network)
-    elif collapsed:
-        initialise(network)
-
-
-@torch.no_grad()
-def _choose_renewed(collapsed: Tensor, network: nn.Module) -> None:
-    """`reinitialise_where` without a branch: old · (1 − c) + new · c, exact for c = 0 and 1."""
-    parameters = list(network.parameters())
-    share = collapsed.to(parameters[0].dtype)
-    old = torch._foreach_mul(parameters, 1 - share)
-    initialise(network)
-    torch._foreach_mul_(parameters, share)
-    torch._foreach_add_(parameters, old)
-
-
-@contextmanager
-def counted_twice(network: nn.Module, passes: int = 1) -> Iterator[None]:
-    """Let running statistics change as if all that passes through the network in the block passed twice in a row.
-
-    For a forward pass that two losses share where each would make its own; nothing but running statistics could tell.
-    k passes make a statistic r = (1 − m)ᵏ r₀ + s, where s is what the batches give; once more, they make it
-    (1 − m)ᵏ r + s = r + (1 − m)ᵏ (r − r₀).
-
-    Args:
-        network: In training mode, its batch norms with one momentum m.
-        passes: k, forward passes in the block.
-    """
-    norms = batch_norms(network)
-    # .data, since autograd minds changes to these buffers, which its backward in training mode never reads.
-    running = [buffer.data for norm in norms for buffer in (norm.running_mean, norm.running_var)]
-    before = [buffer.clone() for buffer in running]
-    yield
-    if norms:
-        kept = (1 - norms[0].momentum) ** passes
-        torch._foreach_add_(running, torch._foreach_sub(running, before), alpha=kept)
-        torch._foreach_add_([norm.num_batches_tracked for norm in norms], passes)
-
-
 def count_parameters(network: nn.Module) -> int:
-    """Number of trainable values."""
+    """Return the number of trainable parameters."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -1,4 +1,4 @@
-"""Looking into trained networks: how alike features are, and what becomes of a signal in a chain."""
+"""Diagnostics of networks: similarity of features, and the size of a signal along a chain."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ccb_lib.models.ccb import LEVELS, ChainOfConvBlocks, Generator, initialise
+from ccb_lib.models.ccb import LEVELS, ChainOfConvBlocks, Generator
+from ccb_lib.models.initialisation import initialise
 
 
 def linear_cka(a: Tensor, b: Tensor) -> float:
@@ -18,13 +19,16 @@ def linear_cka(a: Tensor, b: Tensor) -> float:
         b: (N, …) other features of the same images.
 
     Returns:
-        0 (nothing in common) to 1 (equal up to rotation and scale).
+        0 (no linear relation) to 1 (equal up to rotation and scale).
 
     Raises:
         ValueError: The numbers of images differ, or there are fewer than two.
     """
     if len(a) != len(b) or len(a) < 2:
-        raise ValueError(f"Features of {len(a)} and {len(b)} images given; the same two or more images are needed.")
+        raise ValueError(
+            f"Features of {len(a)} and {len(b)} images given; the same two or more images are "
+            "needed."
+        )
     x, y = (features.flatten(1).double() for features in (a, b))
     x, y = x - x.mean(0), y - y.mean(0)
     gram_x, gram_y = x @ x.T, y @ y.T  # (N, N); small where features are many
@@ -33,32 +37,35 @@ def linear_cka(a: Tensor, b: Tensor) -> float:
 
 @torch.no_grad()
 def semantic_gap(generator: Generator, x: Tensor) -> list[dict[str, float]]:
-    """Measure, level by level, how alike encoder and decoder features are: the gap that CCBs are to bridge.
+    """Measure the semantic gap: the CKA of encoder and decoder features at each level.
+
+    CCBs are meant to reduce this gap.
 
     Args:
-        generator: In any mode; evaluated as in ``eval()``.
+        generator: In any mode; it is evaluated in ``eval()`` mode and its mode is restored.
         x: (N, C, H, W) float32 in [-1, 1].
 
     Returns:
-        From shallow to deep, one dict a skip: ``level`` from 1; ``encoder``, the CKA of encoder map and the decoder map
-        beside it; ``skip``, the CKA of what the skip delivers and that decoder map (equal for plain skips).
+        From shallow to deep, one dict for each skip: ``level`` from 1; ``encoder``, the CKA of the
+        encoder map and the decoder map that the skip joins; ``skip``, the CKA of the skip's output
+        and that decoder map (equal to ``encoder`` for plain skips).
     """
     was_training = generator.training
     generator.eval()
     maps = generator.encode(x)
-    decoded = generator.decode(maps)  # decoded[k] stands beside skip LEVELS − 1 − k
+    decoded = generator.decode(maps)  # decoded[k] is concatenated with skip LEVELS − 1 − k
     generator.train(was_training)
     lines = []
     for level in range(LEVELS):
         if not generator.has_skip[level]:
             continue
-        beside = decoded[LEVELS - 1 - level]
+        decoder_map = decoded[LEVELS - 1 - level]
         delivered = generator.skips[level](maps[level])
         lines.append(
             {
                 "level": level + 1,
-                "encoder": linear_cka(maps[level], beside),
-                "skip": linear_cka(delivered, beside),
+                "encoder": linear_cka(maps[level], decoder_map),
+                "skip": linear_cka(delivered, decoder_map),
             }
         )
     return lines
@@ -66,17 +73,23 @@ def semantic_gap(generator: Generator, x: Tensor) -> list[dict[str, float]]:
 
 @torch.no_grad()
 def signal_along_chain(
-    channels: int = 64, length: int = 32, *, init: str = "he", size: int = 16, batch: int = 16, seed: int = 0
+    channels: int = 64,
+    length: int = 32,
+    *,
+    init: str = "he",
+    size: int = 16,
+    batch: int = 16,
+    seed: int = 0,
 ) -> list[float]:
-    """Send noise down a fresh chain and measure its size after every block.
+    """Pass noise through an untrained chain and measure its root mean square after every block.
 
     Args:
         channels: C of the chain.
-        length: Blocks.
+        length: The number of blocks.
         init: ``"he"`` or ``"dcgan"``, as in `Generator`.
         size: Height and width of the maps.
-        batch: Maps sent.
-        seed: Of weights and noise.
+        batch: The number of noise maps.
+        seed: Seeds weights and noise.
 
     Returns:
         ``length`` + 1 root mean squares relative to the input's, the first 1.
@@ -90,7 +103,7 @@ def signal_along_chain(
                 torch.nn.init.kaiming_normal_(block.conv.weight, nonlinearity="relu")
         # A half-rectified input, as the encoder's LeakyReLU nearly gives.
         x = torch.randn(batch, channels, size, size).relu().double()
-    chain = chain.double()  # float32 would underflow to nothing on the way
+    chain = chain.double()  # in float32 the signal would underflow to 0
     start = x.square().mean().sqrt()
     sizes = [1.0]
     for block in chain:
@@ -101,21 +114,26 @@ def signal_along_chain(
 
 @contextmanager
 def watching_skips(generator: nn.Module, delivered: list[Tensor]) -> Iterator[None]:
-    """Collect what skips deliver in the block's forward passes, with room for the gradient that will come.
+    """Collect the outputs of the skips in the block's forward passes, and keep their gradients.
 
     Args:
         generator: A `Generator`, or a module with one inside.
-        delivered: Is given each skip's output as the generator calls them, deep to shallow. After ``backward`` its
-            ``grad`` is that of the decoder alone: a plain skip's map has another on the encoder's own way.
+        delivered: The output of each skip is appended, in the order of the calls: deep to shallow.
+            After ``backward`` its ``grad`` is the decoder's gradient alone. The map of a plain skip
+            has a second gradient, through the next encoder layer.
     """
 
     def keep(_: nn.Module, __: Any, output: Tensor) -> Tensor:
-        seen = output.view_as(output)
-        seen.retain_grad()
-        delivered.append(seen)
-        return seen
+        output_view = output.view_as(output)
+        output_view.retain_grad()
+        delivered.append(output_view)
+        return output_view
 
-    hooks = [m.register_forward_hook(keep) for m in generator.modules() if isinstance(m, ChainOfConvBlocks)]
+    hooks = [
+        m.register_forward_hook(keep)
+        for m in generator.modules()
+        if isinstance(m, ChainOfConvBlocks)
+    ]
     try:
         yield
     finally:

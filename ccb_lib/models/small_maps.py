@@ -1,9 +1,9 @@
-"""Convolutions that leave out the products with padding where a map is so small that most are.
+"""Convolutions that skip products with zero padding, for maps where most products are such.
 
-A 4×4 kernel of stride 2 that makes one pixel of a 2×2 map meets 4 values and 12 zeros of padding.
-Here each tap, a row and a column of the kernel with its matrix of weights, is one matrix product
-with the values that it meets. The result and all gradients are those of `torch.nn` up to rounding;
-taps that meet no value get a gradient of exact zeros.
+A 4×4 kernel of stride 2 that maps 2×2 to one pixel multiplies 4 values and 12 zeros of padding.
+Here each tap (one position in the kernel, with its matrix of weights) is one matrix product with
+the values that it is applied to. The result and all gradients equal those of `torch.nn` up to
+rounding; taps that are applied to padding only have gradients of exactly 0.
 """
 
 import copy
@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-# Where separate products are faster, measured on a CPU with batches of 64, widths from 8 to 64.
-_MOST = 0.6  # share of a kernel's products that meet data, at most
-_LEAST = 10_000  # weights of a tap, at least; below, the calls cost more than the products
+# Where the products tap by tap are faster: measured on a CPU, batches of 64, widths from 8 to 64.
+_MOST = 0.6  # the largest share of a kernel's products that are with data
+_LEAST = 10_000  # the smallest number of weights of a tap; smaller taps are not worth a call
 
-# Types of device on which products with padding are left out. CUDA has not been timed yet.
+# Device types on which products with padding are skipped. CUDA has not been measured.
 _devices: frozenset[str] = frozenset({"cpu"})
 
 
 class Tap(NamedTuple):
-    """A row and a column of a kernel, and the positions (rows, columns) that it joins.
+    """One position (row, column) of a kernel, and the map positions that it connects.
 
     ``large`` are positions of the map that the kernel moves over, a convolution's input or a
     transposed convolution's output; ``small`` are those of the other map.
@@ -36,9 +36,9 @@ class Tap(NamedTuple):
 
 
 class Conv2d(nn.Conv2d):
-    """`torch.nn.Conv2d` that leaves out products with padding where that is faster.
+    """`torch.nn.Conv2d` that skips products with padding where that is faster.
 
-    Weights in channels-last order are needed for that; with others it is `torch.nn.Conv2d`.
+    It needs weights in channels-last order; with other weights it computes as `torch.nn.Conv2d`.
 
     Example:
         >>> conv = Conv2d(128, 128, 4, stride=2, padding=1)
@@ -49,23 +49,23 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C_in, H, W) → (B, C_out, H', W')."""
-        if not _able(self, input):
+        if not _supported(self, input):
             return super().forward(input)
         made = [
             (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
             for size, kernel, stride, padding, dilation in _along_axes(self, input.shape[2:])
         ]
         taps = live_taps(self, input.shape[2:], made)
-        if not _pays(self, taps, made):
+        if not _is_faster(self, taps, made):
             return super().forward(input)
         return _sum_over_taps(self, input, taps, made)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """`torch.nn.ConvTranspose2d` that leaves out products that its padding cuts off.
+    """`torch.nn.ConvTranspose2d` that skips products that its padding cuts off.
 
-    It does so where that is faster. Weights in channels-last order are needed for that; with others
-    it is `torch.nn.ConvTranspose2d`.
+    It does so where that is faster, and needs weights in channels-last order. Otherwise it computes
+    as `torch.nn.ConvTranspose2d`.
 
     Example:
         >>> conv = ConvTranspose2d(128, 128, 4, stride=2, padding=1)
@@ -76,7 +76,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(B, C_in, H, W) → (B, C_out, H', W')."""
-        if output_size is not None or not _able(self, input):
+        if output_size is not None or not _supported(self, input):
             return super().forward(input, output_size)
         axes = zip(_along_axes(self, input.shape[2:]), self.output_padding, strict=True)
         made = [
@@ -84,17 +84,17 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             for (size, kernel, stride, padding, dilation), more in axes
         ]
         taps = live_taps(self, made, input.shape[2:])
-        if not _pays(self, taps, input.shape[2:]):
+        if not _is_faster(self, taps, input.shape[2:]):
             return super().forward(input)
         return _sum_over_taps(self, input, taps, made)
 
 
 @contextmanager
 def left_out_on(*devices: str) -> Iterator[None]:
-    """Leave out products with padding on these types of device alone.
+    """Skip products with padding only on these device types inside the block.
 
     For tests and measurements: without an argument, all layers compute as those of `torch.nn`.
-    By default products with padding are left out on ``"cpu"``.
+    Outside the block, products with padding are skipped on ``"cpu"``.
 
     Example:
         >>> with left_out_on():
@@ -111,16 +111,16 @@ def left_out_on(*devices: str) -> Iterator[None]:
 def live_taps(
     layer: nn.Conv2d | nn.ConvTranspose2d, large: Sequence[int], small: Sequence[int]
 ) -> list[Tap]:  # fmt: skip
-    """List the taps of a layer's kernel that meet data.
+    """List the taps of a layer's kernel that are applied to data, not to padding only.
 
-    Along each axis, position j of the small map and tap k meet position
+    Along each axis, tap k connects position j of the small map with position
     ``stride · j − padding + dilation · k`` of the large map (Dumoulin and Visin, 2016,
     arXiv:1603.07285).
 
     Args:
-        layer: Whose kernel size, stride, padding and dilation count.
+        layer: Its kernel size, stride, padding and dilation are used.
         large: Height and width of a convolution's input, or of a transposed convolution's output.
-        small: Those of the other map.
+        small: Height and width of the other map.
 
     Returns:
         At most kernel height × width taps, row by row.
@@ -137,14 +137,14 @@ def live_taps(
 def _along(
     large: int, kernel: int, stride: int, padding: int, dilation: int, small: int
 ) -> Iterator[tuple[int, slice, slice]]:  # fmt: skip
-    """Yield each index of a kernel that meets data on one axis, and the positions of both maps."""
+    """Yield each kernel index on one axis that is applied to data, and both maps' positions."""
     for k in range(kernel):
         offset = dilation * k - padding
         first = max(0, -(offset // stride))
         last = min(small - 1, (large - 1 - offset) // stride)
         if first <= last:
-            met = slice(stride * first + offset, stride * last + offset + 1, stride)
-            yield k, met, slice(first, last + 1)
+            positions = slice(stride * first + offset, stride * last + offset + 1, stride)
+            yield k, positions, slice(first, last + 1)
 
 
 def _along_axes(layer: Any, sizes: Sequence[int]) -> Iterator[tuple[int, int, int, int, int]]:
@@ -154,8 +154,8 @@ def _along_axes(layer: Any, sizes: Sequence[int]) -> Iterator[tuple[int, int, in
     )  # fmt: skip
 
 
-def _able(layer: Any, x: Tensor) -> bool:
-    """Whether a layer's work can be done tap by tap without copying its weights."""
+def _supported(layer: Any, x: Tensor) -> bool:
+    """Return whether a layer can be computed tap by tap without a copy of its weights."""
     return (
         x.device.type in _devices
         and x.ndim == 4
@@ -168,8 +168,8 @@ def _able(layer: Any, x: Tensor) -> bool:
     )
 
 
-def _pays(layer: Any, taps: Sequence[Tap], small: Sequence[int]) -> bool:
-    """Whether few of the kernel's products meet data, or the small map is a single pixel.
+def _is_faster(layer: Any, taps: Sequence[Tap], small: Sequence[int]) -> bool:
+    """Return whether at most `_MOST` of the products are with data, or the small map is one pixel.
 
     For a single pixel, a convolution without padding is a matrix product as well.
     """
@@ -185,14 +185,14 @@ def _sum_over_taps(layer: Any, x: Tensor, taps: Sequence[Tap], made: Sequence[in
     """Compute a layer's output, of height and width ``made``."""
     tensors = [x, layer.weight, *([] if layer.bias is None else [layer.bias])]
     if torch.is_autocast_enabled(x.device.type):  # as autocast does with a convolution
-        half = torch.get_autocast_dtype(x.device.type)
-        tensors = [t if t.dtype == torch.float64 else t.to(half) for t in tensors]
+        dtype = torch.get_autocast_dtype(x.device.type)
+        tensors = [t if t.dtype == torch.float64 else t.to(dtype) for t in tensors]
     y = _SumOverTaps.apply(tensors[0], tensors[1], taps, made, layer.transposed)
     return y if layer.bias is None else y + tensors[2][:, None, None]
 
 
 class _SumOverTaps(torch.autograd.Function):
-    """Both kinds of convolution: each is the other's gradient with respect to its input."""
+    """Convolution and transposed convolution: each is the gradient of the other by its input."""
 
     @staticmethod
     def forward(
@@ -212,7 +212,9 @@ class _SumOverTaps(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_x = _products(gradient, weight, ctx.taps, x.shape[2:], not ctx.transposed)
         if ctx.needs_input_grad[1]:
-            small, large = (_last(t) for t in ((x, gradient) if ctx.transposed else (gradient, x)))
+            small, large = (
+                _channels_last(t) for t in ((x, gradient) if ctx.transposed else (gradient, x))
+            )
             of_weight = torch.zeros_like(weight)
             for tap in ctx.taps:
                 left, right = _rows(small, tap.small), _rows(large, tap.large)
@@ -223,7 +225,7 @@ class _SumOverTaps(torch.autograd.Function):
 def _products(
     x: Tensor, weight: Tensor, taps: Sequence[Tap], made: Sequence[int], transposed: bool
 ) -> Tensor:  # fmt: skip
-    """Sum each tap's product into the positions that it joins.
+    """Add each tap's product to the positions that it connects.
 
     (B, C, H, W) → (B, C', *made), channels last.
     """
@@ -231,33 +233,33 @@ def _products(
     for tap in taps:
         given, summed = (tap.small, tap.large) if transposed else (tap.large, tap.small)
         matrix = weight[:, :, tap.row, tap.column]  # (channels of the small map, of the large)
-        product = _rows(_last(x), given) @ (matrix if transposed else matrix.T)
+        product = _rows(_channels_last(x), given) @ (matrix if transposed else matrix.T)
         part = y[:, summed[0], summed[1]]
         part += product.view(part.shape)
     return y.permute(0, 3, 1, 2)
 
 
-def _last(x: Tensor) -> Tensor:
+def _channels_last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1)
 
 
 def _rows(x: Tensor, positions: tuple[slice, slice]) -> Tensor:
-    """Values at some positions of (B, H, W, C), a row each: (B · positions, C)."""
+    """Values at some positions of (B, H, W, C), one row each: (B · positions, C)."""
     return x[:, positions[0], positions[1]].flatten(0, 2)
 
 
 @torch.no_grad()
 def dead_weights(network: nn.Module, shape: Sequence[int]) -> dict[str, int]:
-    """Count the weights of convolutions that never meet data.
+    """Count the weights of convolutions that are only ever multiplied with padding.
 
     They change no output, and their gradient is zero.
 
     Args:
-        network: Of any convolutions, called with one tensor.
-        shape: Of one input without the batch, such as (C, H, W).
+        network: Any network with convolutions that takes one tensor.
+        shape: The shape of one input without the batch axis, such as (C, H, W).
 
     Returns:
-        By the name of each weight that has any, their number.
+        The number of such weights, by the name of each parameter that has any.
 
     Example:
         >>> dead_weights(nn.Sequential(Conv2d(2, 5, 3, padding=1)), (2, 1, 1))

@@ -1,1 +1,1 @@
-"""The training loop with its checkpoints, and faster ways to take the same steps."""
+"""The training loop, its checkpoints, and experimental faster training steps."""

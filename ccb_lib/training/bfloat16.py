@@ -1,4 +1,4 @@
-"""A network in bfloat16 with float32 weights, without a kernel for each weight that is cast."""
+"""Run a network in bfloat16 with float32 weights; all weights are cast by one kernel."""
 
 from typing import Any
 
@@ -8,57 +8,68 @@ from torch.func import functional_call
 
 from ccb_lib.models.modes import batch_norms
 
-_HALVED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)  # what autocast runs in bfloat16
+# The layers that autocast runs in bfloat16.
+_BFLOAT16_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 class _ToBFloat16(torch.autograd.Function):
-    """Cast tensors to bfloat16 together, and their gradients back."""
+    """Cast several tensors to bfloat16 at once, and their gradients back to float32."""
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
-        halves = [torch.empty_like(tensor, dtype=torch.bfloat16) for tensor in tensors]
-        torch._foreach_copy_(halves, list(tensors))
+        casts = [torch.empty_like(tensor, dtype=torch.bfloat16) for tensor in tensors]
+        torch._foreach_copy_(casts, list(tensors))
         ctx.like = [(tensor.shape, tensor.stride()) for tensor in tensors]
-        return tuple(halves)
+        return tuple(casts)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         wanted = [i for i, needed in enumerate(ctx.needs_input_grad) if needed]
-        whole = [torch.empty_strided(*ctx.like[i], dtype=torch.float32, device=gradients[i].device) for i in wanted]
-        torch._foreach_copy_(whole, [gradients[i] for i in wanted])
-        back = dict(zip(wanted, whole, strict=True))
-        return tuple(back.get(i) for i in range(len(gradients)))
+        float_gradients = [
+            torch.empty_strided(*ctx.like[i], dtype=torch.float32, device=gradients[i].device)
+            for i in wanted
+        ]
+        torch._foreach_copy_(float_gradients, [gradients[i] for i in wanted])
+        by_index = dict(zip(wanted, float_gradients, strict=True))
+        return tuple(by_index.get(i) for i in range(len(gradients)))
 
 
 class BFloat16Weights(nn.Module):
-    """Stands for a network under autocast and gives the same numbers, from fewer kernels.
+    """Wraps a network under autocast: the same numbers from fewer CUDA kernels.
 
-    Autocast casts each weight when it is used, and each gradient on the way back: two small kernels a weight. Here all
-    are cast at once. Batch norms' counters, one small kernel each as well, are raised together too.
+    Autocast casts each weight where it is used, and each gradient in the backward pass: two small
+    kernels for each weight. This wrapper casts all of them at once. It also increments the counters
+    of all batch norms at once, which otherwise take one small kernel each.
 
     Args:
-        network: Keeps its float32 weights, whose gradients it gets; its parameters and buffers are this module's.
+        network: Keeps its float32 weights and receives their gradients. The wrapper has the same
+            parameters and buffers.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
         layers = dict(network.named_modules())
-        self.halved = [
-            name for name, _ in network.named_parameters() if isinstance(layers[name.rpartition(".")[0]], _HALVED)
+        self.cast_names = [
+            name
+            for name, _ in network.named_parameters()
+            if isinstance(layers[name.rpartition(".")[0]], _BFLOAT16_LAYERS)
         ]
         self.norms = batch_norms(network)
 
     def forward(self, *inputs: Tensor) -> Any:
-        """Whatever the network would return."""
+        """Return what the network returns for the same inputs."""
         weights = dict(self.network.named_parameters())
-        halves = _ToBFloat16.apply(*(weights[name] for name in self.halved))
+        casts = _ToBFloat16.apply(*(weights[name] for name in self.cast_names))
         counting = [norm for norm in self.norms if norm.training and norm.track_running_stats]
         counters = [norm.num_batches_tracked for norm in counting]
+        # A batch norm without a counter updates its statistics and launches no kernel to count.
         for norm in counting:
             norm.num_batches_tracked = None
         try:
-            return functional_call(self.network, dict(zip(self.halved, halves, strict=True)), inputs)
+            return functional_call(
+                self.network, dict(zip(self.cast_names, casts, strict=True)), inputs
+            )
         finally:
             for norm, counter in zip(counting, counters, strict=True):
                 norm.num_batches_tracked = counter

@@ -1,4 +1,4 @@
-"""Work on a GPU recorded once and replayed as one CUDA graph; where it cannot be recorded, it is simply done."""
+"""CUDA-graph capture with an eager fallback."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,24 +8,29 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-_WARM_UPS = 3  # libraries allocate and choose their kernels in the first calls, which a recording could not hold
+# Libraries allocate memory and choose kernels in their first calls, which a capture cannot contain.
+_WARM_UPS = 3
 
 
 class CapturedWork:
-    """A piece of work without arguments or result: all that it reads and writes are tensors that stay where they are.
+    """A function without arguments or result, captured as one CUDA graph.
 
-    On CUDA it is recorded once and each call replays the recording: hundreds of kernels for the price of one launch.
-    Elsewhere, or where recording fails, each call does the work.
+    The function reads and writes tensors whose memory addresses never change. On CUDA it is
+    captured once and each call replays the graph, which launches hundreds of kernels at once. On
+    other devices, and where the capture fails, each call runs the function eagerly.
 
     Args:
-        work: Must not wait for the device, and must do the same kernels each time.
-        device: Where it runs.
-        restored: Gives a context that puts back what the warm-up before the recording changes.
-        generator: What the work draws its random numbers from, in place of the device's own generator.
-        what: Names the work in the warning where it cannot be recorded.
+        work: The function. It must not wait for the device, and must launch the same kernels in
+            each call.
+        device: The device it runs on.
+        restored: Returns a context manager that restores all state that the warm-up calls before
+            the capture change.
+        generator: The source of the function's random numbers, in place of the device's default
+            generator.
+        what: The name of the function in the warning of a failed capture.
 
     Attributes:
-        recorded: Whether calls replay a graph.
+        captured: Whether calls replay a graph.
     """
 
     def __init__(
@@ -45,23 +50,26 @@ class CapturedWork:
                 self.captured = True
             except RuntimeError as error:
                 warnings.warn(
-                    f"No CUDA graph could be made of {what}, so it runs kernel by kernel, with the same result and "
-                    f"several times slower. The reason: {str(error).splitlines()[0]}",
+                    f"No CUDA graph could be made of {what}, so it runs eagerly, with the same "
+                    "result but slower. The reason: "
+                    f"{str(error).splitlines()[0]}",
                     RuntimeWarning,
                     stacklevel=2,
                 )
 
     def __call__(self) -> None:
-        """Do the work once, on the current stream."""
+        """Run the function once, on the current stream."""
         self._call()
 
 
 class CapturedFunction:
-    """A function from one tensor to several, replayed for every tensor of the shape that it was recorded with.
+    """A function of one batch, captured for one shape as a CUDA graph; see `CapturedWork`.
+
+    Batches of other shapes, such as a shorter last batch, run eagerly.
 
     Args:
-        function: From a batch to a tuple of tensors; must do the same kernels each time.
-        example: A batch; its values do not matter.
+        function: Maps a batch to a tuple of tensors; must launch the same kernels in each call.
+        example: A batch of the shape to capture; its values do not matter.
     """
 
     def __init__(self, function: Callable[[Tensor], tuple[Tensor, ...]], example: Tensor) -> None:
@@ -73,7 +81,7 @@ class CapturedFunction:
         self._results = self._function(self._x)
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return what the function would."""
+        """Return the function's results for ``x``."""
         if not self._replayed.captured or x.shape != self._x.shape:
             return self._function(x)
         self._x.copy_(x)
@@ -87,9 +95,12 @@ def _record(
     restored: Callable[[], AbstractContextManager],
     generator: torch.Generator | None,
 ) -> torch.cuda.CUDAGraph:
-    graph, stream, current = torch.cuda.CUDAGraph(), torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    graph = torch.cuda.CUDAGraph()
+    # PyTorch cannot capture on the default stream, so warm-up and capture use a stream of their
+    # own.
+    stream, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
     stream.wait_stream(current)
-    with torch.cuda.device(device), _drawing_from(generator, device), _choosing_kernels():
+    with torch.cuda.device(device), _drawing_from(generator, device), _benchmarking_kernels():
         with torch.cuda.stream(stream), restored():
             for _ in range(_WARM_UPS):
                 work()
@@ -101,28 +112,29 @@ def _record(
 
 @contextmanager
 def _drawing_from(generator: torch.Generator | None, device: torch.device) -> Iterator[None]:
-    """Let the device's generator stand for another inside the block, and leave it as it was.
+    """Replace the state of the device's default generator inside the block; restore it afterwards.
 
-    Layers such as dropout draw from the device's generator and from no other. A graph remembers the state that stood
-    there when it was recorded, so a graph with a state of its own neither disturbs others nor is disturbed by them.
+    Layers such as dropout always draw from the device's default generator. A graph keeps using the
+    generator state that was in place at its capture. With a state of its own, a graph neither
+    changes the random numbers of others nor depends on them.
     """
-    with torch.random.fork_rng(devices=[device]):
+    with torch.random.fork_rng(devices=[device]):  # the warm-up must not advance the generators
         if generator is None:
             yield
             return
         index = torch.cuda.current_device() if device.index is None else device.index
-        devices_own = torch.cuda.default_generators[index]
-        kept = devices_own.graphsafe_get_state()
-        devices_own.graphsafe_set_state(generator.graphsafe_get_state())
+        default = torch.cuda.default_generators[index]
+        kept = default.graphsafe_get_state()
+        default.graphsafe_set_state(generator.graphsafe_get_state())
         try:
             yield
         finally:
-            devices_own.graphsafe_set_state(kept)
+            default.graphsafe_set_state(kept)
 
 
 @contextmanager
-def _choosing_kernels() -> Iterator[None]:
-    """Let cuDNN time its kernels in the warm-up, unless the user asked for the same ones each time."""
+def _benchmarking_kernels() -> Iterator[None]:
+    """Let cuDNN benchmark its kernels in the warm-up, unless the user asked for determinism."""
     was = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = was or not (
         torch.backends.cudnn.deterministic or torch.are_deterministic_algorithms_enabled()
@@ -135,15 +147,19 @@ def _choosing_kernels() -> Iterator[None]:
 
 @contextmanager
 def restored(tensors: Iterable[Tensor], optimizers: Sequence[Optimizer]) -> Iterator[None]:
-    """Put tensors and optimisers back, in place, as they were before the block; gradients are dropped.
+    """Restore tensors and optimiser state in place after the block, and drop gradients.
 
     Args:
         tensors: Parameters and buffers.
-        optimizers: Whose state starts from zeros, as Adam's does. State that the block made stays, as zeros.
+        optimizers: Their state must start from zeros, as Adam's does. State that the block creates
+            is set to zero, not removed: a captured graph uses its memory.
     """
     tensors = list(tensors)
     kept = [tensor.detach().clone() for tensor in tensors]
-    states = [{p: {k: v.clone() for k, v in state.items()} for p, state in o.state.items()} for o in optimizers]
+    states = [
+        {p: {k: v.clone() for k, v in state.items()} for p, state in o.state.items()}
+        for o in optimizers
+    ]
     try:
         yield
     finally:

@@ -1,9 +1,8 @@
-"""The fast path: a training step as one CUDA graph in bfloat16, and several detectors side by side on one GPU."""
+"""Experimental fast path: one training step as one CUDA graph, in bfloat16."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,25 +13,25 @@ from ccb_lib.training.bfloat16 import BFloat16Weights
 from ccb_lib.training.cuda_graphs import CapturedWork, restored
 from ccb_lib.training.types import Losses, Trainable
 
-if TYPE_CHECKING:
-    pass
-
 
 class FastSteps:
-    """Takes the steps of a run by a graph recorded once: gather a batch, D and G, both optimisers, the loss sums.
+    """Takes training steps by replaying one captured CUDA graph.
 
-    Its random numbers come from a generator of its own, seeded for each epoch as `eager_steps` seeds the global ones.
-    On a CPU, and where no graph can be recorded, the very same function is called instead.
+    The graph gathers a batch, updates D and G with both optimisers, and adds up the losses. Random
+    numbers come from its own generator, seeded for each epoch as `eager_steps` seeds the global
+    generators. On a CPU, and where the capture fails, the same function runs eagerly.
 
     Args:
-        precision: ``torch.bfloat16`` lets convolutions and matrix products work in bfloat16 while losses, batch norm
-            statistics, weights and optimisers stay float32; ``torch.float32`` leaves all as it is. By default bfloat16
-            on CUDA and float32 on a CPU.
-        layout: Of images in memory; that of the networks' weights.
-        compiled: Compile the networks first (`torch.compile`): fewer and larger kernels, for a start of minutes.
+        precision: ``torch.bfloat16`` runs convolutions and matrix products in bfloat16, while
+            losses, batch norm statistics, weights and optimisers stay float32. ``torch.float32``
+            changes nothing. By default bfloat16 on CUDA and float32 on a CPU.
+        layout: The memory format of the image batches; it should match that of the weights.
+        compiled: Compile the networks first (`torch.compile`): fewer and larger kernels, but the
+            compilation takes minutes.
 
     Attributes:
-        independent: Whether steps leave the process's random generators alone, so that other runs may come in between.
+        independent: Whether the steps leave the global random generators unchanged, so that steps
+            of other runs may come in between.
     """
 
     def __init__(
@@ -47,17 +46,20 @@ class FastSteps:
 
     @property
     def independent(self) -> bool:
-        """See above."""
+        """Whether the steps leave the global random generators unchanged."""
         return self._step is not None and self._step.captured
 
-    def __call__(self, trainable: Trainable, images: Tensor, order: Tensor, seed: int) -> Iterator[Losses]:
+    def __call__(
+        self, trainable: Trainable, images: Tensor, order: Tensor, seed: int
+    ) -> Iterator[Losses]:
         """Take the steps of one epoch; see `ccb_lib.training.loop.eager_steps`.
 
-        The sums that it yields are the same tensors each time: read them before the next step.
+        Every step yields the same tensors with new values: read them before the next step.
         """
         if self._step is None:
             self._prepare(trainable, images, order[0])
         assert self._step is not None
+        # In place: the graph adds to these very tensors in every replay.
         for total in self._sums.values():
             total.zero_()
         if self.independent:
@@ -73,11 +75,16 @@ class FastSteps:
         self._trainable, self._images, self._rows = trainable, images, rows.clone()
         self._sums: Losses = {}
         self._generator = torch.Generator(device)
-        self._half = (self.precision or (torch.bfloat16 if device.type == "cuda" else None)) == torch.bfloat16
+        self._bfloat16 = (
+            self.precision or (torch.bfloat16 if device.type == "cuda" else None)
+        ) == torch.bfloat16
         self._networks = {
-            name: self._quicker(net) if name in trainable.optimizers_ else net for name, net in networks.items()
+            name: self._fewer_kernels(net) if name in trainable.optimizers_ else net
+            for name, net in networks.items()
         }
-        everything = [tensor for net in networks.values() for tensor in (*net.parameters(), *net.buffers())]
+        everything = [
+            tensor for net in networks.values() for tensor in (*net.parameters(), *net.buffers())
+        ]
         self._step = CapturedWork(
             self.body,
             device,
@@ -86,19 +93,22 @@ class FastSteps:
             what=f"the training step of {type(trainable).__name__}",
         )
 
-    def _quicker(self, network: nn.Module) -> nn.Module:
-        """Stand in for a network: the same parameters and numbers, from fewer kernels."""
+    def _fewer_kernels(self, network: nn.Module) -> nn.Module:
+        """Wrap a network so that the same computation needs fewer kernels."""
         if self.compiled:
             return torch.compile(network)  # type: ignore[return-value]
-        return BFloat16Weights(network) if self._half else network
+        return BFloat16Weights(network) if self._bfloat16 else network
 
     def body(self) -> None:
-        """One step: what is recorded, and what is done where nothing can be."""
+        """Take one step: the function that is captured, or run eagerly if it cannot be."""
         x = to_unit(self._images.index_select(0, self._rows), self.layout)
         networks, self._trainable.networks_ = self._trainable.networks_, self._networks
         try:
-            # The cache of weights cast to bfloat16 must be off: it would outlive the optimiser's change to them.
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=self._half, cache_enabled=False):
+            # Without cache: cached bfloat16 weights would not see the optimiser's update within a
+            # step, and a captured graph would read them again in every replay.
+            with torch.autocast(
+                x.device.type, torch.bfloat16, enabled=self._bfloat16, cache_enabled=False
+            ):
                 losses = self._trainable.training_step(x)
         finally:
             self._trainable.networks_ = networks

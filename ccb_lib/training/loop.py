@@ -1,4 +1,4 @@
-"""The one training loop: seeded epochs, progress, checkpoints that resume to the same result."""
+"""The training loop: seeded epochs, progress, checkpoints that resume to the same result."""
 
 import math
 import time
@@ -17,26 +17,29 @@ from ccb_lib.io.tensors import digest
 from ccb_lib.training.checkpoints import load_checkpoint, save_checkpoint
 from ccb_lib.training.types import EpochCallback, Losses, Steps, Trainable, TrainingDiverged, Turns
 
-_LOOK_EVERY = 0.25  # seconds between looks at the losses; each look waits for the device
+_LOOK_EVERY = 0.25  # seconds between readings of the losses; each waits for the device
 
 
 def eager_steps(trainable: Trainable, images: Tensor, order: Tensor, seed: int) -> Iterator[Losses]:
-    """Take the steps of one epoch, one after the other: the plain form of `ccb_lib.training.fast_steps`.
+    """Take the steps of one epoch eagerly; `ccb_lib.training.fast_steps` is the fast form.
 
     Args:
-        trainable: Has networks in training mode.
+        trainable: Its networks are in training mode.
         images: (N, C, H, W) uint8 on the networks' device.
-        order: (steps, B) int64 on the same device, the rows of ``images`` in each batch.
-        seed: Of all that the steps draw.
+        order: (steps, B) int64 on the same device: for each step the rows of ``images`` in its
+            batch.
+        seed: Seeds all random numbers of the steps.
 
     Yields:
-        After each step the sum of each loss over the epoch so far, scalars on the device.
+        After each step, the sum of each loss over the epoch so far: scalars on the device.
     """
     sums: Losses = {}
     with seeded(seed, images.device):
         for rows in order:
             losses = trainable.training_step(to_unit(images[rows]))
-            sums = {name: sums[name] + loss if sums else loss.clone() for name, loss in losses.items()}
+            sums = {
+                name: sums[name] + loss if sums else loss.clone() for name, loss in losses.items()
+            }
             yield sums
 
 
@@ -55,36 +58,40 @@ def training(
     progress: bool = True,
     steps: Steps = eager_steps,
 ) -> Turns[list[dict[str, float]]]:
-    """Train for ``epochs`` epochs over shuffled images, the last short batch dropped.
+    """Train for ``epochs`` epochs over shuffled images; an incomplete last batch is dropped.
 
-    Every epoch draws its order and its dropout from (seed, epoch) alone, so a run that was killed and resumed ends
-    where an unbroken one would: bit-equal on a CPU at the same number of threads.
+    The image order and the dropout of an epoch depend on (seed, epoch) alone, so a resumed
+    run ends with the same result as an uninterrupted one: bit-equal on a CPU with the same number
+    of threads.
 
     Args:
         trainable: Networks, optimisers and a step.
         images: (N, C, H, W) uint8, at least two.
-        epochs: How often every image is seen.
-        batch_size: Images in a step; all of them where there are fewer.
-        seed: Of order and dropout.
-        device: Where the networks are.
-        settings: What must be equal for a checkpoint to be taken up; JSON.
-        title: For the progress bar.
-        resume: A checkpoint, written after each epoch and taken up if it exists.
-        on_epoch_end: Called with the epoch's number, from 1, before the checkpoint is written; numbers that it returns
-            join the epoch's line in the history.
-        progress: Show a bar with losses and images per second.
-        steps: How an epoch's steps are taken.
+        epochs: The total number of epochs.
+        batch_size: Images in a step; all images if there are fewer.
+        seed: Seeds the image order and the dropout.
+        device: The device of the networks.
+        settings: Values that must be equal for a checkpoint to be loaded; anything JSON can hold.
+        title: The label of the progress bar.
+        resume: A checkpoint file. Training resumes from it if it exists, and every epoch overwrites
+            it.
+        on_epoch_end: Called with the epoch's number, from 1, before the checkpoint is written. The
+            numbers that it returns are added to the epoch's entry in the history.
+        progress: Show a progress bar with losses and images per second.
+        steps: Takes the steps of one epoch.
 
     Yields:
-        After each step, whether another run may take a step before this one goes on. It may where ``steps`` are
-        ``independent``: where they leave the process's random generators alone.
+        After each step, whether another run may take a step before the next step of this one. It
+        may if ``steps`` has a true attribute ``independent``, which promises that the steps leave
+        the global random generators unchanged.
 
     Returns:
-        One line an epoch: ``epoch``, the mean of each loss, ``seconds``.
+        The history, one dict for each epoch: ``epoch``, the mean of each loss, ``seconds``, and
+        what ``on_epoch_end`` returned.
 
     Raises:
-        ValueError: The checkpoint is broken, or was made with other settings or images.
-        TrainingDiverged: A loss is no longer finite.
+        ValueError: The checkpoint is damaged, or was made with other settings or images.
+        TrainingDiverged: A loss became NaN or infinite.
     """
     settings = {**settings, "images": digest(images)}
     history = load_checkpoint(trainable, resume, settings, epochs) if resume is not None else []
@@ -104,15 +111,17 @@ def training(
             begun = time.perf_counter()
             for network in trainable.networks_.values():
                 network.train()
+            # The factor exceeds any number of epochs, so no two pairs (seed, epoch) share a seed.
             epoch_seed = seed * 1_000_003 + epoch
             order = torch.randperm(len(images), generator=torch.Generator().manual_seed(epoch_seed))
             order = order[: per_epoch * batch_size].view(per_epoch, batch_size).to(device)
-            look = _Look(bar, batch_size, f"epoch {epoch}")
+            monitor = _LossMonitor(bar, batch_size, f"epoch {epoch}")
+            # Closed at once on an error, so that the steps restore the random generators.
             with closing(steps(trainable, images, order, epoch_seed)) as taking:
                 for sums in taking:
-                    look.after_step(sums)
+                    monitor.after_step(sums)
                     yield getattr(steps, "independent", False)
-            means = look.now()
+            means = monitor.now()
             for network in trainable.networks_.values():
                 network.eval()
             line = {"epoch": epoch, **means, "seconds": time.perf_counter() - begun}
@@ -123,8 +132,11 @@ def training(
     return history
 
 
-class _Look:
-    """Reads an epoch's losses now and then, since each look waits for the device; stops what is no longer finite."""
+class _LossMonitor:
+    """Shows an epoch's mean losses and raises if one is not finite.
+
+    It reads the losses only every `_LOOK_EVERY` seconds, since each reading waits for the device.
+    """
 
     def __init__(self, bar: tqdm, batch_size: int, where: str) -> None:
         self.bar, self.batch_size, self.where = bar, batch_size, where
@@ -139,8 +151,14 @@ class _Look:
             self.now()
 
     def now(self) -> dict[str, float]:
-        """Show progress and return the mean of each loss so far."""
-        means = dict(zip(self.sums, (torch.stack(list(self.sums.values())) / self.taken).tolist(), strict=True))
+        """Update the progress bar and return the mean of each loss so far."""
+        means = dict(
+            zip(
+                self.sums,
+                (torch.stack(list(self.sums.values())) / self.taken).tolist(),
+                strict=True,
+            )
+        )
         self.last = time.perf_counter()
         self.bar.update((self.taken - self.shown) * self.batch_size)
         self.shown = self.taken
@@ -148,8 +166,8 @@ class _Look:
         broken = [name for name, value in means.items() if not math.isfinite(value)]
         if broken:  # a sum that met a NaN or ∞ never becomes finite again
             raise TrainingDiverged(
-                f"The {' and '.join(broken)} loss stopped being finite in {self.where}, by step {self.taken}. Training "
-                "was stopped. Lower learning_rate or the loss weights, or try another seed; with resume= the last "
-                "whole epoch is kept."
+                f"The {' and '.join(broken)} loss stopped being finite in {self.where}, by step "
+                f"{self.taken}. Training was stopped. Lower learning_rate or the loss weights, or "
+                "try another seed; with resume= the last complete epoch is kept."
             )
         return means

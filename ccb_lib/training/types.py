@@ -1,4 +1,4 @@
-"""What the training loop, its fast steps and the detectors have in common."""
+"""Types shared by the training loop, its fast steps and the detectors."""
 
 from collections.abc import Callable, Generator, Iterator
 from typing import Protocol, TypeVar
@@ -8,30 +8,34 @@ from torch.optim import Optimizer
 
 Losses = dict[str, Tensor]
 EpochCallback = Callable[[int], dict[str, float] | None]
-Returned = TypeVar("Result")
-Turns = Generator[bool, None, Returned]  # work that hands over between its steps; see `training`
+Returned = TypeVar("Returned")
+Turns = Generator[bool, None, Returned]  # pauses between steps; see `training`
 
 
 class Trainable(Protocol):
-    """What the loop drives: networks, their optimisers, and one step."""
+    """The object that the loop trains: networks, their optimisers, and one training step."""
 
     networks_: dict[str, nn.Module]
     optimizers_: dict[str, Optimizer]
 
     def training_step(self, x: Tensor) -> Losses:
-        """Take one step on x, (B, C, H, W) float32 in [-1, 1]; return detached scalar losses by name."""
+        """Take one step on x, (B, C, H, W) float32 in [-1, 1].
+
+        Returns:
+            Detached scalar losses by name.
+        """
         ...
 
 
 Steps = Callable[[Trainable, Tensor, Tensor, int], Iterator[Losses]]
 
 
-class TrainingDiverged(RuntimeError):  # noqa: N818  (it says what happened)
-    """A loss is no longer finite."""
+class TrainingDiverged(RuntimeError):  # noqa: N818  (the name says what happened)
+    """A loss became NaN or infinite."""
 
 
 def finish(turns: Turns[Returned]) -> Returned:
-    """Take all turns of a piece of work, one after the other, and return its result."""
+    """Run a generator of turns to its end and return its result."""
     while True:
         try:
             next(turns)

@@ -417,7 +417,7 @@ def test_a_collapsed_detector_says_so_again(model, own, tmp_path):
         result = ccb("score", tmp_path / "m.safetensors", own / "test", "--out", tmp_path / "s.csv")
     assert result.exit_code == 0, result.output
     assert "Warning: CCB treats images alike: all is one." in result.stderr
-    assert "its scores mean nothing" in result.stderr
+    assert "its scores carry no information" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["=1+1.png", "-2.png", "+3.png", "@4.png", " =5.png"])
@@ -445,7 +445,7 @@ def test_wrong_models_and_images_are_explained(model, own, tmp_path):
     image = own / "test/normal/00.png"
     for words, message in [
         ([tmp_path / "none", image], "No file at"),
-        ([image, image], "is not a whole safetensors file"),
+        ([image, image], "is not a complete safetensors file"),
         ([model, tmp_path / "none.png"], "There is no"),
         ([model, tmp_path], "There are no images in"),
         ([model, image, "--window", "5", "3"], "the lower value comes first"),

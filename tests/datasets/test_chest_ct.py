@@ -105,7 +105,7 @@ def test_pixels_are_those_of_the_windowed_slice(volume, images, made):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_parts_are_blocks_of_slices_with_a_gap_between_them(images, seed):
-    parts, notes = chest_ct.deal(images, test_share=0.3, calibration=0.1, seed=seed)
+    parts, notes = chest_ct.split_patches(images, test_share=0.3, calibration=0.1, seed=seed)
     slices = [set(images.groups[rows].astype(int).tolist()) for rows in parts]
     for k, part in enumerate(slices):
         for other in slices[k + 1 :]:

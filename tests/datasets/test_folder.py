@@ -6,7 +6,7 @@ from PIL import Image
 
 from ccb_lib import load_dataset
 from ccb_lib.datasets import folder
-from ccb_lib.io import dicom
+from ccb_lib.io import dicom_writing
 
 
 def picture(path, value=100, size=(32, 32), mode="L"):
@@ -64,8 +64,8 @@ def test_every_kind_of_image_in_one_folder(own):
     picture(own / "train/normal/big.jpg", size=(300, 200))
     picture(own / "train/normal/clear.png", mode="RGBA")
     Image.fromarray(np.full((50, 40), 30000, dtype=np.uint16)).save(own / "train/normal/deep.png")
-    dicom.write_image(own / "train/normal/slice.dcm", np.full((64, 64), 1000, dtype=np.int16))
-    dicom.write_image(own / "train/normal/IM0001", np.full((64, 64), 1000, dtype=np.int16))
+    dicom_writing.write_image(own / "train/normal/slice.dcm", np.full((64, 64), 1000, dtype=np.int16))
+    dicom_writing.write_image(own / "train/normal/IM0001", np.full((64, 64), 1000, dtype=np.int16))
     split = folder.load(root=own, image_size=64)
     assert split.train.shape[1:] == (3, 64, 64)  # one image has colours
     value = dict(
@@ -170,8 +170,8 @@ def test_labels_left_out_are_named(table):
         (r"..\secret.png,normal,p1", "lies outside"),
         ("C:\\secret.png,normal,p1", "lies outside"),
         ("scans/none.png,normal,p1", "there is no such file"),
-        ("scans/1_1.png,normal,p1", "stands in line 6 already"),
-        ("./scans/1_1.png,lesion,p1", "stands in line 6 already"),
+        ("scans/1_1.png,normal,p1", "is already in line 6"),
+        ("./scans/1_1.png,lesion,p1", "is already in line 6"),
         (",normal,p1", "path or label is empty"),
         ("scans/1_1.png,,p1", "path or label is empty"),
         ("scans\0,normal,p1", "line 32"),

@@ -97,7 +97,7 @@ def test_missing_and_unreadable_images_are_all_named(tmp_path):
         (lambda text: text.replace("dx,", "diagnosis,"), "no column dx"),
         (lambda text: text.replace(",df,", ",xyz,", 1), "line 2.*diagnosis 'xyz'"),
         (lambda text: text.replace("HAM_0000001", "", 1), "line 3: no lesion"),
-        (lambda text: text.replace("ISIC_0000002", "ISIC_0000001", 1), "line 4: ISIC_0000001 stands in line 3"),
+        (lambda text: text.replace("ISIC_0000002", "ISIC_0000001", 1), "line 4: ISIC_0000001 is already in line 3"),
         (lambda text: text.splitlines()[0], "no rows"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from ccb_lib.datasets import ild
 from ccb_lib.datasets.examples.ild import box, write_database, write_patient, write_rois
-from ccb_lib.io.dicom import write_image
+from ccb_lib.io.dicom_writing import write_image
 
 RAW = 424  # −600 HU at slope 1 and intercept −1024
 

@@ -76,7 +76,7 @@ def test_an_empty_file_has_no_contours(tmp_path):
     ("old", "new", "message"),
     [
         ("2.0 3.2\n", "", "line 15: 2 points where line 11 announces 3"),
-        ("2.0 3.2\n", "2.0 3.2\n9 9\n", "line 16: '9 9' where no point is due"),
+        ("2.0 3.2\n", "2.0 3.2\n9 9\n", "line 16: '9 9' where no point is expected"),
         ("2.0 3.2\n", "2.0\n", "line 15: '2.0' is no point"),
         ("2.0 3.2\n", "2.0 3,2\n", "line 15: '3,2' is no number"),
         ("2.0 3.2\n", "2.0 nan\n", "line 15: 'nan' is no number"),

@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from ccb_lib import CCB, EGBAD, AnoGAN, CCBFork, GANomaly, SkipGANomaly
-from ccb_lib.detectors import adversarial
+from ccb_lib.detectors import network_scorer
 from ccb_lib.io.images import to_unit
 from ccb_lib.models.baselines import Decoder, Encoder, MovingAverage, uncounted
-from ccb_lib.models.ccb import count_parameters, reinitialise_where
+from ccb_lib.models.ccb import count_parameters
+from ccb_lib.models.initialisation import reinitialise_where
 
 LN3 = math.log(3)  # as a logit: three to one, σ = 3/4
 
@@ -383,7 +384,7 @@ def test_one_search_serves_score_map_and_reconstruction(anogan, digits, monkeypa
 def test_searches_on_disk_spare_all_batches_but_the_one_that_was_stopped(
     anogan, digits, tmp_path, monkeypatch, batch_norm
 ):
-    monkeypatch.setattr(adversarial, "_SCORING_BATCH", 4)
+    monkeypatch.setattr(network_scorer, "_SCORING_BATCH", 4)
     monkeypatch.setattr(anogan, "search_steps", 3)
     monkeypatch.setattr(anogan, "scoring_folder", tmp_path)
     images, sizes, search = digits.test[60:72], [], AnoGAN._search
@@ -440,7 +441,7 @@ def test_searches_on_disk_of_other_weights_images_or_settings_are_never_taken(an
     (own,) = first
     (tmp_path / f"{own}.safetensors").write_bytes(next(f for f in tmp_path.iterdir() if f.stem != own).read_bytes())
     anogan._found.clear()
-    with pytest.raises(ValueError, match="not the search that its name says"):
+    with pytest.raises(ValueError, match="not the search result of its name"):
         anogan.search(x)
 
 
@@ -464,7 +465,7 @@ def test_a_run_may_be_resumed_under_another_search(digits, tmp_path):
 
 
 def test_many_images_are_searched_in_even_batches(anogan, digits, monkeypatch):
-    monkeypatch.setattr(adversarial, "_SCORING_BATCH", 5)
+    monkeypatch.setattr(network_scorer, "_SCORING_BATCH", 5)
     monkeypatch.setattr(anogan, "search_steps", 2)
     sizes = []
     search = AnoGAN._search

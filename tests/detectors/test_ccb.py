@@ -272,7 +272,7 @@ class TestForeignFiles:
     def test_truncated(self, saved):
         path, _, _ = saved
         path.write_bytes(path.read_bytes()[:2000])
-        with pytest.raises(ValueError, match="not a whole safetensors file"):
+        with pytest.raises(ValueError, match="not a complete safetensors file"):
             load_detector(path)
 
     def test_a_device_that_is_not_here(self, saved):

@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from ccb_lib.io import dicom
+from ccb_lib.io import dicom, dicom_writing
 from ccb_lib.io.image_files import is_grey, read_images
 
 RAW = np.full((32, 32), 1000, dtype=np.int16)
@@ -26,7 +26,7 @@ def change(path, **tags):
 def test_hounsfield_units_by_hand(tmp_path):
     raw = RAW.copy()
     raw[0, :4] = [-2000, 0, 24, 1424]
-    dicom.write_image(tmp_path / "a.dcm", raw, slope=2.0, intercept=-1024.0)
+    dicom_writing.write_image(tmp_path / "a.dcm", raw, slope=2.0, intercept=-1024.0)
     got = dicom.read_hounsfield(tmp_path / "a.dcm")
     assert got.dtype == np.float32
     assert got[0, :5].tolist() == [-1024, -1024, -976, 1824, 976]  # 2 × raw − 1024, −2000 as 0
@@ -34,7 +34,7 @@ def test_hounsfield_units_by_hand(tmp_path):
 
 
 def test_headers_place_a_slice(tmp_path):
-    dicom.write_image(tmp_path / "a.dcm", RAW[:16], number=7, location=-12.5, series="1.2.3")
+    dicom_writing.write_image(tmp_path / "a.dcm", RAW[:16], number=7, location=-12.5, series="1.2.3")
     assert dicom.read_header(tmp_path / "a.dcm") == dicom.Header(tmp_path / "a.dcm", "1.2.3", 7, -12.5, (16, 32))
     change(tmp_path / "a.dcm", SliceLocation=None, InstanceNumber=None, ImagePositionPatient=[0, 0, 3.5])
     header = dicom.read_header(tmp_path / "a.dcm")
@@ -42,7 +42,7 @@ def test_headers_place_a_slice(tmp_path):
 
 
 def test_a_slice_without_slope_is_an_error_that_says_so(tmp_path):
-    dicom.write_image(tmp_path / "a.dcm", RAW, slope=None)
+    dicom_writing.write_image(tmp_path / "a.dcm", RAW, slope=None)
     for read in (dicom.read_hounsfield, dicom.read_image):
         with pytest.raises(ValueError, match="no RescaleSlope"):
             read(tmp_path / "a.dcm")
@@ -53,7 +53,7 @@ def test_a_slice_without_slope_is_an_error_that_says_so(tmp_path):
 def test_ct_is_windowed_for_lungs_unless_told_otherwise(tmp_path):
     raw = RAW.copy()
     raw[0, :4] = [-2000, 24, 724, 1424]  # HU −3024, −1000, −300, 400
-    dicom.write_image(tmp_path / "a.dcm", raw)
+    dicom_writing.write_image(tmp_path / "a.dcm", raw)
     assert np.asarray(dicom.read_image(tmp_path / "a.dcm"))[0, :4].tolist() == [0, 0, 128, 255]
     assert np.asarray(dicom.read_image(tmp_path / "a.dcm", (-300, 400)))[0, :4].tolist() == [0, 0, 0, 255]
 
@@ -62,7 +62,7 @@ def test_other_modalities_take_their_own_window_or_their_bits(tmp_path):
     raw = RAW.copy()
     raw[0, :3] = [0, 500, 32767]
     path = tmp_path / "a.dcm"
-    dicom.write_image(path, raw, slope=None, intercept=None, modality="MR")
+    dicom_writing.write_image(path, raw, slope=None, intercept=None, modality="MR")
     assert np.asarray(dicom.read_image(path))[0, :3].tolist() == [128, 129, 255]  # of −32768…32767
     change(path, WindowCenter=[500, 40], WindowWidth=[1000, 400])
     assert np.asarray(dicom.read_image(path))[0, :3].tolist() == [0, 128, 255]
@@ -72,7 +72,7 @@ def test_other_modalities_take_their_own_window_or_their_bits(tmp_path):
 
 def test_colour_is_read_as_colour(tmp_path):
     path = tmp_path / "a.dcm"
-    dicom.write_image(path, RAW)
+    dicom_writing.write_image(path, RAW)
     data = pydicom.dcmread(path)
     data.SamplesPerPixel, data.PlanarConfiguration, data.PhotometricInterpretation = 3, 0, "RGB"
     data.BitsAllocated = data.BitsStored = 8
@@ -84,7 +84,7 @@ def test_colour_is_read_as_colour(tmp_path):
 
 
 def test_files_are_known_by_content_and_old_ones_by_ending(tmp_path):
-    dicom.write_image(tmp_path / "IM0001", RAW)
+    dicom_writing.write_image(tmp_path / "IM0001", RAW)
     assert read_images([tmp_path / "IM0001"], image_size=32, channels=1).float().mean() == 178  # −24 HU
     whole = (tmp_path / "IM0001").read_bytes()
     bare = pydicom.dcmread(tmp_path / "IM0001")
@@ -99,7 +99,7 @@ def test_files_are_known_by_content_and_old_ones_by_ending(tmp_path):
 
 
 def test_damaged_files_are_errors_that_say_so(tmp_path):
-    dicom.write_image(tmp_path / "a.dcm", RAW)
+    dicom_writing.write_image(tmp_path / "a.dcm", RAW)
     whole = (tmp_path / "a.dcm").read_bytes()
     (tmp_path / "a.dcm").write_bytes(whole[:-100])
     with pytest.raises(ValueError, match="cannot be decoded"):
@@ -111,7 +111,7 @@ def test_damaged_files_are_errors_that_say_so(tmp_path):
 
 
 def test_without_pydicom_the_error_says_what_to_install(tmp_path, monkeypatch):
-    dicom.write_image(tmp_path / "a.dcm", RAW)
+    dicom_writing.write_image(tmp_path / "a.dcm", RAW)
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ImportError, match=r'pip install "ccb-lib\[dicom\]"'):
         dicom.read_header(tmp_path / "a.dcm")
@@ -128,7 +128,7 @@ def test_without_pydicom_the_error_says_what_to_install(tmp_path, monkeypatch):
     ],
 )
 def test_odd_headers_are_read_or_refused_in_words(tmp_path, tags, said):
-    dicom.write_image(tmp_path / "a.dcm", RAW)
+    dicom_writing.write_image(tmp_path / "a.dcm", RAW)
     path = change(tmp_path / "a.dcm", **tags)
     if said is None:
         assert is_grey(path)
@@ -139,7 +139,7 @@ def test_odd_headers_are_read_or_refused_in_words(tmp_path, tags, said):
 
 @pytest.mark.parametrize("tag", ["Rows", "SamplesPerPixel", "NumberOfFrames"])
 def test_two_numbers_where_one_is_needed(tmp_path, tag):
-    dicom.write_image(tmp_path / "a.dcm", RAW)
+    dicom_writing.write_image(tmp_path / "a.dcm", RAW)
     path = change(tmp_path / "a.dcm", **{tag: [1, 2]})
     with pytest.raises(ValueError, match=rf"its {tag} is \[1, 2\]; one whole number is needed"):
         dicom.is_grey(path)
@@ -150,7 +150,7 @@ def test_two_numbers_where_one_is_needed(tmp_path, tag):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_damaged_files_are_refused_with_one_kind_of_error(tmp_path):
     """pydicom reads tags when they are asked for, and raises many kinds where they are damaged."""
-    dicom.write_image(tmp_path / "a.dcm", RAW[:4], number=1, location=2.0, series="1.2.3")
+    dicom_writing.write_image(tmp_path / "a.dcm", RAW[:4], number=1, location=2.0, series="1.2.3")
     whole, rng = (tmp_path / "a.dcm").read_bytes(), np.random.default_rng(0)
     refused = 0
     functions = (dicom.is_grey, dicom.read_header, dicom.read_hounsfield, dicom.read_mask, dicom.read_image)

@@ -21,7 +21,7 @@ def test_truncated_files_are_refused(tmp_path, kept):
     path = tmp_path / "x.safetensors"
     save_tensors(path, {"a": torch.randn(100)}, {})
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
         load_tensors(path)
 
 
@@ -32,7 +32,7 @@ def test_foreign_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"not one of ccb_lib.*'format'"):
         load_tensors(path)
     torch.save({"a": torch.ones(1)}, path)
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
         load_tensors(path)
     with pytest.raises(FileNotFoundError, match=r"No file at .*missing"):
         load_tensors(tmp_path / "missing")

@@ -20,8 +20,9 @@ from ccb_lib.detectors import METHODS, adversarial
 from ccb_lib.environment import seeded
 from ccb_lib.io.images import to_unit
 from ccb_lib.losses import adversarial_loss, discriminator_loss, total_loss
-from ccb_lib.models.ccb import Discriminator, _choose_renewed, counted_twice
-from ccb_lib.models.modes import frozen
+from ccb_lib.models.ccb import Discriminator
+from ccb_lib.models.initialisation import _reinitialise_without_branch
+from ccb_lib.models.modes import counted_twice, frozen
 from ccb_lib.training.bfloat16 import BFloat16Weights
 from ccb_lib.training.concurrent import run_concurrently, train_together
 from ccb_lib.training.cuda_graphs import CapturedFunction, CapturedWork, restored
@@ -285,11 +286,11 @@ def test_counted_twice_is_what_two_rounds_of_passes_leave(passes):
 def test_weights_are_renewed_without_a_branch_only_where_the_loss_collapsed():
     network = Discriminator(width=8)
     before = [parameter.clone() for parameter in network.parameters()]
-    _choose_renewed(torch.tensor(False), network)
+    _reinitialise_without_branch(torch.tensor(False), network)
     assert all(torch.equal(p, old) for p, old in zip(network.parameters(), before, strict=True))
     for parameter in network.parameters():
         nn.init.constant_(parameter, 7.0)
-    _choose_renewed(torch.tensor(True), network)
+    _reinitialise_without_branch(torch.tensor(True), network)
     assert network.blocks[2][0].weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert network.blocks[1][1].weight.mean().item() == pytest.approx(1.0, abs=0.03)
     assert (network.blocks[1][1].bias == 0).all()
@@ -556,7 +557,7 @@ def test_a_detector_that_diverges_costs_the_others_nothing(noise):
     detectors = [small("ccb", learning_rate=1e30, epochs=9), small("ganomaly")]
     with pytest.raises(TrainingDiverged) as caught:
         train_together(detectors, [noise] * 2, progress=False)
-    assert "1 of 2 detectors failed; the others were trained to their end." in caught.value.__notes__
+    assert "1 of 2 detectors failed; the others finished training." in caught.value.__notes__
     assert same(detectors[1], small("ganomaly").fit(noise, progress=False))
 
 

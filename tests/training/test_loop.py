@@ -96,7 +96,7 @@ def test_a_checkpoint_of_other_settings_or_images_is_refused(noise, tmp_path):
     with pytest.raises(ValueError, match="2 already trained → 1"):
         CCB(epochs=1, **SMALL).fit(noise, progress=False, resume=path)
     path.write_bytes(before[:-10])
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
         CCB(epochs=2, **SMALL).fit(noise, progress=False, resume=path)
     detector = CCB(epochs=1, **SMALL).fit(noise, progress=False)
     detector.save(path)

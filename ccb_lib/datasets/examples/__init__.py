@@ -1,1 +1,1 @@
-"""Small drawn data sets that chapters and tests write to disk."""
+"""Small example data sets that chapters and tests write to disk."""

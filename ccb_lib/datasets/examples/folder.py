@@ -1,4 +1,4 @@
-"""A folder of image files to try things on, written from a split: normal, abnormal, and normal with a drawn dot."""
+"""An example folder of image files: normal, abnormal, and normal with a drawn dot."""
 
 import csv
 from pathlib import Path
@@ -14,18 +14,23 @@ DOT_RADIUS = 2.5  # pixels
 DOT_GREY = 190  # of 255; soft tissue in the lung window
 
 
-def write_folder(root: str | Path, split: AnomalySplit, *, seed: int = 0, train: int = 600, test: int = 60) -> Path:
-    """Write images of a split as files: ``train/normal``, ``test/normal``, ``test/abnormal`` and ``test/dotted``.
+def write_folder(
+    root: str | Path, split: AnomalySplit, *, seed: int = 0, train: int = 600, test: int = 60
+) -> Path:
+    """Write images of a split as files, in four folders.
 
-    ``test/dotted`` holds the normal test images with a small bright dot drawn at a random place: made-up abnormal
-    images that are hard to find. Beside the folders lies ``labels.csv`` with path, label and group.
+    The folders are ``train/normal``, ``test/normal``, ``test/abnormal`` and ``test/dotted``.
+
+    ``test/dotted`` holds the normal test images with a small bright dot at a random position:
+    synthetic abnormal images that are hard to find. ``labels.csv`` in the folder has path, label
+    and group.
 
     Args:
-        root: The folder, made if missing.
-        split: Grey or RGB images; those trained on become ``train/normal``, evenly chosen.
-        seed: Of the places of the dots.
-        train: The number of training images at most.
-        test: The number of test images of each kind at most.
+        root: The folder; created if missing.
+        split: Grey or RGB images. ``train/normal`` gets evenly spaced training images.
+        seed: Seeds the positions of the dots.
+        train: The maximum number of training images.
+        test: The maximum number of test images of each kind.
 
     Returns:
         The folder.
@@ -44,7 +49,11 @@ def write_folder(root: str | Path, split: AnomalySplit, *, seed: int = 0, train:
     root, rng = Path(root), np.random.default_rng(seed)
     normal, abnormal = np.flatnonzero(~split.test_labels), np.flatnonzero(split.test_labels)
     parts = {
-        "train/normal": (split.train, split.train_groups, _evenly(np.arange(len(split.train)), train)),
+        "train/normal": (
+            split.train,
+            split.train_groups,
+            _evenly(np.arange(len(split.train)), train),
+        ),
         "test/normal": (split.test, split.test_groups, _evenly(normal, test)),
         "test/abnormal": (split.test, split.test_groups, _evenly(abnormal, test)),
         "test/dotted": (split.test, split.test_groups, _evenly(normal, test)),
@@ -57,20 +66,25 @@ def write_folder(root: str | Path, split: AnomalySplit, *, seed: int = 0, train:
             if folder == "test/dotted":
                 _draw_dot(pixels, rng)
             path = f"{folder}/{number:03d}.png"
-            Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(root / path)
+            Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(
+                root / path
+            )
             rows.append((path, folder.split("/")[1], f"group {groups[row]}"))
-    with replacing(root / "labels.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(root / "labels.csv") as part,
+        part.open("w", newline="", encoding="utf-8") as file,
+    ):
         csv.writer(file).writerows([("path", "label", "group"), *rows])
     return root
 
 
 def _evenly(rows: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-    """At most ``count`` of the rows, evenly spaced."""
+    """Return at most ``count`` of the rows, evenly spaced."""
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
 
 
 def _draw_dot(pixels: NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Draw a dot into an (H, W, C) image, where its neighbourhood is darkest of ten places tried."""
+    """Draw a dot in an (H, W, C) image at the darkest of ten random positions."""
     height, width = pixels.shape[:2]
     margin = 6
     places = np.column_stack([rng.integers(margin, side - margin, 10) for side in (height, width)])
