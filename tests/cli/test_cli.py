@@ -201,7 +201,7 @@ def test_fetch_cifar10_unpacks_the_download(tmp_path, monkeypatch):
     result = ccb("data", "fetch", "cifar10", "--root", root)
     assert result.exit_code == 0, result.output
     assert [path.name for path in root.iterdir()] == ["cifar-10-batches-py"]
-    assert "there already" in ccb("data", "fetch", "cifar10", "--root", root).output
+    assert "already exists" in ccb("data", "fetch", "cifar10", "--root", root).output
 
 
 def test_fetch_cifar10_leaves_nothing_of_a_bad_download(tmp_path, monkeypatch):
