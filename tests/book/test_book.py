@@ -13,6 +13,16 @@ TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
 WITHOUT_NOTEBOOK = ("book/index", "book/status", "book/library")  # they teach nothing to run
 CHAPTERS = [page for page in PAGES if "jupytext" in (ROOT / f"{page}.md").read_text()]
+LESSONS = (
+    "problem",
+    "training",
+    "thresholds",
+    "baselines",
+    "your-images",
+    "lung-ct",
+    "ham10000",
+    "brain-mri",
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +69,39 @@ def test_between_two_cells_stands_prose_and_cells_are_short(page):
     code = [cell for cell in jupytext.read(ROOT / f"{page}.md").cells if cell.cell_type == "code"]
     lengths = sorted(len(cell.source.splitlines()) for cell in code)
     assert lengths[len(lengths) // 2] <= 6
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_a_lesson_has_its_parts_and_its_code_fits_a_page(lesson):
+    text = (ROOT / "book" / f"{lesson}.md").read_text()
+    for part in (
+        ":::{admonition} In this chapter",
+        "**You need**",
+        "**Time:**",
+        ":::{admonition} Takeaway",
+    ):
+        assert text.count(part) == 1, part
+    exercises, solutions = (
+        re.findall(rf":::\{{{kind}\}}[^:]*:(?:label: )?", text) for kind in ("exercise", "solution")
+    )
+    assert len(exercises) == len(solutions) >= 2
+    code = [
+        cell.source
+        for cell in jupytext.read(ROOT / "book" / f"{lesson}.md").cells
+        if cell.cell_type == "code"
+    ]
+    assert [line for source in code for line in source.splitlines() if len(line) > 72] == []
+    assert "if FOLDER" not in text
+
+
+def test_cells_with_images_of_doubtful_terms_are_tagged():
+    for page in CHAPTERS:
+        for cell in jupytext.read(ROOT / f"{page}.md").cells:
+            shows = cell.cell_type == "code" and "third_party_images(" in cell.source
+            assert shows == ("third-party-images" in cell.metadata.get("tags", [])), (
+                page,
+                cell.source,
+            )
 
 
 @pytest.mark.parametrize("page", PAGES)
