@@ -41,7 +41,7 @@ def five_lines(steps: pd.DataFrame, folder: str | Path | None = None) -> "Markdo
 
     answers = {
         "Does the method work under a clean test?": _clean(steps, folder),
-        "What explains the reported numbers?": _explained(steps),
+        "What can explain the reported numbers?": _explained(steps),
         "Is a chain better than a plain skip?": _chain_or_plain(folder),
         "What to use instead?": (
             "A detector on features of a network trained on ImageNet; [the baselines](baselines) "
@@ -77,7 +77,10 @@ def _clean(steps: pd.DataFrame, folder: str | Path | None) -> str:
 
 
 def _explained(steps: pd.DataFrame) -> str:
-    """Give the effects of the released test loop on the AUC of the most fully run method."""
+    """Give the effects of the released test loop on the AUC of one method.
+
+    It is the method with the most epochs, and among those the one with the greatest width.
+    """
     part = steps[steps["dataset"] == _DATASET]
     if part.empty:
         return "*not run*"
@@ -88,7 +91,7 @@ def _explained(steps: pd.DataFrame) -> str:
         "The paper's code is not public. The test loop of its public ancestor was measured with "
         f"{SHOWN_NAMES.get(fullest['method'], fullest['method'])} on HAM10000 "
         f"({fullest['epochs']:g} epochs, width {fullest['width']:g}). On the same images, batch "
-        f"statistics of batches sorted by label change the mean AUC by "
+        "statistics of batches sorted by label change the mean AUC by "
         f"{change['batch statistics']:+.3f}, and choosing the epoch by test labels changes it by "
         f"{change['choice of the epoch']:+.3f}. [The protocols](protocols)."
     )

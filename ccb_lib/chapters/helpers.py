@@ -91,6 +91,10 @@ def dataset_dir_or_none(name: str) -> Path | None:
 
     Returns:
         The folder in the data root, or ``None``.
+
+    Example:
+        >>> dataset_dir_or_none("no-such-set") is None
+        True
     """
     try:
         folder = data_root() / name
@@ -108,6 +112,11 @@ def ccb(words: str, folder: Path) -> None:
 
     Raises:
         RuntimeError: The command failed with an exception, not with an error message of its own.
+
+    Example:
+        >>> ccb("--version", Path.cwd())
+        $ ccb --version
+        ...
     """
     from click.testing import CliRunner
 

@@ -76,6 +76,10 @@ def package_figure() -> "Figure":
 
     Returns:
         The figure. Each box is above the boxes of the packages that it imports.
+
+    Example:
+        >>> len(package_figure().axes)
+        1
     """
     from matplotlib.figure import Figure
 

@@ -53,6 +53,11 @@ def strip_images(folder: str | Path) -> int:
     Raises:
         NotADirectoryError: The folder does not exist.
         ValueError: A notebook is not valid JSON.
+
+    Example:
+        >>> import tempfile
+        >>> strip_images(tempfile.mkdtemp())
+        0
     """
     folder = Path(folder)
     if not folder.is_dir():

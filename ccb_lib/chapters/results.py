@@ -176,6 +176,10 @@ def with_intervals(
     Returns:
         One row for each run and class: ``method``, ``chain``, ``abnormal``, ``seed``, ``auc``,
         ``low``, ``high``.
+
+    Example:
+        >>> list(with_intervals(4, folder="/nowhere").columns)[-3:]
+        ['auc', 'low', 'high']
     """
     frame = select(
         number, load_results(number, protocols=(protocol,), folder=folder), settings, folder

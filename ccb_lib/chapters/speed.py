@@ -72,6 +72,10 @@ def machines(folder: str | Path | None = None) -> pd.DataFrame:
 
     Returns:
         One column for each machine, named by its files; rows are properties of the machine.
+
+    Example:
+        >>> machines("/nowhere").empty
+        True
     """
     found: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {}
     for name, content in stored_benchmarks(_folder(folder)):
@@ -110,6 +114,10 @@ def step_table(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     Returns:
         Medians with quartiles as text, and the time of the eager path divided by that of the fast
         path. If nothing was measured, the command that measures it.
+
+    Example:
+        >>> step_table(measurements("/nowhere"), "CPU").data.startswith("*not run*")
+        True
     """
     steps = steps_of_group(frame, kind, "method")
     if steps.empty:
@@ -146,6 +154,10 @@ def throughput(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
 
     Returns:
         One row a method. If nothing was measured, the command that measures it.
+
+    Example:
+        >>> throughput(measurements("/nowhere"), "CPU").data.startswith("*not run*")
+        True
     """
     found = frame[(frame["what"] == "score") & (frame["kind"] == kind)]
     if found.empty:
@@ -167,29 +179,6 @@ def throughput(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     )
 
 
-def operations(frame: pd.DataFrame) -> "pd.DataFrame | Markdown":
-    """Return the number of operations in a training step, by method and path.
-
-    Args:
-        frame: From `measurements`.
-
-    Returns:
-        Counts of the last stored measurement. If nothing was measured, the command that measures
-        it.
-    """
-    found = frame[frame["what"] == "operations"]
-    if found.empty:
-        return missing("CPU")
-    table = found.pivot_table(
-        index="method", columns="path", values="median", aggfunc="last", sort=False
-    )
-    return (
-        table.astype(int)
-        .reindex([m for m in PAPER_METHODS if m in table.index])
-        .rename_axis(columns="a step")
-    )
-
-
 def threads(frame: pd.DataFrame) -> "pd.DataFrame | str":
     """Return the milliseconds a step takes on a CPU, by width and number of threads.
 
@@ -198,6 +187,10 @@ def threads(frame: pd.DataFrame) -> "pd.DataFrame | str":
 
     Returns:
         Median and minimum as text; "not run" if nothing was measured.
+
+    Example:
+        >>> threads(measurements("/nowhere"))
+        'not run'
     """
     found = frame[frame["what"] == "threads"]
     if found.empty:
@@ -220,6 +213,10 @@ def targets(folder: str | Path | None = None) -> pd.DataFrame:
     Returns:
         One row a target: ``needs`` (the kind of device), ``limit``, ``measured`` ("not run" if it
         is missing), ``reached``, and ``on`` (the device).
+
+    Example:
+        >>> set(targets("/nowhere")["measured"])
+        {'not run'}
     """
     from ccb_lib.benchmark.targets import promised
 
@@ -249,6 +246,10 @@ def top_kernels(folder: str | Path | None = None) -> "pd.DataFrame | Markdown":
 
     Returns:
         One column a profile. If nothing was profiled, the command that profiles it.
+
+    Example:
+        >>> "--profile" in top_kernels("/nowhere").data
+        True
     """
     for _, content in stored_benchmarks(_folder(folder)):
         if kind_of(content) == "GPU" and "profile" in content:
@@ -259,14 +260,24 @@ def top_kernels(folder: str | Path | None = None) -> "pd.DataFrame | Markdown":
 
 
 def steps_of_group(frame: pd.DataFrame, kind: str, name: str) -> pd.DataFrame:
-    """Return the steps of one group, which were measured alternately, on one kind of device."""
+    """Return the steps of one group, which were measured alternately, on one kind of device.
+
+    Example:
+        >>> steps_of_group(measurements("/nowhere"), "CPU", "method").empty
+        True
+    """
     if "group" not in frame:
         return frame.iloc[:0]
     return frame[(frame["what"] == "step") & (frame["kind"] == kind) & (frame["group"] == name)]
 
 
 def quartiles(frame: pd.DataFrame) -> Sequence[tuple[float, float, float]]:
-    """Return (median, lower quartile, upper quartile) of each row."""
+    """Return (median, lower quartile, upper quartile) of each row.
+
+    Example:
+        >>> quartiles(pd.DataFrame({"median": [2], "low": [1], "high": [3]}))
+        [(2, 1, 3)]
+    """
     return list(zip(frame["median"], frame["low"], frame["high"], strict=True))
 
 

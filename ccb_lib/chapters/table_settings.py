@@ -80,7 +80,12 @@ def _new_at(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def only_networks_differ(settings: Mapping[str, Any] | None) -> bool:
-    """Return whether settings differ from the paper's in settings of networks, not of images."""
+    """Return whether settings differ from the paper's in settings of networks, not of images.
+
+    Example:
+        >>> only_networks_differ({"epochs": 3.0})
+        True
+    """
     return (
         settings is not None
         and {**PAPER, **settings} != PAPER

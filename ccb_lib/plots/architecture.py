@@ -118,6 +118,10 @@ class Layer(NamedTuple):
         kind: Class of the layer.
         channels: Channels of its output.
         height: Height of its output in pixels; 1 for a vector.
+
+    Example:
+        >>> Layer(nn.Linear, channels=2, height=1).channels
+        2
     """
 
     kind: type[nn.Module]
@@ -175,6 +179,13 @@ def draw_method(detector: AdversarialDetector) -> Figure:
     Raises:
         NotReady: The detector was not fitted.
         ValueError: It has no networks.
+
+    Example:
+        >>> from ccb_lib import CCB
+        >>> images = torch.arange(4096).reshape(4, 1, 32, 32) % 251
+        >>> detector = CCB(width=4, latent=8, epochs=1).fit(images.to(torch.uint8), progress=False)
+        >>> draw_method(detector).axes[0].texts[-1].get_text()
+        'CCB: score = 0.9 · mean (x − x̂)² + 0.1 · mean (z − ẑ)²'
     """
     if detector.method not in _ROWS:
         raise ValueError(

@@ -20,7 +20,14 @@ NORMAL, ABNORMAL, NEUTRAL = CLASS_COLOURS["normal"], CLASS_COLOURS["abnormal"], 
 
 
 def use_style() -> None:
-    """Set the style of the book for all later figures."""
+    """Set the style of the book for all later figures.
+
+    Example:
+        >>> with plt.rc_context():  # restores the settings afterwards
+        ...     use_style()
+        ...     plt.rcParams["axes.titlelocation"]
+        'left'
+    """
     plt.rcParams.update(STYLE)
 
 

@@ -23,6 +23,11 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
 
     Raises:
         ValueError: The frame has no rows.
+
+    Example:
+        >>> row = {"arm": "ccb", "abnormal": "df", "difference": 0.01, "low": -0.02, "high": 0.04}
+        >>> difference_forest(pd.DataFrame([row])).axes[0].get_title(loc="left")
+        'ccb'
     """
     if frame.empty:
         raise ValueError(
@@ -76,6 +81,11 @@ def signal_lines(frame: pd.DataFrame, value: str = "spread") -> Figure:
 
     Raises:
         ValueError: The frame has no rows.
+
+    Example:
+        >>> row = {"epoch": 1, "epochs": 1, "chain_init": "he", "chain": "4-3-2-1", "skip": 1}
+        >>> signal_lines(pd.DataFrame([{**row, "spread": 0.5}])).axes[0].get_ylabel()
+        'spread, rms'
     """
     if frame.empty:
         raise ValueError("No signals given. Run the chains first (ccb table 6 --run).")

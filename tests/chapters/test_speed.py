@@ -8,14 +8,13 @@ from ccb_lib.benchmark.files import write
 from ccb_lib.chapters.speed import (
     machines,
     measurements,
-    operations,
     step_table,
     targets,
     threads,
     throughput,
     top_kernels,
 )
-from ccb_lib.chapters.speed_growth import cost_figure, growth
+from ccb_lib.chapters.speed_costs import cost_figure, growth, operations
 
 
 def steps(group, eager, fast, **changed):

@@ -99,7 +99,7 @@ def test_the_marked_size_stands_out(legible):
     [
         (lambda p: prevalence_intervals(p.drop(columns="f1")), r"no column \['f1'\]"),
         (lambda p: operating_points(p.drop(columns="method")), r"no column \['method'\]"),
-        (lambda p: operating_points(p, prevalence=0.1), "can arise at one in"),
+        (lambda p: operating_points(p, prevalence=0.1), "prevalence=0.1 given"),
         (
             lambda p: attainable_counts({"df": pd.Series([1], index=[115])}, 9, {"df": 116}),
             "'df' needs one",

@@ -1,4 +1,4 @@
-"""How the time of a training step grows with the settings: a figure and a table."""
+"""The cost of a training step: growth of its time with the settings, number of operations."""
 
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ccb_lib.chapters.speed import missing, quartiles, steps_of_group
 from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, PALETTE, panels, styled
+from ccb_lib.reproduction.runs import PAPER_METHODS
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -35,6 +36,11 @@ def cost_figure(frame: pd.DataFrame, kind: str) -> "Figure | Markdown":
     Returns:
         The figure: one panel a setting, one line a path, medians with quartiles on a logarithmic
         scale. If nothing was measured, the command that measures it.
+
+    Example:
+        >>> from ccb_lib.chapters.speed import measurements
+        >>> cost_figure(measurements("/nowhere"), "CPU").data.startswith("*not run*")
+        True
     """
     groups = {name: steps_of_group(frame, kind, name) for name in AXES}
     if all(group.empty for group in groups.values()):
@@ -84,6 +90,11 @@ def growth(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     Returns:
         Rows (along, setting): ``ms a step``, and ``times``, the ratio to the first setting of the
         panel. If nothing was measured, the command that measures it.
+
+    Example:
+        >>> from ccb_lib.chapters.speed import measurements
+        >>> growth(measurements("/nowhere"), "CPU").data.startswith("*not run*")
+        True
     """
     rows = []
     for name, (column, label) in AXES.items():
@@ -95,3 +106,31 @@ def growth(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
         return missing(kind)
     table = pd.DataFrame(rows, columns=["along", "setting", "ms a step", "times"])
     return table.set_index(["along", "setting"]).round(2)
+
+
+def operations(frame: pd.DataFrame) -> "pd.DataFrame | Markdown":
+    """Return the number of operations in a training step, by method and path.
+
+    Args:
+        frame: From `measurements`.
+
+    Returns:
+        Counts of the last stored measurement. If nothing was measured, the command that measures
+        it.
+
+    Example:
+        >>> from ccb_lib.chapters.speed import measurements
+        >>> operations(measurements("/nowhere")).data.startswith("*not run*")
+        True
+    """
+    found = frame[frame["what"] == "operations"]
+    if found.empty:
+        return missing("CPU")
+    table = found.pivot_table(
+        index="method", columns="path", values="median", aggfunc="last", sort=False
+    )
+    return (
+        table.astype(int)
+        .reindex([m for m in PAPER_METHODS if m in table.index])
+        .rename_axis(columns="a step")
+    )
