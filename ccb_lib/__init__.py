@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol, evaluate
     from ccb_lib.explorer.widget import ThresholdExplorer
     from ccb_lib.metrics import ScoreTerms
-    from ccb_lib.reproduction.arithmetic import reported
+    from ccb_lib.reproduction.reported import reported
     from ccb_lib.training.concurrent import train_together
 
 __version__ = "0.2.0"
@@ -52,7 +52,7 @@ _HOME_OF = {
     "PixelPCA": "ccb_lib.detectors.simple_baselines",
     "PNGBytes": "ccb_lib.detectors.simple_baselines",
     "ScoreTerms": "ccb_lib.metrics",
-    "reported": "ccb_lib.reproduction.arithmetic",
+    "reported": "ccb_lib.reproduction.reported",
     "train_together": "ccb_lib.training.concurrent",
     "ThresholdExplorer": "ccb_lib.explorer.widget",
     "EpochScores": "ccb_lib.evaluation.epochs",

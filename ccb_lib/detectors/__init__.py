@@ -100,6 +100,7 @@ def load_detector(path: str | Path, device: str = "auto") -> Detector:
         settings = {
             k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()
         }
+        METHODS[header["method"]]._upgrade(settings, tensors)
         detector = METHODS[header["method"]](**{**settings, "device": device})
         size, channels = header["image_size"], header["channels"]
         if size not in SIZES or channels not in (1, 3):

@@ -1,7 +1,7 @@
 """EGBAD, a BiGAN: an encoder learns the inverse of the generator, so scoring needs no search."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from ccb_lib.models.modes import frozen
 from ccb_lib.training.types import Losses
 
 _NETWORKS = ("encoder", "generator", "discriminator")
-_EPS = 1e-3  # ε of batch norms, TensorFlow's default
+_FIRST_VERSION = {"batch_norm_momentum": 0.1, "batch_norm_eps": 1e-5}  # PyTorch's
 
 
 @dataclass(kw_only=True, eq=False)
@@ -62,6 +62,7 @@ class EGBAD(AdversarialDetector):
             weights still have weight decayⁿ in the average.
         batch_norm_momentum: Weight of a new batch in the running statistics, above 0 to 1; 0.01 is
             a momentum of 0.99 in TensorFlow. Training for a few hundred steps needs a larger value.
+        batch_norm_eps: ε of batch norms, above 0; TensorFlow's default.
         score_distance: Distance of both terms: ``"l1-norm"``, a sum; or ``"l1"`` or ``"l2"``,
             means, which give 3072 pixels no more weight than 1024 features.
     """
@@ -75,6 +76,7 @@ class EGBAD(AdversarialDetector):
     dropout: float = 0.5
     average_decay: float | None = 0.999
     batch_norm_momentum: float = 0.01
+    batch_norm_eps: float = 1e-3
     score_distance: str = setting("l1-norm", training=False, terms=True)
 
     def __post_init__(self) -> None:
@@ -89,11 +91,19 @@ class EGBAD(AdversarialDetector):
         self._need_number(
             "batch_norm_momentum", lambda share: 0 < share <= 1, "a share above 0, up to 1,"
         )
+        self._need_number("batch_norm_eps", lambda eps: eps > 0, "a number above 0")
         self._need(
             self.score_distance in ("l1-norm", "l1", "l2"),
             "score_distance",
             "'l1-norm', 'l1' or 'l2'",
         )
+
+    @classmethod
+    def _upgrade(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        if "batch_norm_eps" not in settings:
+            settings.update(_FIRST_VERSION)
+            for name in [name for name in tensors if name.endswith(".updates")]:
+                del tensors[name]  # moving averages counted their updates
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
         """Build E, G and D with newly initialised weights, and their moving averages."""
@@ -104,7 +114,7 @@ class EGBAD(AdversarialDetector):
             "discriminator": JointDiscriminator(*shape, self.latent, self.dropout),
         }
         for network in networks.values():
-            set_batch_norms(network, self.batch_norm_momentum, _EPS)
+            set_batch_norms(network, self.batch_norm_momentum, self.batch_norm_eps)
         if self.average_decay is not None:
             averages = {
                 f"averaged_{name}": MovingAverage(networks[name], self.average_decay)

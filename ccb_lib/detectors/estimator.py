@@ -222,6 +222,10 @@ class Estimator(BaseEstimator, ABC):
     def _load_state(self, tensors: dict[str, Tensor]) -> None:
         """Load the tensors of `_state`; image size and channels are already set."""
 
+    @classmethod
+    def _upgrade(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        """Bring settings and tensors of a file of an earlier version up to date, in place."""
+
 
 def is_whole(value: Any) -> bool:
     """Return whether a setting is a whole number; True and False do not count as numbers."""

@@ -1,7 +1,7 @@
 """Figures of what reported pairs of accuracy and F1 imply about the test sets.
 
 They show possible prevalences, operating points and attainable pairs. The functions take pairs as
-`ccb_lib.reproduction.arithmetic.reported_pairs` returns them. Each returns a matplotlib ``Figure``,
+`ccb_lib.reproduction.reported.reported_pairs` returns them. Each returns a matplotlib ``Figure``,
 which a notebook shows as the value of a cell and ``figure.savefig(path)`` writes to a file.
 """
 

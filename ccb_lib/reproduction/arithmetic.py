@@ -1,4 +1,4 @@
-"""The reported Tables 1–7, and bounds on the test set from a pair of accuracy and F1.
+"""Bounds on the test set behind a reported pair of accuracy and F1.
 
 The arithmetic assumes that a pair holds rounded values of **one** confusion matrix, with abnormal
 as the positive class. All quantities are shares of all test images:
@@ -16,20 +16,6 @@ from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
-
-from ccb_lib.io.project_data import project_data
-
-# Table: data sets and measure. Tables 6 and 7 have four classes of each of two data sets.
-_TABLES = {
-    1: (("cifar10",), "auc"),
-    2: (("ild",), "accuracy"),
-    3: (("ild",), "f1"),
-    4: (("ham10000",), "accuracy"),
-    5: (("ham10000",), "f1"),
-    6: (("ild", "ham10000"), "accuracy"),
-    7: (("ild", "ham10000"), "f1"),
-}
 
 
 class PrevalenceInterval(NamedTuple):
@@ -57,69 +43,6 @@ class OperatingPoint(NamedTuple):
 
     recall: float
     false_alarms: float
-
-
-def reported(table: int, *, long: bool = False) -> pd.DataFrame:
-    """Read a results table as the paper prints it.
-
-    Args:
-        table: 1 to 7. Table 1 holds AUCs, Tables 2, 4 and 6 accuracies, Tables 3, 5 and 7 F1
-            scores, all 0…1, higher is better.
-        long: Return one row per number, for joining and plotting, instead of the table's own
-            shape.
-
-    Returns:
-        Rows and columns in the paper's order. As a table: float64, one column per abnormal class,
-        one row per method. In Tables 6 and 7, one row per chain, from shallow to deep, such as
-        ``4-3-2-1`` (the paper prints deep to shallow). In long form: columns ``dataset``,
-        ``metric``, ``method``, ``abnormal``, ``value`` and ``source="reported"``; Tables 6 and 7
-        add ``chain`` and ``printed_chain``.
-
-    Raises:
-        ValueError: The paper has no results table with that number.
-        FileNotFoundError: The tables are neither in the installed package nor in the repository.
-    """
-    if isinstance(table, bool) or table not in _TABLES:
-        raise ValueError(
-            f"table={table!r} given; the paper's results are in Tables 1 to 7. Give one of these "
-            "numbers."
-        )
-    datasets, metric = _TABLES[table]
-    wide = pd.read_csv(project_data("paper") / f"table{table}.csv")
-    if not long:
-        return wide.set_index(wide.columns[0]).drop(columns="printed_chain", errors="ignore")
-    classes = list(wide.select_dtypes("number"))
-    home = dict(zip(classes, np.repeat(datasets, len(classes) // len(datasets)), strict=True))
-    rows = wide.assign(method="CCB") if "chain" in wide else wide
-    keys = [column for column in ("method", "chain", "printed_chain") if column in rows]
-    tall = rows.melt(keys, classes, "abnormal", ignore_index=False).sort_index(kind="stable")
-    tall = tall.assign(dataset=tall["abnormal"].map(home), metric=metric, source="reported")
-    return tall[["dataset", "metric", *keys, "abnormal", "value", "source"]].reset_index(drop=True)
-
-
-def reported_pairs(*, ablation: bool = False) -> pd.DataFrame:
-    """Join reported accuracies and F1 scores, cell by cell.
-
-    Args:
-        ablation: ``False`` for the 40 pairs of Tables 2–5; ``True`` for the 32 pairs of Tables 6–7
-            that are not among those 40. All 32 belong to CCB with longer chains.
-
-    Returns:
-        Columns ``dataset``, ``method``, ``chain`` (empty in Tables 2–5), ``abnormal``,
-        ``accuracy``, ``f1``.
-    """
-    couples = ((6, 7),) if ablation else ((2, 3), (4, 5))
-    cell = ["dataset", "method", "chain", "abnormal"]
-    joined = []
-    for couple in couples:
-        # Tables 2 to 5 have no chain. An empty default adds the column where it is missing.
-        accuracy, f1 = (
-            {"chain": ""} | reported(table, long=True).to_dict("series") for table in couple
-        )
-        both = pd.DataFrame(accuracy).merge(pd.DataFrame(f1), on=cell, validate="one_to_one")
-        joined.append(both.rename(columns={"value_x": "accuracy", "value_y": "f1"}))
-    pairs = pd.concat(joined, ignore_index=True)[[*cell, "accuracy", "f1"]]
-    return pairs[pairs["chain"] != "4-3-2-1"].reset_index(drop=True)
 
 
 def true_positive_share(accuracy: float, f1: float) -> float:

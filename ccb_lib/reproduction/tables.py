@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
-from ccb_lib.reproduction.arithmetic import reported
 from ccb_lib.reproduction.defaults import default_of
+from ccb_lib.reproduction.reported import reported
 from ccb_lib.reproduction.results import load_results
 from ccb_lib.reproduction.runs import (
     CLASSES,

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
 from ccb_lib.metrics import anomaly_score, auc, metrics_at, normal_quantile, oracle_f1
-from ccb_lib.reproduction.arithmetic import reported
 from ccb_lib.reproduction.defaults import default_of
+from ccb_lib.reproduction.reported import reported
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import DATASETS, NETWORK_METHODS, TRIVIAL_METHODS, feeding, kind
 from ccb_lib.reproduction.store import Result, TestSet

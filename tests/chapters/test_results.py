@@ -20,7 +20,7 @@ from ccb_lib.chapters.results import (
 )
 from ccb_lib.chapters.table_settings import other_settings, settings_run
 from ccb_lib.metrics import anomaly_score
-from ccb_lib.reproduction.arithmetic import reported
+from ccb_lib.reproduction.reported import reported
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import CLASSES, TRIVIAL_METHODS, key_of
 from ccb_lib.reproduction.settings import PAPER, at_settings, described

@@ -6,7 +6,8 @@ import pytest
 
 from ccb_lib.plots.arithmetic import attainable_counts, operating_points, prevalence_intervals
 from ccb_lib.plots.style import METHOD_COLOURS
-from ccb_lib.reproduction.arithmetic import common_prevalence, possible_prevalence, reported_pairs
+from ccb_lib.reproduction.arithmetic import common_prevalence, possible_prevalence
+from ccb_lib.reproduction.reported import reported_pairs
 
 
 def test_every_pair_has_its_interval_in_its_class_and_colour(legible):

@@ -9,7 +9,7 @@ from matplotlib.container import ErrorbarContainer
 
 from ccb_lib.plots.style import METHOD_COLOURS, SOURCE_COLOURS, colours
 from ccb_lib.plots.tables import chain_lines, grouped_bars
-from ccb_lib.reproduction.arithmetic import reported
+from ccb_lib.reproduction.reported import reported
 
 METHODS = ["AnoGAN", "EGBAD", "GANomaly", "SkipGANomaly", "CCB"]
 

@@ -15,10 +15,9 @@ from ccb_lib.reproduction.arithmetic import (
     common_prevalence,
     operating_point,
     possible_prevalence,
-    reported,
-    reported_pairs,
     true_positive_share,
 )
+from ccb_lib.reproduction.reported import reported, reported_pairs
 
 METHODS = ["AnoGAN", "EGBAD", "GANomaly", "SkipGANomaly", "CCB"]
 CHAINS = ["4-3-2-1", "8-6-4-2", "16-12-8-4", "24-18-12-6", "32-24-16-8"]

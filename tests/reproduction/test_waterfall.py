@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_curve, ro
 
 from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
 from ccb_lib.metrics import ScoreTerms, anomaly_score
-from ccb_lib.reproduction.arithmetic import reported
+from ccb_lib.reproduction.reported import reported
 from ccb_lib.reproduction.results import read_results, scores_of
 from ccb_lib.reproduction.runs import feeding, table_runs
 from ccb_lib.reproduction.settings import PAPER
