@@ -1,8 +1,8 @@
-"""Figures about image sets, computed where the images are at hand and read from stored files where they are not.
+"""Figures about image sets: computed where the images are at hand, otherwise read from files.
 
-``python -m ccb_lib.chapters.facts NAME`` computes the figures of one set from its images and stores them in
-``data/results/facts-NAME.json``, so that a page has them on a machine without the images. Where the images are there,
-pages compute the figures anew with the same functions.
+``python -m ccb_lib.chapters.facts NAME`` computes the figures of one set from its images and stores
+them in ``data/results/facts-NAME.json``, so that a page has them on a machine without the images.
+Where the images are there, pages compute the figures anew with the same functions.
 """
 
 import json
@@ -53,10 +53,12 @@ def facts(name: str) -> tuple[Facts, str]:
     there, compute = _COMPUTED[name]
     if there():
         return compute(), f"Computed from the images of `{name}` when this page was built."
-    stored = json.loads((project_data("results") / f"facts-{name}.json").read_text(encoding="utf-8"))
+    stored = json.loads(
+        (project_data("results") / f"facts-{name}.json").read_text(encoding="utf-8")
+    )
     return stored, (
-        f"`{name}` is not on this machine, so this page shows figures that the same code computed and stored where it "
-        f"was. `ccb data fetch {name}` gets the images."
+        f"`{name}` is not on this machine, so this page shows figures that the same code computed "
+        f"and stored where it was. `ccb data fetch {name}` gets the images."
     )
 
 
@@ -67,10 +69,10 @@ def ham10000_facts(seed: int = 0) -> Facts:
         seed: Of the split, and of the images held out at random.
 
     Returns:
-        ``counts`` (images and lesions of each class), ``photographs`` (how many lesions have how many images),
-        ``held_out`` (what is known of images held out at random), ``lesions`` (on each side of the split, and on two),
-        ``natural`` (share of abnormal images), ``rims``, ``colours`` and ``pca`` (AUCs), and ``shipped`` (the shipped
-        detector).
+        ``counts`` (images and lesions of each class), ``photographs`` (how many lesions have how
+        many images), ``held_out`` (what is known of images held out at random), ``lesions`` (on
+        each side of the split, and on two), ``natural`` (share of abnormal images), ``rims``,
+        ``colours`` and ``pca`` (AUCs), and ``shipped`` (the shipped detector).
 
     Raises:
         FileNotFoundError: HAM10000 is not there.
@@ -87,9 +89,14 @@ def ham10000_facts(seed: int = 0) -> Facts:
     return {
         "counts": counts.to_dict("index"),
         "photographs": {str(number): int(lesions) for number, lesions in photographs.items()},
-        "held_out": _held_out(images.pixels.flatten(1).numpy().astype(np.float32), images.groups, seed),
+        "held_out": _held_out(
+            images.pixels.flatten(1).numpy().astype(np.float32), images.groups, seed
+        ),
         "lesions": {
-            **{side: len(names) for side, names in zip(("train", "calibration", "test"), sides, strict=True)},
+            **{
+                side: len(names)
+                for side, names in zip(("train", "calibration", "test"), sides, strict=True)
+            },
             "on two sides": sum(map(len, sides)) - len(set.union(*sides)),
         },
         "natural": {name: float(part.test_labels.mean()) for name, part in parts.items()},
@@ -101,12 +108,14 @@ def ham10000_facts(seed: int = 0) -> Facts:
 
 
 def brain_mri_facts() -> Facts:
-    """Compute what the chapter on brain MRI shows; four small detectors are trained, or taken as `trained` kept them.
+    """Compute what the chapter on brain MRI shows.
+
+    Small detectors are trained, or taken as `trained` kept them.
 
     Returns:
-        ``counts`` (images and near-duplicate groups of each class), ``formats``, ``files`` (AUC of facts about the
-        files), ``same`` (AUC of each detector, trained on original images, on each variant) and ``own`` (AUC of two
-        detectors trained and scored on the same variant).
+        ``counts`` (images and near-duplicate groups of each class), ``formats``, ``files`` (AUC of
+        facts about the files), ``same`` (AUC of each detector, trained on original images, on each
+        variant) and ``own`` (AUC of two detectors trained and scored on the same variant).
 
     Raises:
         FileNotFoundError: The set is not there.
@@ -124,7 +133,10 @@ def brain_mri_facts() -> Facts:
         "mean intensity": images.pixels.float().mean((1, 2, 3)).numpy(),
     }
     variants = {name: load_dataset("brain-mri", variant=name) for name in brain_mri.VARIANTS}
-    same = {title: trained(detector, variants["original"]) for title, detector in _brain_detectors().items()}
+    same = {
+        title: trained(detector, variants["original"])
+        for title, detector in _brain_detectors().items()
+    }
     own = {
         title: {name: _auc(trained(detector, part), part) for name, part in variants.items()}
         for title, detector in _brain_detectors().items()
@@ -133,9 +145,14 @@ def brain_mri_facts() -> Facts:
     return {
         "counts": counts.assign(**{"largest group": largest}).to_dict("index"),
         "formats": pd.crosstab(files["class"], files["format"]).to_dict("index"),
-        "sides": {"least": int(files[["width", "height"]].min().min()), "most": int(files["width"].max())},
+        "sides": {
+            "least": int(files[["width", "height"]].min().min()),
+            "most": int(files["width"].max()),
+        },
         "files": {title: float(roc_auc_score(tumour, values)) for title, values in told_by.items()},
-        "same": {title: {n: _auc(d, part) for n, part in variants.items()} for title, d in same.items()},
+        "same": {
+            title: {n: _auc(d, part) for n, part in variants.items()} for title, d in same.items()
+        },
         "own": own,
     }
 
@@ -146,7 +163,9 @@ def write(name: str) -> None:
     if not there():
         raise FileNotFoundError(f"{name} is not on this machine. Run `ccb data fetch {name}`.")
     path = project_data("results") / f"facts-{name}.json"
-    path.write_text(json.dumps(_rounded(compute()), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(_rounded(compute()), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def _brain_detectors() -> Mapping[str, Detector]:
@@ -169,7 +188,7 @@ def _skin(abnormal: str, seed: int, **options: Any) -> AnomalySplit:
 
 
 def _held_out(flat: NDArray[np.float32], lesions: NDArray[np.str_], seed: int) -> Facts:
-    """Hold out one image in ten at random; find those whose lesion was trained on, and their nearest images."""
+    """Hold out one image in ten at random; count those whose lesion was trained on."""
     out = np.random.default_rng(seed).random(len(flat)) < 0.1
     rest, held = np.flatnonzero(~out), np.flatnonzero(out)
     known = held[np.isin(lesions[held], lesions[rest])]
@@ -197,7 +216,10 @@ def _shipped(parts: Mapping[str, AnomalySplit]) -> Facts:
     for name, part in parts.items():
         scores = detector.decision_function(part.test)
         alarms = float((scores[~part.test_labels] > detector.threshold_).mean())
-        rows[name] = {"AUC": float(roc_auc_score(part.test_labels, scores)), "false-alarm rate": alarms}
+        rows[name] = {
+            "AUC": float(roc_auc_score(part.test_labels, scores)),
+            "false-alarm rate": alarms,
+        }
     return rows
 
 

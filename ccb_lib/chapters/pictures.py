@@ -1,4 +1,4 @@
-"""Pictures of image sets that only some machines have; a line that says how to get the images stands in for them."""
+"""Pictures of image sets that only some machines have, or a line that says how to get them."""
 
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,9 @@ def skin_marks() -> "Figure | Markdown":
     if folder is None:
         return _absent("ham10000", "images with hair, ink, rulers and dark rims")
     path_of = {path.stem: path for path in ham10000.find(folder)[1]}
-    pictures = read_images([path_of[f"ISIC_{number}"] for number in MARKS], image_size=128, channels=3)
+    pictures = read_images(
+        [path_of[f"ISIC_{number}"] for number in MARKS], image_size=128, channels=3
+    )
     return image_grid({"128 px": pictures}, titles=list(MARKS.values()))
 
 
@@ -84,5 +86,6 @@ def _absent(name: str, what: str) -> "Markdown":
     from IPython.display import Markdown
 
     return Markdown(
-        f"*Here the page shows {what} where `{name}` is on the machine; `ccb data fetch {name}` says how to get it.*"
+        f"*Here the page shows {what} where `{name}` is on the machine; `ccb data fetch {name}` "
+        "says how to get it.*"
     )

@@ -1,8 +1,9 @@
 """Images whose terms are in doubt: shown to the reader who fetched them, never passed on.
 
-Cells that draw such images carry the tag ``third-party-images`` and show them through `third_party_images`. The built
-pages keep them on the reader's own machine; a site built for others (``PUBLISH=1 make book``) leaves them out, and
-`strip_images` removes them from the notebooks offered for download in both cases.
+Cells that draw such images carry the tag ``third-party-images`` and show them through
+`third_party_images`. The built pages keep them on the reader's own machine; a site built for others
+(``PUBLISH=1 make book``) leaves them out, and `strip_images` removes them from the notebooks
+offered for download in both cases.
 """
 
 import json
@@ -33,7 +34,9 @@ def third_party_images(figure: "Figure") -> "Figure | Markdown":
         return figure
     from IPython.display import Markdown
 
-    return Markdown("*This site shows no images of this set, because their terms of use are in doubt.*")
+    return Markdown(
+        "*This site shows no images of this set, because their terms of use are in doubt.*"
+    )
 
 
 def strip_images(folder: str | Path) -> int:
@@ -65,7 +68,9 @@ def strip_images(folder: str | Path) -> int:
                 in_this += len(cell.get("outputs", [])) - len(kept)
                 cell["outputs"] = kept
         if in_this:
-            path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            path.write_text(
+                json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
         removed += in_this
     return removed
 
@@ -78,4 +83,7 @@ def _has_image(output: dict) -> bool:
 
 
 if __name__ == "__main__":
-    print(f"{strip_images(sys.argv[1])} outputs with images of doubtful terms removed from notebooks for download.")
+    print(
+        f"{strip_images(sys.argv[1])} outputs with images of doubtful terms removed from "
+        "notebooks for download."
+    )

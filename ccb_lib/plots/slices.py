@@ -22,14 +22,16 @@ def slice_with_map(
 ) -> Figure:
     """Draw a slice, and beside it the same slice under each of several maps.
 
-    Each map has a scale of its own, from its least value (dark) to its greatest (bright), because scores of two
-    methods have no common unit. All panels are cropped to the part that any map covers.
+    Each map has a scale of its own, from its least value (dark) to its greatest (bright), because
+    scores of two methods have no common unit. All panels are cropped to the part that any map
+    covers.
 
     Args:
         grey: (H, W) uint8, the slice.
         maps: Title and (H, W) float map for each further panel, NaN where there is no value, as
             `ccb_lib.evaluation.slice_maps.map_of_slice` gives them; higher is more abnormal.
-        circle: Column, row and radius in pixels of a circle drawn on all panels, around what is to be found.
+        circle: Column, row and radius in pixels of a circle drawn on all panels, around what is to
+            be found.
         title: Of the first panel.
 
     Returns:
@@ -47,14 +49,18 @@ def slice_with_map(
         raise ValueError("No maps given; at least one title with an (H, W) map is needed.")
     for name, values in maps.items():
         if values.shape != grey.shape:
-            raise ValueError(f"Map {name!r} of shape {values.shape} given; the slice has {grey.shape}.")
+            raise ValueError(
+                f"Map {name!r} of shape {values.shape} given; the slice has {grey.shape}."
+            )
         if not np.isfinite(values).any():
             raise ValueError(f"Map {name!r} has no value. Give one that is a number somewhere.")
     seen = np.any([np.isfinite(values) for values in maps.values()], axis=0)
     rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
     height = rows[-1] - rows[0] + 1 + 2 * _MARGIN
     width = columns[-1] - columns[0] + 1 + 2 * _MARGIN
-    figure, axes = panels(1, 1 + len(maps), height=0.3 + 5 / (1 + len(maps)) * height / width, share_y=False)
+    figure, axes = panels(
+        1, 1 + len(maps), height=0.3 + 5 / (1 + len(maps)) * height / width, share_y=False
+    )
     for axis, name in zip(axes, [title, *maps], strict=True):
         axis.imshow(grey, cmap="gray", vmin=0, vmax=255)
         axis.set(xticks=[], yticks=[], frame_on=False)
@@ -62,7 +68,16 @@ def slice_with_map(
         axis.set_ylim(rows[-1] + _MARGIN, rows[0] - _MARGIN)
         axis.set_title(name, fontsize=9)
         if circle is not None:
-            axis.add_patch(Circle(circle[:2], circle[2], fill=False, edgecolor="white", linewidth=1, linestyle="--"))
+            axis.add_patch(
+                Circle(
+                    circle[:2],
+                    circle[2],
+                    fill=False,
+                    edgecolor="white",
+                    linewidth=1,
+                    linestyle="--",
+                )
+            )
     for axis, values in zip(axes[1:], maps.values(), strict=True):
         axis.imshow(np.ma.masked_invalid(values), cmap="inferno", alpha=0.8)
     return figure

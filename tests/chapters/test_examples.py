@@ -10,7 +10,12 @@ from ccb_lib.chapters import facts as facts_module
 from ccb_lib.chapters.examples import SHARE, at_hand, lung_picture, running_example, shared_detector
 from ccb_lib.chapters.facts import facts
 from ccb_lib.chapters.helpers import dataset_dir_or_none
-from ccb_lib.chapters.pictures import marked_slice, skin_by_diagnosis, skin_marks, skin_of_one_lesion
+from ccb_lib.chapters.pictures import (
+    marked_slice,
+    skin_by_diagnosis,
+    skin_marks,
+    skin_of_one_lesion,
+)
 from ccb_lib.datasets import load_dataset
 from ccb_lib.io.project_data import project_data
 
@@ -34,7 +39,9 @@ def test_without_images_chapters_run_on_digits_and_say_so(no_images, many):
     assert f"ccb data fetch {'brain-mri' if many else 'chest-ct'}" in example.note.data
 
 
-@pytest.mark.skipif(not at_hand("chest-ct"), reason="chest-ct is not here (ccb data fetch chest-ct)")
+@pytest.mark.skipif(
+    not at_hand("chest-ct"), reason="chest-ct is not here (ccb data fetch chest-ct)"
+)
 def test_the_chest_ct_is_a_demonstration_and_is_named_so():
     example = running_example()
     assert example.real
@@ -72,16 +79,22 @@ def test_stored_figures_are_possible():
     assert ham["lesions"]["on two sides"] == 0
     brain = json.loads((project_data("results") / "facts-brain-mri.json").read_text())
     assert {row["images"] for row in brain["counts"].values()} == {1500}
-    aucs = [auc for table in ("same", "own") for row in brain[table].values() for auc in row.values()]
+    aucs = [
+        auc for table in ("same", "own") for row in brain[table].values() for auc in row.values()
+    ]
     assert all(0 <= auc <= 1 for auc in aucs)
 
 
-@pytest.mark.skipif(dataset_dir_or_none("ham10000") is None, reason="HAM10000 is not here (ccb data fetch ham10000)")
+@pytest.mark.skipif(
+    dataset_dir_or_none("ham10000") is None, reason="HAM10000 is not here (ccb data fetch ham10000)"
+)
 def test_figures_computed_from_images_equal_those_stored():
     stored = json.loads((project_data("results") / "facts-ham10000.json").read_text())
     images = facts_module.ham10000.read(dataset_dir_or_none("ham10000"))
     flat = images.pixels.flatten(1).numpy().astype(np.float32)
-    assert facts_module._held_out(flat, images.groups, 0) == pytest.approx(stored["held_out"], abs=1e-4)
+    assert facts_module._held_out(flat, images.groups, 0) == pytest.approx(
+        stored["held_out"], abs=1e-4
+    )
     part = facts_module._skin("df", 0)
     assert facts_module._colour_aucs(part) == pytest.approx(stored["colours"]["df"], abs=1e-4)
 
@@ -95,6 +108,10 @@ def test_the_shared_detector_is_trained_once(no_images, monkeypatch):
     split = running_example().split
     monkeypatch.setattr("ccb_lib.chapters.examples.EPOCHS", 1)
     first = shared_detector(split)
-    monkeypatch.setattr("ccb_lib.detectors.ccb.CCB.fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        "ccb_lib.detectors.ccb.CCB.fit", lambda *_, **__: pytest.fail("trained again")
+    )
     again = shared_detector(split)
-    assert np.allclose(first.decision_function(split.test[:4]), again.decision_function(split.test[:4]))
+    assert np.allclose(
+        first.decision_function(split.test[:4]), again.decision_function(split.test[:4])
+    )

@@ -7,15 +7,31 @@ from matplotlib.figure import Figure
 
 from ccb_lib.chapters.publishing import TAG, strip_images, third_party_images
 
-IMAGE = {"output_type": "display_data", "data": {"image/png": "AAAA", "text/plain": ["<Figure>"]}, "metadata": {}}
-HTML = {"output_type": "display_data", "data": {"text/html": ["<img src='data:image/png;base64,AA'>"]}, "metadata": {}}
+IMAGE = {
+    "output_type": "display_data",
+    "data": {"image/png": "AAAA", "text/plain": ["<Figure>"]},
+    "metadata": {},
+}
+HTML = {
+    "output_type": "display_data",
+    "data": {"text/html": ["<img src='data:image/png;base64,AA'>"]},
+    "metadata": {},
+}
 TEXT = {"output_type": "stream", "name": "stdout", "text": ["AUC 0.8"]}
 
 
 def write(path, tags, outputs):
-    cell = {"cell_type": "code", "metadata": {"tags": tags}, "source": [], "outputs": outputs, "execution_count": 1}
+    cell = {
+        "cell_type": "code",
+        "metadata": {"tags": tags},
+        "source": [],
+        "outputs": outputs,
+        "execution_count": 1,
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    path.write_text(
+        json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    )
 
 
 def outputs_of(path):

@@ -35,7 +35,8 @@ def test_a_dotted_image_differs_from_the_normal_one_in_a_dot_alone(tmp_path, dig
     root = write_folder(tmp_path, digits, train=4, test=8)
     for number in range(8):
         plain, dotted = (
-            np.asarray(Image.open(root / f"test/{kind}/{number:03d}.png")) for kind in ("normal", "dotted")
+            np.asarray(Image.open(root / f"test/{kind}/{number:03d}.png"))
+            for kind in ("normal", "dotted")
         )
         changed = plain != dotted
         assert 0 < changed.sum() <= 21  # whole pixels within 2.5 of a pixel's centre

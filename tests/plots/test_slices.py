@@ -12,7 +12,9 @@ def test_each_map_lies_over_the_slice_and_leaves_gaps_open():
     grey = np.arange(64 * 48, dtype=np.uint8).reshape(64, 48)
     values = np.full((64, 48), np.nan)
     values[20:40, 10:30] = np.arange(400).reshape(20, 20)
-    figure = slice_with_map(grey, {"one": values, "two": values * 2}, circle=(20, 30, 5), title="slice 3")
+    figure = slice_with_map(
+        grey, {"one": values, "two": values * 2}, circle=(20, 30, 5), title="slice 3"
+    )
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["slice 3", "one", "two"]
     assert [len(axis.images) for axis in figure.axes] == [1, 2, 2]
     assert [len(axis.patches) for axis in figure.axes] == [1, 1, 1]
@@ -38,7 +40,11 @@ def test_maps_that_cannot_be_drawn_are_named(maps, said):
 def test_aucs_are_drawn_as_they_are():
     table = pd.DataFrame({"original": [0.8, 0.3], "background": [0.5, 0.6]}, index=["PCA", "CCB"])
     axis = auc_dots(table).axes[0]
-    points = {line.get_label(): line.get_xdata().tolist() for line in axis.lines if line.get_marker() != "None"}
+    points = {
+        line.get_label(): line.get_xdata().tolist()
+        for line in axis.lines
+        if line.get_marker() != "None"
+    }
     assert points == {"original": [0.8, 0.3], "background": [0.5, 0.6]}
     assert [text.get_text() for text in axis.get_yticklabels()] == ["PCA", "CCB"]
     with pytest.raises(ValueError, match=r"1\.2"):
