@@ -1,4 +1,7 @@
-"""What tests of several modules share: images, small and real where that costs nothing, and a check of figures."""
+"""What tests of several modules share: images and a check of figures.
+
+The images are small, and real where that costs nothing.
+"""
 
 import os
 import resource
@@ -20,7 +23,9 @@ from ccb_lib.reproduction.runs import CLASSES
 from ccb_lib.reproduction.store import key_of
 
 mpl.use("agg")
-torch.set_num_threads(1)  # networks of width 4 gain nothing from more, and lose much where processors are shared
+torch.set_num_threads(
+    1
+)  # networks of width 4 gain nothing from more, and lose much where processors are shared
 
 
 @pytest.fixture(scope="session")
@@ -58,12 +63,17 @@ def other_run():
 @pytest.fixture
 def noise():
     """64 images that differ, (64, 1, 32, 32) uint8."""
-    return torch.randint(0, 256, (64, 1, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    return torch.randint(0, 256, (64, 1, 32, 32), generator=torch.Generator().manual_seed(0)).to(
+        torch.uint8
+    )
 
 
 @pytest.fixture(scope="session")
 def raw_data() -> Path:
-    """The folder of real images; tests that need it skip where it is missing, unless CCB_REQUIRE_DATA is set."""
+    """The folder of real images.
+
+    Tests that need it skip where it is missing, unless CCB_REQUIRE_DATA is set.
+    """
     try:
         root = data_root()
     except FileNotFoundError:
@@ -77,7 +87,10 @@ def raw_data() -> Path:
 
 @pytest.fixture(scope="session")
 def made_cifar(tmp_path_factory):
-    """Class folders of CIFAR-10's form with 24 made images a class: stripes whose direction tells the class."""
+    """Class folders of CIFAR-10's form with 24 made images a class.
+
+    They are stripes whose direction tells the class.
+    """
     root = tmp_path_factory.mktemp("raw")
     rng = np.random.default_rng(0)
     for part, count in (("train", 24), ("test", 8)):
@@ -96,7 +109,10 @@ def made_cifar(tmp_path_factory):
 
 @pytest.fixture
 def legible():
-    """Lay a figure out; check that nothing is cut off, no tick labels overlap, and type suits a phone."""
+    """Lay a figure out; check that nothing is cut off and no tick labels overlap.
+
+    Check that type suits a phone.
+    """
 
     def check(figure):
         with warnings.catch_warnings():
@@ -109,10 +125,18 @@ def legible():
             if text.get_text().strip() and text.get_visible():
                 assert text.get_fontsize() >= 8, f"{text.get_text()!r} is too small"
                 box = text.get_window_extent()
-                assert all(page.contains(*corner) for corner in box.corners()), f"{text!r} is cut off: {box}"
+                assert all(page.contains(*corner) for corner in box.corners()), (
+                    f"{text!r} is cut off: {box}"
+                )
         for ax in figure.axes:
-            labels = [x.get_window_extent() for x in ax.get_xticklabels() if x.get_text() and not x.get_rotation()]
-            assert all(left.x1 < right.x0 for left, right in pairwise(labels)), "tick labels overlap"
+            labels = [
+                x.get_window_extent()
+                for x in ax.get_xticklabels()
+                if x.get_text() and not x.get_rotation()
+            ]
+            assert all(left.x1 < right.x0 for left, right in pairwise(labels)), (
+                "tick labels overlap"
+            )
         return figure
 
     return check
@@ -121,5 +145,7 @@ def legible():
 def unseen_ticks(figure):
     """Tick labels beyond the limits of their axis, which matplotlib keeps and does not draw."""
     axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
-    ticks = [(tick, sorted(axis.get_view_interval())) for axis in axes for tick in axis.get_major_ticks()]
+    ticks = [
+        (tick, sorted(axis.get_view_interval())) for axis in axes for tick in axis.get_major_ticks()
+    ]
     return {tick.label1 for tick, (low, high) in ticks if not low <= tick.get_loc() <= high}

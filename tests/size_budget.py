@@ -40,7 +40,10 @@ def main() -> int:
         "statements in ccb_lib": (sum(map(statements, files_of(PACKAGE))), LIMIT),
         f"statements in {', '.join(CORE)}": (sum(map(statements, core)), CORE_LIMIT),
         "public names of ccb_lib": (len(ccb_lib.__all__), PUBLIC_NAMES),
-        f"lines of the longest file, {longest.relative_to(PACKAGE)}": (lines(longest), LONGEST_FILE),
+        f"lines of the longest file, {longest.relative_to(PACKAGE)}": (
+            lines(longest),
+            LONGEST_FILE,
+        ),
     }
     for what, (found, limit) in figures.items():
         print(f"{found:>7,} of {limit:,} {what}{'  TOO MANY' if found > limit else ''}")

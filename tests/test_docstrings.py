@@ -10,7 +10,9 @@ import ccb_lib
 
 PACKAGE = Path(ccb_lib.__file__).parent
 NAMES = {
-    ".".join(("ccb_lib", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    ".".join(("ccb_lib", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    )
     for path in PACKAGE.rglob("*.py")
     if ">>> " in path.read_text(encoding="utf-8")
 }

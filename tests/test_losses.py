@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
-from ccb_lib.losses import adversarial_loss, discriminator_loss, latent_loss, similarity_loss, total_loss
+from ccb_lib.losses import (
+    adversarial_loss,
+    discriminator_loss,
+    latent_loss,
+    similarity_loss,
+    total_loss,
+)
 
 
 def test_adversarial_losses_by_hand():
@@ -41,7 +47,9 @@ def test_similarity_by_hand():
 def test_the_literal_norm_is_55_times_the_rmse_at_32_px():
     x, x_hat = torch.zeros(1, 3, 32, 32), torch.randn(1, 3, 32, 32)
     rmse = similarity_loss(x, x_hat, "l2").sqrt()
-    assert similarity_loss(x, x_hat, "norm") / rmse == pytest.approx(math.sqrt(3 * 32 * 32), rel=1e-5)
+    assert similarity_loss(x, x_hat, "norm") / rmse == pytest.approx(
+        math.sqrt(3 * 32 * 32), rel=1e-5
+    )
 
 
 def test_the_norm_has_a_finite_gradient_at_a_perfect_copy():
@@ -51,7 +59,9 @@ def test_the_norm_has_a_finite_gradient_at_a_perfect_copy():
 
 
 def test_latent_and_total_by_hand():
-    assert latent_loss(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0])).item() == pytest.approx(4.5)
+    assert latent_loss(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 5.0])).item() == pytest.approx(
+        4.5
+    )
     parts = torch.tensor(0.1), torch.tensor(2.0), torch.tensor(3.0)
     assert total_loss(*parts).item() == pytest.approx(50 * 0.1 + 2 + 3)
     assert total_loss(*parts, weights=(1, 10, 100)).item() == pytest.approx(0.1 + 20 + 300)

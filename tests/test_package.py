@@ -23,12 +23,17 @@ HEAVY = {"pandas", "matplotlib", "seaborn", "torchvision", "ipywidgets", "pydico
 def loaded_after(code, modules):
     """Which of some modules are imported once the code has run in a fresh Python."""
     code = f"import sys; {code}; print(sorted({modules} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     return ast.literal_eval(result.stdout.strip())
 
 
 def test_the_package_alone_loads_nothing_heavy():
-    assert loaded_after("import ccb_lib; dir(ccb_lib)", HEAVY | {"torch", "numpy", "sklearn", "scipy"}) == []
+    assert (
+        loaded_after("import ccb_lib; dir(ccb_lib)", HEAVY | {"torch", "numpy", "sklearn", "scipy"})
+        == []
+    )
 
 
 def test_detectors_load_no_more_than_torch_and_scikit_learn():

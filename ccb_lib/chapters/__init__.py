@@ -1,1 +1,1 @@
-"""What only the book's pages use: tables, sentences computed from results, helpers."""
+"""Code that only the pages of the book use: tables, sentences computed from results, helpers."""

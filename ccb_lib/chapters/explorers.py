@@ -1,4 +1,4 @@
-"""Explorers of stored results: choose a method and a class, and move the threshold."""
+"""Threshold explorers of stored results, with a choice of method and class."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ccb_lib.chapters.results import note, settings_run
+from ccb_lib.chapters.results import note
+from ccb_lib.chapters.table_settings import settings_run
 from ccb_lib.chapters.verdict import with_enough_seeds
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
 from ccb_lib.metrics import anomaly_score, normal_quantile, oracle_f1
@@ -31,14 +32,21 @@ def results_explorer(
     folder: str | Path | None = None,
     **options: Any,
 ) -> "ThresholdExplorer | Markdown":
-    """Return an explorer that chooses method and class and moves φ, or a line that says how to run the table.
+    """Return a threshold explorer of a table, with a choice of method (or chain) and class.
 
     Args:
         number: Table 1 to 7.
-        protocol: Under which.
-        settings: As for `explorer_cells`; by default all of `settings_run`.
-        folder: Of the results.
-        options: For `ThresholdExplorer.from_table`.
+        protocol: The evaluation protocol.
+        settings: As for `explorer_cells`; by default all settings of `settings_run`.
+        folder: Folder of the results; ``data/results`` by default.
+        options: Further arguments of `ThresholdExplorer.from_table`.
+
+    Returns:
+        The explorer; a line with the command that runs the table if nothing was run.
+
+    Example:
+        >>> results_explorer(4, folder="/nowhere").data.startswith("*Not run yet.")
+        True
     """
     settings = settings_run(number, folder=folder) if settings is None else settings
     cells = explorer_cells(number, protocol=protocol, settings=settings, folder=folder)
@@ -46,7 +54,9 @@ def results_explorer(
         return note(number)
     from ccb_lib.explorer.widget import ThresholdExplorer
 
-    return ThresholdExplorer.from_table(cells, axes=("Chain" if number >= 6 else "Method", "Class"), **options)
+    return ThresholdExplorer.from_table(
+        cells, axes=("Chain" if number >= 6 else "Method", "Class"), **options
+    )
 
 
 def explorer_cells(
@@ -57,27 +67,35 @@ def explorer_cells(
     methods: Iterable[str] | None = None,
     folder: str | Path | None = None,
 ) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[str, float]]]:
-    """Gather scores, labels and named thresholds for `ThresholdExplorer.from_table`.
+    """Collect scores, labels and named thresholds for `ThresholdExplorer.from_table`.
 
     Args:
         number: Table 1 to 7.
-        protocol: Under which.
-        settings: Of the runs. Given several, the paper's keep a method's name as it is; others are named with it, such
-            as "CCB, 50 epochs, width 8".
-        methods: Those wanted; all by default.
-        folder: Of the results.
+        protocol: The evaluation protocol.
+        settings: Settings of the runs, one or several. With several, the names of methods at
+            settings other than the paper's include the settings, such as "CCB, 50 epochs, width 8".
+        methods: The methods to include; all by default.
+        folder: Folder of the results; ``data/results`` by default.
 
     Returns:
-        By (method, class), in Tables 6–7 by (chain, class): networks first, those of most classes before
-        others, classes in the paper's order. The lowest seed of each cell is taken; cells that were not run are left
-        out.
+        (scores, labels, thresholds by name) for each (method, class), in Tables 6–7 for each
+        (chain, class). Networks come first, in decreasing order of the number of classes run;
+        classes are in the paper's order. Each cell has the run with the lowest seed. Cells that
+        were not run are left out.
+
+    Example:
+        >>> ("pca", "df") in explorer_cells(4)
+        True
     """
     several = [settings] if isinstance(settings, Mapping) else list(settings)
-    every = ("ccb",) if number >= 6 else (*NETWORK_METHODS, *TRIVIAL_METHODS)  # Tables 6–7 name a cell by its chain
+    # Tables 6–7 have chains of one method, CCB.
+    every = ("ccb",) if number >= 6 else (*NETWORK_METHODS, *TRIVIAL_METHODS)
     wanted = list(every if methods is None else methods)
     classes = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
     results = read_results(number, folder)
-    stored = load_results(number, protocols=(protocol,), folder=folder).sort_values("seed", kind="stable")
+    stored = load_results(number, protocols=(protocol,), folder=folder).sort_values(
+        "seed", kind="stable"
+    )
     cells, trivial = {}, {}
     for chosen in several:
         frame = at_settings(stored, chosen)
@@ -95,12 +113,21 @@ def explorer_cells(
             if scored.calibration is not None:
                 phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
                 thresholds = {"normal 95 %": phi, **thresholds}
-            name = f"{line.chain} blocks" if number >= 6 else SHOWN_NAMES.get(line.method, line.method)
+            name = (
+                f"{line.chain} blocks" if number >= 6 else SHOWN_NAMES.get(line.method, line.method)
+            )
             without_network = line.method in TRIVIAL_METHODS
-            if len(several) > 1 and (of_images(chosen) != of_images(PAPER) if without_network else chosen != PAPER):
+            if len(several) > 1 and (
+                of_images(chosen) != of_images(PAPER) if without_network else chosen != PAPER
+            ):
                 name += f", {described(of_images(chosen) if without_network else chosen)}"
-            (trivial if without_network else cells)[name, line.abnormal] = (scores, tests.labels, thresholds)
-    # Those of most classes first, so that a chooser of classes lists them in the paper's order, too.
+            (trivial if without_network else cells)[name, line.abnormal] = (
+                scores,
+                tests.labels,
+                thresholds,
+            )
+    # The explorer lists classes in the order in which it meets them. With the networks of most
+    # classes first, that is the paper's order.
     counts = Counter(name for name, _ in cells)
     return dict(sorted(cells.items(), key=lambda item: -counts[item[0][0]])) | trivial
 
@@ -108,15 +135,16 @@ def explorer_cells(
 def arm_cells(
     study: str, folder: str | Path | None = None
 ) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray, dict[str, float]]]:
-    """Gather a study's stored scores under CLEAN, as `explorer_cells` does for a table.
+    """Collect stored scores of a study under CLEAN, as `explorer_cells` does for a table.
 
     Args:
-        study: Of `ccb_lib.reproduction.studies.STUDIES`.
-        folder: Of the results.
+        study: Name of a study in `ccb_lib.reproduction.studies.STUDIES`.
+        folder: Folder of the results; ``data/results`` by default.
 
     Returns:
-        By (arm, class), under the first setting that was run: scores, labels and named thresholds of the lowest seed.
-        Networks run with few seeds are left out, as in the tables. Empty where the study was not run.
+        (scores, labels, thresholds by name) for each (arm, class), of the lowest seed at the first
+        setting that was run. Networks with fewer seeds than `with_enough_seeds` needs are left out,
+        as in the tables. Empty if the study was not run.
 
     Example:
         >>> ("mean-intensity", "ground_glass") in arm_cells("lung-ct-98")
@@ -138,12 +166,18 @@ def arm_cells(
         scored, tests = found
         thresholds = {}
         if scored.calibration is not None:
-            thresholds["normal 95 %"] = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
-        cells[line.arm, line.abnormal] = (anomaly_score(scored.test, line.alpha), tests.labels, thresholds)
+            thresholds["normal 95 %"] = normal_quantile(
+                anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS
+            )
+        cells[line.arm, line.abnormal] = (
+            anomaly_score(scored.test, line.alpha),
+            tests.labels,
+            thresholds,
+        )
     return cells
 
 
 def _length(chain: str | None) -> int:
-    """Blocks in the first of four chains, to list short ones first; 0 without chains."""
+    """Return the number of blocks in the first of four chains, the sort key; 0 without chains."""
     first = (chain or "").split("-")[0]
     return int(first) if first.isdigit() else 0

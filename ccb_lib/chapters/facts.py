@@ -1,8 +1,8 @@
-"""Figures about image sets: computed where the images are at hand, otherwise read from files.
+"""Numbers about image sets, computed from the images or read from stored files.
 
-``python -m ccb_lib.chapters.facts NAME`` computes the figures of one set from its images and stores
-them in ``data/results/facts-NAME.json``, so that a page has them on a machine without the images.
-Where the images are there, pages compute the figures anew with the same functions.
+``python -m ccb_lib.chapters.facts NAME`` computes the numbers of one set from its images and stores
+them in ``data/results/facts-NAME.json``. Pages read that file on a machine without the images. On a
+machine with the images, pages compute the numbers again with the same functions.
 """
 
 import json
@@ -27,19 +27,19 @@ from ccb_lib.io.project_data import project_data
 
 Facts = dict[str, Any]
 RARE = ("akiec", "bcc", "df", "vasc")  # the classes of Tables 4 and 5
-DARK = 60  # of 255; an image has a dark rim where its corners' mean is below
-# Small and short, so that the page takes seconds; the paper's are width 64 and 50 epochs.
+DARK = 60  # an image has a dark rim if the mean of its four corner pixels (0…255) is below this
+# A small network and few epochs keep the page fast. The paper has width 64 and 50 epochs.
 BRAIN = {"width": 8, "epochs": 10, "batch_size": 32, "learning_rate": 1e-3}
 
 
 def facts(name: str) -> tuple[Facts, str]:
-    """Give the figures of an image set, and a sentence that says where they come from.
+    """Return numbers about an image set, and a sentence on their origin.
 
     Args:
         name: ``"ham10000"`` or ``"brain-mri"``.
 
     Returns:
-        The figures, as `ham10000_facts` or `brain_mri_facts` gives them, and the sentence.
+        The numbers, as `ham10000_facts` or `brain_mri_facts` returns them, and the sentence.
 
     Raises:
         ValueError: Another name.
@@ -49,33 +49,37 @@ def facts(name: str) -> tuple[Facts, str]:
         ['akiec', 'bcc']
     """
     if name not in _COMPUTED:
-        raise ValueError(f"{name!r} given; there are figures of {', '.join(_COMPUTED)}.")
-    there, compute = _COMPUTED[name]
-    if there():
+        raise ValueError(f"{name!r} given; one of {', '.join(_COMPUTED)} is needed.")
+    is_available, compute = _COMPUTED[name]
+    if is_available():
         return compute(), f"Computed from the images of `{name}` when this page was built."
     stored = json.loads(
         (project_data("results") / f"facts-{name}.json").read_text(encoding="utf-8")
     )
     return stored, (
-        f"`{name}` is not on this machine, so this page shows figures that the same code computed "
-        f"and stored where it was. `ccb data fetch {name}` gets the images."
+        f"`{name}` is not on this machine. This page shows stored numbers, which the same code "
+        f"computed from the images. Run `ccb data fetch {name}` to get the images."
     )
 
 
 def ham10000_facts(seed: int = 0) -> Facts:
-    """Compute what the chapter on HAM10000 shows.
+    """Compute the numbers of the chapter on HAM10000.
 
     Args:
-        seed: Of the split, and of the images held out at random.
+        seed: Seed of the split, and of the images held out at random.
 
     Returns:
-        ``counts`` (images and lesions of each class), ``photographs`` (how many lesions have how
-        many images), ``held_out`` (what is known of images held out at random), ``lesions`` (on
-        each side of the split, and on two), ``natural`` (share of abnormal images), ``rims``,
-        ``colours`` and ``pca`` (AUCs), and ``shipped`` (the shipped detector).
+        ``counts`` (images and lesions of each class), ``photographs`` (number of lesions by number
+        of images), ``held_out`` (images held out at random: their number, the share whose lesion is
+        also among the other images, and the share of those whose nearest image shows the same
+        lesion), ``lesions`` (on each side of the split, and on more than one), ``natural`` (share
+        of abnormal test images of each class), ``rims`` (share of images with a dark rim, by
+        diagnosis), ``colours`` (AUC of the mean of each colour channel), ``pca`` (AUC of a PCA, by
+        normal classes), and ``shipped`` (AUC and false-alarm rate of the detector in
+        ``data/models``).
 
     Raises:
-        FileNotFoundError: HAM10000 is not there.
+        FileNotFoundError: HAM10000 is not on this machine.
     """
     images = ham10000.read(dataset_dir_or_none("ham10000"))
     table = pd.DataFrame({"diagnosis": images.classes, "lesion": images.groups})
@@ -108,24 +112,25 @@ def ham10000_facts(seed: int = 0) -> Facts:
 
 
 def brain_mri_facts() -> Facts:
-    """Compute what the chapter on brain MRI shows.
+    """Compute the numbers of the chapter on brain MRI.
 
-    Small detectors are trained, or taken as `trained` kept them.
+    The detectors are small. `trained` fits each once and loads it afterwards.
 
     Returns:
-        ``counts`` (images and near-duplicate groups of each class), ``formats``, ``files`` (AUC of
-        facts about the files), ``same`` (AUC of each detector, trained on original images, on each
-        variant) and ``own`` (AUC of two detectors trained and scored on the same variant).
+        ``counts`` (images and near-duplicate groups of each class), ``formats`` (file formats by
+        class), ``sides`` (smallest and largest side in pixels), ``files`` (AUC of properties of the
+        files), ``same`` (AUC of each detector on each variant, after training on the original
+        images) and ``own`` (AUC of two detectors, trained and tested on the same variant).
 
     Raises:
-        FileNotFoundError: The set is not there.
+        FileNotFoundError: The set is not on this machine.
     """
     images, files = brain_mri.read(), brain_mri.facts()
     table = pd.DataFrame({"class": images.classes, "group": images.groups})
     counts = table.groupby("class")["group"].agg(images="size", groups="nunique")
     largest = table.groupby(["class", "group"]).size().groupby("class").max()
     tumour = files["class"] == "tumour"
-    told_by = {
+    properties = {
         "area": files["width"] * files["height"],
         "aspect ratio": files["width"] / files["height"],
         "bytes": files["bytes"],
@@ -149,7 +154,9 @@ def brain_mri_facts() -> Facts:
             "least": int(files[["width", "height"]].min().min()),
             "most": int(files["width"].max()),
         },
-        "files": {title: float(roc_auc_score(tumour, values)) for title, values in told_by.items()},
+        "files": {
+            name: float(roc_auc_score(tumour, values)) for name, values in properties.items()
+        },
         "same": {
             title: {n: _auc(d, part) for n, part in variants.items()} for title, d in same.items()
         },
@@ -158,9 +165,16 @@ def brain_mri_facts() -> Facts:
 
 
 def write(name: str) -> None:
-    """Compute the figures of a set from its images and store them in ``data/results``."""
-    there, compute = _COMPUTED[name]
-    if not there():
+    """Compute the numbers of a set from its images and store them in ``data/results``.
+
+    Args:
+        name: ``"ham10000"`` or ``"brain-mri"``.
+
+    Raises:
+        FileNotFoundError: The images are not on this machine.
+    """
+    is_available, compute = _COMPUTED[name]
+    if not is_available():
         raise FileNotFoundError(f"{name} is not on this machine. Run `ccb data fetch {name}`.")
     path = project_data("results") / f"facts-{name}.json"
     path.write_text(
@@ -188,7 +202,13 @@ def _skin(abnormal: str, seed: int, **options: Any) -> AnomalySplit:
 
 
 def _held_out(flat: NDArray[np.float32], lesions: NDArray[np.str_], seed: int) -> Facts:
-    """Hold out one image in ten at random; count those whose lesion was trained on."""
+    """Hold out one image in ten at random; measure how many show a lesion of the other images.
+
+    Returns:
+        ``images``: number of images held out. ``share known``: share of them whose lesion is also
+        among the other images. ``share nearest``: share of those whose nearest neighbour among the
+        other images shows the same lesion.
+    """
     out = np.random.default_rng(seed).random(len(flat)) < 0.1
     rest, held = np.flatnonzero(~out), np.flatnonzero(out)
     known = held[np.isin(lesions[held], lesions[rest])]

@@ -1,4 +1,4 @@
-"""What the book's chapters share: trained detectors, and facts about the machine."""
+"""Helpers of the chapters: trained detectors, folders, and the command line."""
 
 import hashlib
 import json
@@ -19,7 +19,12 @@ AnyDetector = TypeVar("AnyDetector", bound=Detector)
 
 
 def models_folder() -> Path:
-    """Where chapters keep trained detectors: ``$CCB_MODELS``, the book's ``_build/models``, or a cache folder."""
+    """Return the folder in which chapters store trained detectors.
+
+    Returns:
+        ``$CCB_MODELS`` if it is set; else ``_build/models`` of the book, if the working directory
+        is in it; else a folder in the user's cache.
+    """
     if given := os.environ.get("CCB_MODELS"):
         return Path(given)
     for folder in (Path.cwd(), *Path.cwd().parents):
@@ -31,20 +36,29 @@ def models_folder() -> Path:
 
 
 def trained(detector: AnyDetector, split: AnomalySplit, *, progress: bool = False) -> AnyDetector:
-    """Return the detector fitted to a split: loaded if an equal one was trained before, else trained and kept.
+    """Return a detector fitted to a split; fit and store it unless a stored one matches.
 
-    Equal means the same settings and the same training and calibration images.
+    A stored detector matches if its method, its settings, and its training and calibration images
+    are the same. The device does not matter.
 
     Args:
-        detector: Settings; left as it is where a trained one is loaded.
-        split: Its training and calibration images are used.
-        progress: Show a bar; off, since a bar in a built page is noise.
+        detector: An unfitted detector. It is not changed if a stored one is loaded.
+        split: The training and calibration images.
+        progress: Show a progress bar; off by default, because a built page would hold its text.
+
+    Returns:
+        The fitted detector.
     """
     settings = {**detector.get_params(), "device": None}
     identity = json.dumps(
-        [detector.method, settings, digest(split.train, split.calibration)], sort_keys=True, default=str
+        [detector.method, settings, digest(split.train, split.calibration)],
+        sort_keys=True,
+        default=str,
     )
-    path = models_folder() / f"{detector.method}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
+    path = (
+        models_folder()
+        / f"{detector.method}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
+    )
     if path.exists():
         loaded = load_detector(path, device=detector.device)
         loaded.show_progress = progress
@@ -55,7 +69,14 @@ def trained(detector: AnyDetector, split: AnomalySplit, *, progress: bool = Fals
 
 
 def chapter_folder(name: str) -> Path:
-    """Give an empty folder for the files that a chapter makes, beside its trained models; what it held is removed."""
+    """Create an empty folder for the output files of a chapter, next to the trained detectors.
+
+    Args:
+        name: Name of the folder. If it exists, it is deleted first.
+
+    Returns:
+        The folder.
+    """
     folder = models_folder().parent / "chapters" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -63,7 +84,18 @@ def chapter_folder(name: str) -> Path:
 
 
 def dataset_dir_or_none(name: str) -> Path | None:
-    """Return the folder of a data set, or ``None`` where its images are not on this machine."""
+    """Return the folder of a data set, or ``None`` if it is not on this machine.
+
+    Args:
+        name: Name of the folder, such as ``"ham10000"``.
+
+    Returns:
+        The folder in the data root, or ``None``.
+
+    Example:
+        >>> dataset_dir_or_none("no-such-set") is None
+        True
+    """
     try:
         folder = data_root() / name
     except FileNotFoundError:
@@ -72,14 +104,19 @@ def dataset_dir_or_none(name: str) -> Path | None:
 
 
 def ccb(words: str, folder: Path) -> None:
-    """Run the command ``ccb`` as a shell would in a folder, and print what it says.
+    """Run the command ``ccb`` in a folder, and print the command line and its output.
 
     Args:
-        words: All that follows ``ccb`` in the shell.
-        folder: Where relative paths begin.
+        words: The arguments of ``ccb``, as one would type them in a shell.
+        folder: The working directory.
 
     Raises:
-        RuntimeError: An error of the library's own, not one that the command explains.
+        RuntimeError: The command failed with an exception, not with an error message of its own.
+
+    Example:
+        >>> ccb("--version", Path.cwd())
+        $ ccb --version
+        ...
     """
     from click.testing import CliRunner
 

@@ -1,4 +1,4 @@
-"""Pictures of image sets that only some machines have, or a line that says how to get them."""
+"""Figures of image sets that may be missing; if they are, a line on how to get the images."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
     from matplotlib.figure import Figure
 
-# Images of HAM10000 in which something other than the lesion stands out.
+# Images of HAM10000 with a salient object or artefact other than the lesion.
 MARKS = {
     "0030522": "hair",
     "0029051": "hair",
@@ -27,24 +27,32 @@ MARKS = {
 
 
 def skin_by_diagnosis() -> "Figure | Markdown":
-    """Draw ten images of each diagnosis of HAM10000."""
+    """Draw ten images of each diagnosis of HAM10000.
+
+    Returns:
+        The figure; a line on how to get the images if they are not on this machine.
+    """
     from ccb_lib.plots import image_grid
 
     folder = dataset_dir_or_none("ham10000")
     if folder is None:
-        return _absent("ham10000", "ten images of each diagnosis")
+        return _missing("ham10000", "ten images of each diagnosis")
     images = ham10000.read(folder)
     first = {name: np.flatnonzero(images.classes == name)[:10] for name in ham10000.CLASSES}
     return image_grid({name: images.pixels[rows] for name, rows in first.items()})
 
 
 def skin_of_one_lesion() -> "Figure | Markdown":
-    """Draw all photographs of the lesion of HAM10000 that has most."""
+    """Draw all photographs of the lesion of HAM10000 with the most photographs.
+
+    Returns:
+        The figure; a line on how to get the images if they are not on this machine.
+    """
     from ccb_lib.plots import image_grid
 
     folder = dataset_dir_or_none("ham10000")
     if folder is None:
-        return _absent("ham10000", "all photographs of one lesion")
+        return _missing("ham10000", "all photographs of one lesion")
     images = ham10000.read(folder)
     lesions, counts = np.unique(images.groups, return_counts=True)
     lesion = str(lesions[counts.argmax()])
@@ -54,12 +62,16 @@ def skin_of_one_lesion() -> "Figure | Markdown":
 
 
 def skin_marks() -> "Figure | Markdown":
-    """Draw images of HAM10000 with hair, ink, rulers and dark rims."""
+    """Draw images of HAM10000 with hair, ink, rulers and dark rims.
+
+    Returns:
+        The figure; a line on how to get the images if they are not on this machine.
+    """
     from ccb_lib.plots import image_grid
 
     folder = dataset_dir_or_none("ham10000")
     if folder is None:
-        return _absent("ham10000", "images with hair, ink, rulers and dark rims")
+        return _missing("ham10000", "images with hair, ink, rulers and dark rims")
     path_of = {path.stem: path for path in ham10000.find(folder)[1]}
     pictures = read_images(
         [path_of[f"ISIC_{number}"] for number in MARKS], image_size=128, channels=3
@@ -68,24 +80,27 @@ def skin_marks() -> "Figure | Markdown":
 
 
 def marked_slice(number: str = "67") -> "Figure | Markdown":
-    """Draw a slice of lung_ct_98, what was marked on it, and the patches cut from it.
+    """Draw a slice of lung_ct_98, its annotations, and the patches cut from it.
 
     Args:
-        number: The slice's file name without ending.
+        number: File name of the slice without its extension.
+
+    Returns:
+        The figure; a line on how to get the images if they are not on this machine.
     """
     from ccb_lib.plots.data import slice_regions
 
     folder = dataset_dir_or_none("lung_ct_98")
     if folder is None:
-        return _absent("lung_ct_98", "a slice, what was marked on it, and the patches cut from it")
+        return _missing("lung_ct_98", "a slice, its annotations, and the patches cut from it")
     grey, marked = lung_ct_98.read_slice(folder, number)
     return slice_regions(grey, regions=marked, patches=find_patches(marked))
 
 
-def _absent(name: str, what: str) -> "Markdown":
+def _missing(name: str, content: str) -> "Markdown":
     from IPython.display import Markdown
 
     return Markdown(
-        f"*Here the page shows {what} where `{name}` is on the machine; `ccb data fetch {name}` "
-        "says how to get it.*"
+        f"*With `{name}` on this machine, the page shows {content} here. `ccb data fetch {name}` "
+        "says how to get the images.*"
     )

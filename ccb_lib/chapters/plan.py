@@ -1,4 +1,4 @@
-"""The plan of measurements as the status page shows it: with what is done, counted when the page is built."""
+"""The plan of measurements for the status page, with the number of runs done so far."""
 
 from pathlib import Path
 
@@ -8,13 +8,14 @@ from ccb_lib.reproduction.plan import plan_path, read_plan, state_of
 
 
 def plan_table(folder: str | Path | None = None) -> pd.DataFrame:
-    """Lay out the plan with what is stored.
+    """Return the plan of measurements with the number of stored runs of each entry.
 
     Args:
-        folder: Of the results; ``data/results`` by default.
+        folder: Folder of the results; ``data/results`` by default.
 
     Returns:
-        One row an entry, in order: ``entry``, ``why``, ``must``, ``command``, and ``runs done``, such as "3 of 9".
+        One row for each entry of the plan, in its order. Columns ``entry``, ``why``, ``must``,
+        ``command``, and ``runs done``, such as "3 of 9".
 
     Example:
         >>> list(plan_table().columns)

@@ -1,9 +1,8 @@
-"""Images whose terms are in doubt: shown to the reader who fetched them, never passed on.
+"""Images whose terms of use are in doubt: shown in a local build of the book, never published.
 
-Cells that draw such images carry the tag ``third-party-images`` and show them through
-`third_party_images`. The built pages keep them on the reader's own machine; a site built for others
-(``PUBLISH=1 make book``) leaves them out, and `strip_images` removes them from the notebooks
-offered for download in both cases.
+Cells that draw such images have the tag ``third-party-images`` and call `third_party_images`. A
+local build shows the images. A build for publication (``PUBLISH=1 make book``) shows a line
+instead. In both, `strip_images` removes the images from the notebooks offered for download.
 """
 
 import json
@@ -20,10 +19,13 @@ TAG = "third-party-images"
 
 
 def third_party_images(figure: "Figure") -> "Figure | Markdown":
-    """Return a figure, or a line in its place where the site is built for others.
+    """Return a figure, or a line instead of it when the site is built for publication.
 
     Args:
-        figure: It shows images that may not be passed on.
+        figure: A figure of images that must not be published.
+
+    Returns:
+        The figure if the environment variable ``PUBLISH`` is unset, empty or ``0``; else the line.
 
     Example:
         >>> import matplotlib.figure
@@ -35,55 +37,60 @@ def third_party_images(figure: "Figure") -> "Figure | Markdown":
     from IPython.display import Markdown
 
     return Markdown(
-        "*This site shows no images of this set, because their terms of use are in doubt.*"
+        "*Images of this set are not shown here, because their terms of use are in doubt.*"
     )
 
 
 def strip_images(folder: str | Path) -> int:
-    """Remove the images from the outputs of tagged cells, in all notebooks below a folder.
+    """Remove the images from the outputs of tagged cells in all notebooks below a folder.
 
     Args:
-        folder: Of a built site. Notebooks are rewritten in place; text outputs stay.
+        folder: Folder of a built site. Notebooks are rewritten in place. Text outputs are kept.
 
     Returns:
         The number of outputs removed.
 
     Raises:
-        NotADirectoryError: There is no such folder.
-        ValueError: A notebook is not JSON.
+        NotADirectoryError: The folder does not exist.
+        ValueError: A notebook is not valid JSON.
+
+    Example:
+        >>> import tempfile
+        >>> strip_images(tempfile.mkdtemp())
+        0
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is no folder. Give the folder of the built site.")
+        raise NotADirectoryError(f"{folder} is not a folder. Give the folder of the built site.")
     removed = 0
     for path in sorted(folder.rglob("*.ipynb")):
         try:
             notebook = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{path} is no notebook ({error}). Build the book again.") from error
-        in_this = 0
+            raise ValueError(
+                f"{path} is not a notebook ({error}). Build the book again."
+            ) from error
+        removed_here = 0
         for cell in notebook.get("cells", []):
             if TAG in cell.get("metadata", {}).get("tags", []):
                 kept = [output for output in cell.get("outputs", []) if not _has_image(output)]
-                in_this += len(cell.get("outputs", [])) - len(kept)
+                removed_here += len(cell.get("outputs", [])) - len(kept)
                 cell["outputs"] = kept
-        if in_this:
+        if removed_here:
             path.write_text(
                 json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
             )
-        removed += in_this
+        removed += removed_here
     return removed
 
 
 def _has_image(output: dict) -> bool:
-    """Whether an output holds an image, as data of its own or inside HTML."""
+    """Return whether an output has an image, as its own data or embedded in HTML."""
     data = output.get("data", {})
     html = "".join(data.get("text/html", []))
     return any(kind.startswith("image/") for kind in data) or "data:image/" in html
 
 
 if __name__ == "__main__":
-    print(
-        f"{strip_images(sys.argv[1])} outputs with images of doubtful terms removed from "
-        "notebooks for download."
-    )
+    count = strip_images(sys.argv[1])
+    print(f"Removed {count} outputs with images of doubtful terms of use from the notebooks.")

@@ -1,4 +1,4 @@
-"""Studies on the page: verdicts in words, tables of differences, and what was not run."""
+"""Text and tables of the studies: verdicts, differences between arms, and missing runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ccb_lib.plots.style import NOT_RUN
-from ccb_lib.reproduction.comparisons import at_setting, differences, planned, settings_run, study_frame
+from ccb_lib.reproduction.comparisons import (
+    at_setting,
+    differences,
+    planned,
+    settings_run,
+    study_frame,
+)
 from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.studies import arm_of, runs_of
 
@@ -15,9 +21,21 @@ if TYPE_CHECKING:
 
 
 def primary(folder: str | Path | None = None) -> "Markdown":
-    """Say what the two figures named beforehand say: CCB against plain skips, macro AUC under CLEAN.
+    """Return the primary comparisons: CCB against plain skips, macro AUC under CLEAN.
 
-    A verdict is given when every class and every seed that was planned is there, and no sooner.
+    The settings of these comparisons were fixed before the runs. There is a verdict only if all
+    planned classes and seeds were run.
+
+    Args:
+        folder: Folder of the results; ``data/results`` by default.
+
+    Returns:
+        Markdown: one line a setting, with the verdict or with the command that runs what is
+        missing.
+
+    Example:
+        >>> "not run" in primary("/nowhere").data
+        True
     """
     from IPython.display import Markdown
 
@@ -27,22 +45,37 @@ def primary(folder: str | Path | None = None) -> "Markdown":
         runs = {run.seed: set() for run in runs_of("skips", datasets=[setting.dataset])}
         for run in runs_of("skips", datasets=[setting.dataset], chosen=["ccb", "identity"]):
             runs[run.seed] |= {(arm_of("skips", run.identity), name) for name in run.abnormal}
-        there = {seed: set(zip(part["arm"], part["abnormal"], strict=True)) for seed, part in frame.groupby("seed")}
-        whole = [seed for seed, wanted in runs.items() if wanted <= there.get(seed, set())]
-        if len(whole) == len(runs):
+        stored = {
+            seed: set(zip(part["arm"], part["abnormal"], strict=True))
+            for seed, part in frame.groupby("seed")
+        }
+        complete = [seed for seed, wanted in runs.items() if wanted <= stored.get(seed, set())]
+        if len(complete) == len(runs):
             found = differences("skips", setting, chosen=["ccb"], folder=folder)
             row = found[found["abnormal"] == "macro"].iloc[0]
             lines.append(f"- **{setting}:** {in_words(row)}")
             continue
+        state = f"{len(complete)} of {len(runs)} seeds, no verdict yet" if complete else NOT_RUN
         lines.append(
-            f"- **{setting}: {f'{len(whole)} of {len(runs)} seeds, no verdict yet' if whole else NOT_RUN}.** "
-            f"`ccb study skips --run --data {setting.dataset} --device cuda --fast` trains what is missing."
+            f"- **{setting}: {state}.** `ccb study skips --run --data {setting.dataset} "
+            "--device cuda --fast` runs what is missing."
         )
     return Markdown("\n".join(lines))
 
 
 def at_other_sizes(folder: str | Path | None = None) -> "Markdown":
-    """Say what CCB against plain skips came to at other sizes than those planned; exploratory, and named so."""
+    """Return the comparisons of CCB with plain skips at settings that were not planned.
+
+    Args:
+        folder: Folder of the results; ``data/results`` by default.
+
+    Returns:
+        Markdown: one line a setting, labelled as exploratory.
+
+    Example:
+        >>> at_other_sizes("/nowhere").data
+        '*Nothing was run at another setting.*'
+    """
     from IPython.display import Markdown
 
     lines = []
@@ -51,26 +84,46 @@ def at_other_sizes(folder: str | Path | None = None) -> "Markdown":
             continue
         found = differences("skips", setting, chosen=["ccb"], folder=folder)
         lines += [
-            f"- {setting}, exploratory: {in_words(row)}" for _, row in found[found["abnormal"] == "macro"].iterrows()
+            f"- {setting}, exploratory: {in_words(row)}"
+            for _, row in found[found["abnormal"] == "macro"].iterrows()
         ]
-    return Markdown("\n".join(lines) or "*Nothing was run at another size.*")
+    return Markdown("\n".join(lines) or "*Nothing was run at another setting.*")
 
 
 def in_words(row: Any) -> str:
-    """Say one row of `differences` as a sentence; a verdict only where every planned seed is there."""
+    """Return one row of `differences` as a sentence.
+
+    Args:
+        row: A row of `ccb_lib.reproduction.comparisons.differences`.
+
+    Returns:
+        The difference with interval and p-values. It has a verdict only if all planned seeds were
+        run.
+
+    Example:
+        >>> in_words({"arm": "ccb", "difference": 0.01, "seeds": 1})
+        'ccb: +0.010 with one seed, no verdict.'
+    """
     if row["seeds"] == 1:
-        return f"{row['arm']}: {row['difference']:+.3f} with one seed, which decides nothing."
+        return f"{row['arm']}: {row['difference']:+.3f} with one seed, no verdict."
     numbers = (
-        f"{row['difference']:+.3f} (95 % interval {row['low']:+.3f} to {row['high']:+.3f}, p = {p_text(row['p'])}, "
-        f"sign flips {p_text(row['sign_flip_p'])}"
+        f"{row['difference']:+.3f} (95 % interval {row['low']:+.3f} to {row['high']:+.3f}, "
+        f"p-value {p_text(row['p'])}, sign-flip p-value {p_text(row['sign_flip_p'])}"
     )
     if row["seeds"] < row["planned_seeds"]:
-        return f"{row['arm']}: {numbers}); no verdict with {row['seeds']} of {row['planned_seeds']} planned seeds."
+        seeds = f"{row['seeds']} of {row['planned_seeds']} planned seeds"
+        return f"{row['arm']}: {numbers}); no verdict with {seeds}."
     return f"{row['arm']} is **{row['verdict']}**: {numbers}; {row['seeds']} seeds)."
 
 
 def p_text(p: float) -> str:
-    """Write a p-value with as many digits as say something; ``–`` where there is none.
+    """Format a p-value with three digits; ``–`` for NaN.
+
+    Args:
+        p: The p-value, 0…1.
+
+    Returns:
+        The text; "under .001" for smaller values.
 
     Example:
         >>> p_text(0.0321), p_text(0.00004)
@@ -82,7 +135,15 @@ def p_text(p: float) -> str:
 
 
 def difference_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Write `differences` as text: difference, interval, p-values, verdict, a line an arm and class."""
+    """Return `differences` as text, one row for each arm and class.
+
+    Args:
+        frame: From `ccb_lib.reproduction.comparisons.differences`.
+
+    Returns:
+        Difference, interval, p-values, seeds and verdict. The verdict is "no verdict" with one seed
+        or with fewer seeds than planned.
+    """
     shown = pd.DataFrame(
         {
             "difference": frame["difference"].map("{:+.3f}".format),
@@ -91,8 +152,12 @@ def difference_table(frame: pd.DataFrame) -> pd.DataFrame:
             "adjusted p": frame["adjusted_p"].map(p_text),
             "sign flips": frame["sign_flip_p"].map(p_text),
             "seeds": frame["seeds"],
-            "verdict": frame["verdict"].where(frame["seeds"] >= frame["planned_seeds"].clip(lower=2), "no verdict"),
+            "verdict": frame["verdict"].where(
+                frame["seeds"] >= frame["planned_seeds"].clip(lower=2), "no verdict"
+            ),
         }
     )
-    shown.index = pd.MultiIndex.from_arrays([frame["arm"], frame["abnormal"].map(display_name)], names=[None, None])
+    shown.index = pd.MultiIndex.from_arrays(
+        [frame["arm"], frame["abnormal"].map(display_name)], names=[None, None]
+    )
     return shown

@@ -1,4 +1,4 @@
-"""The waterfall in words and tables: what was run, what the released loop is worth, what is missing."""
+"""Tables and sentences on the waterfall, on what was run, and on what is missing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,13 @@ from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import CLASSES, DATASETS, TRIVIAL_METHODS, is_imposed
 from ccb_lib.reproduction.settings import PAPER
-from ccb_lib.reproduction.tables import SHOWN_NAMES, TABLE_METRICS, coverage, reported_and_measured, select
+from ccb_lib.reproduction.tables import (
+    SHOWN_NAMES,
+    TABLE_METRICS,
+    coverage,
+    reported_and_measured,
+    select,
+)
 from ccb_lib.reproduction.waterfall import STEPS, effects, macro, waterfall
 
 if TYPE_CHECKING:
@@ -28,23 +34,35 @@ def waterfalls(
 ) -> pd.DataFrame:
     """Join the waterfalls of several tables, at the fullest setting of each method.
 
+    Args:
+        numbers: The tables.
+        metric: ``"auc"``, ``"accuracy"`` or ``"f1"``.
+        folder: Folder of the results; ``data/results`` by default.
+
+    Returns:
+        Rows as `ccb_lib.reproduction.waterfall.waterfall` returns them.
+
     Example:
         >>> sorted(waterfalls((4,))["dataset"].unique())
         ['ham10000']
     """
     parts = [waterfall(number, metric=metric, folder=folder) for number in numbers]
     parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else waterfall(numbers[0], metric=metric, folder=folder)
+    return (
+        pd.concat(parts, ignore_index=True)
+        if parts
+        else waterfall(numbers[0], metric=metric, folder=folder)
+    )
 
 
 def waterfall_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Lay a waterfall out as text: rows are networks, columns its steps.
+    """Return a waterfall as text: rows are networks, columns are steps.
 
     Args:
-        frame: Of `ccb_lib.reproduction.waterfall.waterfall`, one measure.
+        frame: Rows of one measure from `ccb_lib.reproduction.waterfall.waterfall`.
 
     Returns:
-        Means over classes, ± their standard deviation over seeds where there are two or more.
+        Means over classes, ± their standard deviation over seeds if there are two or more.
 
     Example:
         >>> waterfall_table(waterfall(4)).loc[("HAM10000", "GANomaly"), "reported"]
@@ -55,17 +73,20 @@ def waterfall_table(frame: pd.DataFrame) -> pd.DataFrame:
     for line in macro(frame).itertuples():
         missing = "not reported" if line.step == "reported" else "not stored"
         spread = "" if np.isnan(line.spread) or line.step == "reported" else f" ± {line.spread:.3f}"
-        said = missing if np.isnan(line.mean) else f"{line.mean:.3f}{spread}"
+        text = missing if np.isnan(line.mean) else f"{line.mean:.3f}{spread}"
         name = SHOWN_NAMES.get(line.method, line.method)
-        rows.setdefault((display_name(line.dataset), name), {})[line.step] = said
+        rows.setdefault((display_name(line.dataset), name), {})[line.step] = text
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(steps))
 
 
 def effects_in_words(frame: pd.DataFrame) -> "Markdown":
-    """Say what batch statistics and the choice of the epoch are worth, a line a network.
+    """Describe the effects of batch statistics and of the choice of the epoch, one line a network.
 
     Args:
-        frame: Of `ccb_lib.reproduction.waterfall.waterfall`, one measure.
+        frame: Rows of one measure from `ccb_lib.reproduction.waterfall.waterfall`.
+
+    Returns:
+        Markdown. The effects are the differences of `ccb_lib.reproduction.waterfall.effects`.
 
     Example:
         >>> "batch statistics" in effects_in_words(waterfall(4)).data
@@ -79,30 +100,35 @@ def effects_in_words(frame: pd.DataFrame) -> "Markdown":
     found = effects(frame)
     lines = []
     for (dataset, method), part in found.groupby(["dataset", "method"], sort=False):
-        worth = {line["effect"]: _signed(line["mean"], line["spread"]) for _, line in part.iterrows()}
+        change = {
+            line["effect"]: _signed(line["mean"], line["spread"]) for _, line in part.iterrows()
+        }
         rows = frame[(frame["dataset"] == dataset) & (frame["method"] == method)]
         name = f"{display_name(dataset)}, {SHOWN_NAMES.get(method, method)}"
-        said = (
-            f"- **{name}, {_runs(rows)}.** On the same images, RELEASED is worth {worth['both']} of "
-            f"{measure}: choosing the epoch by test labels {worth['choice of the epoch']}, batch "
-            f"statistics {worth['batch statistics']}."
+        text = (
+            f"- **{name}, {_runs(rows)}.** On the same images, RELEASED changes the {measure} by "
+            f"{change['both']}: choosing the epoch by test labels {change['choice of the epoch']}, "
+            f"batch statistics {change['batch statistics']}."
         )
-        if "threshold" in worth:
-            said += f" The oracle's φ instead of the calibrated one: {worth['threshold']}."
-        if dataset != "cifar10":  # there both tests have the same images
-            said += f" Its normals instead of all held-out normals: {worth['other normals']}."
+        if "threshold" in change:
+            text += f" The oracle φ instead of the calibrated φ: {change['threshold']}."
+        if dataset != "cifar10":  # on CIFAR-10, both protocols test on the same images
+            text += (
+                " The normal images of RELEASED instead of all held-out normal images: "
+                f"{change['other normals']}."
+            )
         if is_imposed(method, dataset):
-            said += " RELEASED is imposed on it here."
-        lines.append(said)
+            text += " RELEASED is imposed on this method."
+        lines.append(text)
     return Markdown("\n".join(lines))
 
 
 def _runs(rows: pd.DataFrame) -> str:
     first, seeds = rows.iloc[0], rows["seed"].nunique()
-    classes, wanted = rows["abnormal"].nunique(), len(CLASSES[first["dataset"]])
-    part = f", {classes} of {wanted} classes" if classes < wanted else ""
-    counted = f"{seeds} seed{'s' * (seeds > 1)}{part}"
-    return f"{first['epochs']:g} epochs, width {first['width']:g}, {counted}, {first['device']}"
+    classes, planned = rows["abnormal"].nunique(), len(CLASSES[first["dataset"]])
+    part = f", {classes} of {planned} classes" if classes < planned else ""
+    counts = f"{seeds} seed{'s' * (seeds > 1)}{part}"
+    return f"{first['epochs']:g} epochs, width {first['width']:g}, {counts}, {first['device']}"
 
 
 def _signed(mean: float, spread: float) -> str:
@@ -112,11 +138,14 @@ def _signed(mean: float, spread: float) -> str:
 
 
 def what_was_run(folder: str | Path | None = None) -> pd.DataFrame:
-    """List the fullest runs of each network, on each data set.
+    """List the runs of each network at its fullest setting, on each data set.
+
+    Args:
+        folder: Folder of the results; ``data/results`` by default.
 
     Returns:
-        Rows (data, method): ``epochs``, ``width``, ``seeds``, ``classes`` (of how many), ``device``, and ``setting``:
-        ``"the paper's"`` or ``"other"``.
+        Rows (data, method): ``epochs``, ``width``, ``seeds``, ``classes`` (such as "4 of 4"),
+        ``device``, and ``setting``, which is ``"the paper's"`` or ``"other"``.
 
     Example:
         >>> what_was_run().loc[("HAM10000", "GANomaly"), "setting"]
@@ -138,7 +167,13 @@ def what_was_run(folder: str | Path | None = None) -> pd.DataFrame:
 
 
 def what_is_missing(folder: str | Path | None = None) -> "Markdown":
-    """Say in one line how many of the reported cells were measured at the paper's settings.
+    """Return the number of reported cells that were measured at the paper's settings, as a line.
+
+    Args:
+        folder: Folder of the results; ``data/results`` by default.
+
+    Returns:
+        One sentence, with the numbers of each table.
 
     Example:
         >>> "of 210 reported cells" in what_is_missing().data
@@ -150,23 +185,33 @@ def what_is_missing(folder: str | Path | None = None) -> "Markdown":
     for number in TABLE_METRICS:
         frame = reported_and_measured(number, settings=PAPER, folder=folder)
         reported = frame[frame["reported"].notna()]
-        counts[number] = (int(reported[["released", "clean"]].notna().any(axis=1).sum()), len(reported))
+        counts[number] = (
+            int(reported[["released", "clean"]].notna().any(axis=1).sum()),
+            len(reported),
+        )
     done, wanted = (sum(column) for column in zip(*counts.values(), strict=True))
-    listed = ", ".join(f"Table {number}: {run} of {cells}" for number, (run, cells) in counts.items())
-    return Markdown(f"At the paper's own settings, {done} of {wanted} reported cells were measured ({listed}).")
+    listed = ", ".join(
+        f"Table {number}: {run} of {cells}" for number, (run, cells) in counts.items()
+    )
+    return Markdown(
+        f"At the paper's own settings, {done} of {wanted} reported cells were measured ({listed})."
+    )
 
 
 def false_alarms_observed(number: int | str, *, folder: str | Path | None = None) -> pd.DataFrame:
-    """Count the normal test images above φ under CLEAN.
+    """Return the false-alarm rate on the normal test images under CLEAN.
 
-    φ promises the share `FALSE_ALARMS` of normals that are like the calibration images.
+    φ is calibrated for the rate `FALSE_ALARMS` on normal images that are distributed like the
+    calibration images.
 
     Args:
-        number: Table 1 to 7, or a study.
-        folder: Of the stored results.
+        number: Table 1 to 7, or the name of a study.
+        folder: Folder of the results; ``data/results`` by default.
 
     Returns:
-        One row a run and class: ``method``, ``abnormal``, ``seed``, ``promised``, ``observed``, ``normals``.
+        One row for each run and class: ``method``, ``abnormal``, ``seed``, ``promised`` (the rate φ
+        is calibrated for), ``observed`` (the share of normal test images above φ), ``normals``
+        (their number).
 
     Example:
         >>> false_alarms_observed(4)["observed"].between(0, 1).all()
@@ -183,25 +228,30 @@ def false_alarms_observed(number: int | str, *, folder: str | Path | None = None
         scores = anomaly_score(scored.test, line.alpha)[~tests.labels]
         observed = float((scores > line.threshold).mean())
         rows.append((line.method, line.abnormal, line.seed, FALSE_ALARMS, observed, len(scores)))
-    return pd.DataFrame(rows, columns=["method", "abnormal", "seed", "promised", "observed", "normals"])
+    return pd.DataFrame(
+        rows, columns=["method", "abnormal", "seed", "promised", "observed", "normals"]
+    )
 
 
 def with_enough_seeds(table: pd.DataFrame, least: int = 5) -> tuple[pd.DataFrame, str]:
-    """Drop the rows of networks that were run with few seeds, and name them.
+    """Drop the rows of networks that were run with few seeds.
 
     Args:
-        table: Of `ccb_lib.reproduction.comparisons.arm_table`, rows named by method.
-        least: Seeds that a network's row needs.
+        table: From `ccb_lib.reproduction.comparisons.arm_table`; its index is the method.
+        least: Minimum number of seeds of a network.
 
     Returns:
-        The other rows, and a sentence on those dropped ("" if none).
+        The remaining rows, and a sentence that names those dropped ("" if none).
 
     Example:
-        >>> with_enough_seeds(pd.DataFrame({"seeds": [1, 5]}, index=["ganomaly", "ccb"]))[0].index.tolist()
+        >>> table = pd.DataFrame({"seeds": [1, 5]}, index=["ganomaly", "ccb"])
+        >>> with_enough_seeds(table)[0].index.tolist()
         ['ccb']
     """
     few = (table["seeds"] < least) & ~table.index.isin(TRIVIAL_METHODS)
     if not few.any():
         return table, ""
-    counts = ", ".join(f"{SHOWN_NAMES.get(name, name)} ({n})" for name, n in table.loc[few, "seeds"].items())
-    return table[~few], f"Not shown, fewer than {least} seeds were run: {counts}."
+    counts = ", ".join(
+        f"{SHOWN_NAMES.get(name, name)} ({n})" for name, n in table.loc[few, "seeds"].items()
+    )
+    return table[~few], f"Not shown, because fewer than {least} seeds were run: {counts}."

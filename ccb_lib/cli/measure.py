@@ -36,7 +36,11 @@ _ON_TERMINAL = 5.0  # seconds between two lines of progress
     help="Show what is done and missing, and estimate the hours on this machine.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
-@click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
+@click.option(
+    "--fast/--plain",
+    default=None,
+    help="Train by the fast or plain path; see the chapter on speed.",
+)
 @click.option("--results", type=FOLDER, help="Folder of the results; data/results by default.")
 @click.option("--work", type=FOLDER, help="Folder of checkpoints; by default in that of results.")
 @click.option(

@@ -23,7 +23,9 @@ _OPTIONS = (
     ),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1."),
     click.option(
-        "--fast/--plain", default=None, help="How networks train; see the chapter on speed."
+        "--fast/--plain",
+        default=None,
+        help="Train by the fast or plain path; see the chapter on speed.",
     ),
     click.option(
         "--parallel",

@@ -38,7 +38,7 @@ _FORMULA = tuple("=+-@\t\r\n '\"")
     "--window",
     nargs=2,
     type=float,
-    help="Values shown black and white; give the same as in training.",
+    help="Values shown as black and as white; the same as in training.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
 @click.pass_context

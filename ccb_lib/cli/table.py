@@ -20,7 +20,11 @@ _TESTS = {"released": "as the public code tests", "clean": "each image by itself
 @click.argument("number", type=click.IntRange(1, 7))
 @click.option("--run", "do_run", is_flag=True, help="Execute missing runs first.")
 @click.option(
-    "--protocol", type=click.Choice(["all", "clean", "released"]), default="all", show_default=True
+    "--protocol",
+    type=click.Choice(["all", "clean", "released"]),
+    default="all",
+    show_default=True,
+    help="Protocols to show.",
 )
 @click.option(
     "--method",

@@ -72,13 +72,17 @@ def _abnormal_class(ctx: click.Context, _: click.Parameter, abnormal: str | None
     "--window",
     nargs=2,
     type=float,
-    help="Values shown black and white, for CT and 16-bit images.",
+    help="Values shown as black and as white, for CT and 16-bit images.",
 )
 @click.option("--image-size", type=int, help="32, 64 or 128 pixels.")
 @click.option("--epochs", type=int, help="Epochs of training.")
 @click.option("--width", type=int, help="Channels of the first convolution.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:1.")
-@click.option("--fast/--plain", default=None, help="How networks train; see the chapter on speed.")
+@click.option(
+    "--fast/--plain",
+    default=None,
+    help="Train by the fast or plain path; see the chapter on speed.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the split and of training.")
 @click.option(
     "--false-alarms",
@@ -170,6 +174,6 @@ def _report(detector: Any, split: Any, out: Path, window: tuple[float, float] | 
         area = auc(detector.decision_function(split.test), split.test_labels)
         click.echo(f"AUC on the test's {good} normal and {bad} abnormal images: {area:.3f}.")
     else:
-        click.echo("There are no abnormal images to test on, so its AUC is not known.")
+        click.echo("There are no abnormal images to test on: detection cannot be measured.")
     extra = f" --window {window[0]:g} {window[1]:g}" if window else ""
     click.echo(f"Score images with: ccb score {out} IMAGES… --out scores.csv{extra}")

@@ -1,4 +1,7 @@
-"""Figures, each drawn by one function that returns it: images, losses, scores, tables, studies, architectures."""
+"""Figures of images, losses, scores, tables, studies and architectures.
+
+Each figure is drawn by one function, which returns it.
+"""
 
 from ccb_lib.plots.basics import draw_generator, image_grid, loss_curves, use_style
 

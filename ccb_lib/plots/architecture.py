@@ -1,4 +1,4 @@
-"""One picture of each method: its networks' layers as they run, what flows between them, what the score compares."""
+"""One figure for each method: the layers of its networks, their inputs and outputs, its score."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,20 +17,34 @@ from ccb_lib.models.ccb import LEVELS, Generator, count_parameters
 from ccb_lib.models.modes import scoring_mode
 from ccb_lib.plots.style import CLASS_COLOURS, GREY, METHOD_COLOURS
 
-_COLOURS = {nn.Conv2d: METHOD_COLOURS["CCB"], nn.ConvTranspose2d: METHOD_COLOURS["GANomaly"], nn.Linear: GREY}
+_COLOURS = {
+    nn.Conv2d: METHOD_COLOURS["CCB"],
+    nn.ConvTranspose2d: METHOD_COLOURS["GANomaly"],
+    nn.Linear: GREY,
+}
 _CHAIN = CLASS_COLOURS["abnormal"]
-_WIDE, _GAP, _DOWN = 0.3, 0.1, -2.0  # of a layer's bar; from row to row
+# Width of a layer's bar, gap between bars, and vertical step between rows, in axis units.
+_WIDE, _GAP, _DOWN = 0.3, 0.1, -2.0
 
 
 class _Net(NamedTuple):
-    """A network in a picture: where a detector holds it, what to call it, and what goes in."""
+    """A network in a figure.
+
+    Attributes:
+        path: Its name in ``detector.networks_``, with attributes of that network after dots.
+        name: Its name in the figure.
+        inputs: One letter for each input: ``x`` (image), ``z`` (latent vector).
+    """
 
     path: str
     name: str
     inputs: str = "x"
 
 
-_AUTOENCODER = (("x", _Net("generator", "G"), "x̂"), ("x, x̂", _Net("discriminator", "D"), "z, ẑ\nreal?"))
+_AUTOENCODER = (
+    ("x", _Net("generator", "G"), "x̂"),
+    ("x, x̂", _Net("discriminator", "D"), "z, ẑ\nreal?"),
+)
 _ROWS: dict[str, tuple[Sequence[str | _Net], ...]] = {
     "ccb": _AUTOENCODER,
     "ccb-fork": _AUTOENCODER,
@@ -67,11 +81,25 @@ _TRIVIAL = {
 
 
 def score_formula(detector: Detector) -> str:
-    """Write what a detector's score compares, with its own α and distances."""
+    """Return the formula of a detector's score (Eq. 2) with its own α and distances.
+
+    Args:
+        detector: Any detector, fitted or not.
+
+    Returns:
+        A formula of the image x, the reconstruction x̂, latent vectors z and ẑ, and features f and f̂
+        of the discriminator. A term with weight 0 is left out.
+
+    Example:
+        >>> from ccb_lib import GANomaly
+        >>> score_formula(GANomaly())
+        'mean (z − ẑ)²'
+    """
     if detector.method in _TRIVIAL:
         return _TRIVIAL[detector.method]
     kinds = [
-        getattr(detector, f"{term}_distance", getattr(detector, "score_distance", "l2")) for term in ("image", "latent")
+        getattr(detector, f"{term}_distance", getattr(detector, "score_distance", "l2"))
+        for term in ("image", "latent")
     ]
     names = (("x", "x̂"), _FEATURES.get(detector.method, ("z", "ẑ")))
     terms = [_DISTANCES[kind].format(*pair) for kind, pair in zip(kinds, names, strict=True)]
@@ -84,7 +112,17 @@ def score_formula(detector: Detector) -> str:
 
 
 class Layer(NamedTuple):
-    """A layer that ran: what it is, and the shape that it gave; a vector has height 1."""
+    """A layer of a network and the shape of its output.
+
+    Attributes:
+        kind: Class of the layer.
+        channels: Channels of its output.
+        height: Height of its output in pixels; 1 for a vector.
+
+    Example:
+        >>> Layer(nn.Linear, channels=2, height=1).channels
+        2
+    """
 
     kind: type[nn.Module]
     channels: int
@@ -92,11 +130,18 @@ class Layer(NamedTuple):
 
 
 def layers_of(network: nn.Module, *inputs: Tensor) -> list[Layer]:
-    """Run a network once and list its convolutions and linear layers in the order in which they ran.
+    """Run a network once and list its convolutions and linear layers in the order of execution.
 
     Args:
-        network: Its chains on skips, where it has any, are left out.
-        inputs: What it is fed with.
+        network: A network. Chains on its skip connections are left out.
+        inputs: Inputs of the network.
+
+    Returns:
+        One entry a layer, with the shape of its output.
+
+    Example:
+        >>> layers_of(nn.Linear(3, 2), torch.zeros(1, 3))[0].channels
+        2
     """
     seen: list[Layer] = []
 
@@ -119,25 +164,43 @@ def layers_of(network: nn.Module, *inputs: Tensor) -> list[Layer]:
 
 
 def draw_method(detector: AdversarialDetector) -> Figure:
-    """Draw a fitted detector's networks layer by layer; a bar is as high as the logarithm of its map's size.
+    """Draw the networks of a fitted detector layer by layer.
 
-    Convolutions are blue, transposed ones green, linear layers grey; a skip is grey, and orange with the length of its
-    chain where it has one.
+    Each layer is a bar. Its height grows with the logarithm of the height of the layer's output.
+    Convolutions are blue, transposed convolutions green, linear layers grey. A plain skip
+    connection is a grey line. A skip with a chain is an orange-red line with the number of blocks.
 
     Args:
-        detector: One of the five methods, fitted: the picture is read off its real networks.
+        detector: A fitted detector with networks. The shapes are read from its networks.
+
+    Returns:
+        The figure, with the formula of the score as its title.
 
     Raises:
         NotReady: The detector was not fitted.
         ValueError: It has no networks.
+
+    Example:
+        >>> from ccb_lib import CCB
+        >>> images = torch.arange(4096).reshape(4, 1, 32, 32) % 251
+        >>> detector = CCB(width=4, latent=8, epochs=1).fit(images.to(torch.uint8), progress=False)
+        >>> draw_method(detector).axes[0].texts[-1].get_text()
+        'CCB: score = 0.9 · mean (x − x̂)² + 0.1 · mean (z − ẑ)²'
     """
     if detector.method not in _ROWS:
-        raise ValueError(f"{detector.method!r} has no networks to draw; give one of {', '.join(_ROWS)}.")
+        raise ValueError(
+            f"{detector.method!r} has no networks to draw; give one of {', '.join(_ROWS)}."
+        )
     if detector.image_size_ is None:
-        raise NotReady(f"This {type(detector).__name__} was not fitted, so it has no networks yet. Call fit(…) first.")
+        raise NotReady(
+            f"This {type(detector).__name__} is not fitted and has no networks. Call fit(…) first."
+        )
     device = detector.device_
     size, channels = detector.image_size_, detector.channels_
-    fed = {"x": torch.zeros(1, channels, size, size, device=device), "z": torch.zeros(1, detector.latent, 1, 1)}
+    fed = {
+        "x": torch.zeros(1, channels, size, size, device=device),
+        "z": torch.zeros(1, detector.latent, 1, 1),
+    }
     fed["z"] = fed["z"].to(device)
 
     rows = _ROWS[detector.method]
@@ -156,7 +219,7 @@ def draw_method(detector: AdversarialDetector) -> Figure:
     axis.text(0, 1.6, f"{type(detector).__name__}: score = {score_formula(detector)}", fontsize=9.5)
     axis.set(xlim=(-0.1, 8.8), ylim=(_DOWN * len(rows) + 1.0, 1.85))
     axis.set_axis_off()
-    plt.close(figure)  # a notebook shows it once, as the value of its cell
+    plt.close(figure)  # otherwise a notebook shows the figure twice
     return figure
 
 
@@ -166,15 +229,19 @@ def _tensor(axis: Axes, x: float, y: float, text: str) -> float:
     return x + wide
 
 
-def _network(axis: Axes, x: float, y: float, name: str, network: nn.Module, layers: list[Layer]) -> float:
-    """Draw one network's bars from x onwards; return where they end."""
+def _network(
+    axis: Axes, x: float, y: float, name: str, network: nn.Module, layers: list[Layer]
+) -> float:
+    """Draw the bars of one network, starting at x; return the x at which its arrow ends."""
     axis.add_patch(_arrow((x, y), (x + 0.3, y)))
     left = x + 0.35
     centres = [left + index * (_WIDE + _GAP) + _WIDE / 2 for index in range(len(layers))]
     halves = [0.14 + 0.065 * layer.height.bit_length() for layer in layers]
     for centre, half, layer in zip(centres, halves, layers, strict=True):
         corner = (centre - _WIDE / 2, y - half)
-        axis.add_patch(Rectangle(corner, _WIDE, 2 * half, fc=_COLOURS[layer.kind], ec="none", alpha=0.85))
+        axis.add_patch(
+            Rectangle(corner, _WIDE, 2 * half, fc=_COLOURS[layer.kind], ec="none", alpha=0.85)
+        )
         label = f"{layer.channels}×{layer.height}²" if layer.height > 1 else f"{layer.channels}"
         axis.text(centre, y - half - 0.06, label, rotation=90, ha="center", va="top", fontsize=7.5)
     top = y + max(halves) + 0.08
@@ -187,7 +254,15 @@ def _network(axis: Axes, x: float, y: float, name: str, network: nn.Module, laye
             if length:
                 circle = {"boxstyle": "circle,pad=0.15", "fc": _CHAIN, "ec": "none"}
                 at = ((a + b) / 2, top)
-                axis.text(*at, f"{length}", fontsize=7, ha="center", va="center", color="white", bbox=circle)
+                axis.text(
+                    *at,
+                    f"{length}",
+                    fontsize=7,
+                    ha="center",
+                    va="center",
+                    color="white",
+                    bbox=circle,
+                )
         top = y + 1.2
     right = centres[-1] + _WIDE / 2
     title = f"{name}: {count_parameters(network):,} parameters"
@@ -197,4 +272,6 @@ def _network(axis: Axes, x: float, y: float, name: str, network: nn.Module, laye
 
 
 def _arrow(a: tuple[float, float], b: tuple[float, float]) -> FancyArrowPatch:
-    return FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=8, color=GREY, linewidth=1, shrinkA=0, shrinkB=0)
+    return FancyArrowPatch(
+        a, b, arrowstyle="-|>", mutation_scale=8, color=GREY, linewidth=1, shrinkA=0, shrinkB=0
+    )

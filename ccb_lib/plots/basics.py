@@ -1,4 +1,4 @@
-"""Pictures of images, networks and training. Each returns its figure and needs no display."""
+"""Figures of images, of the generator and of the training losses. No display is needed."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -20,22 +20,35 @@ NORMAL, ABNORMAL, NEUTRAL = CLASS_COLOURS["normal"], CLASS_COLOURS["abnormal"], 
 
 
 def use_style() -> None:
-    """Set the book's look for all figures that follow."""
+    """Set the style of the book for all later figures.
+
+    Example:
+        >>> with plt.rc_context():  # restores the settings afterwards
+        ...     use_style()
+        ...     plt.rcParams["axes.titlelocation"]
+        'left'
+    """
     plt.rcParams.update(STYLE)
 
 
-def image_grid(rows: Mapping[str, Any], *, titles: Sequence[str] = (), maximum: float | None = None) -> Figure:
+def image_grid(
+    rows: Mapping[str, Any], *, titles: Sequence[str] = (), maximum: float | None = None
+) -> Figure:
     """Draw rows of images: originals, reconstructions, error maps.
 
     Args:
-        rows: A label and its images for each row: anything that `as_images` takes, or float (N, H, W) maps, which are
-            drawn in false colours on one scale.
-        titles: One for each column; what neighbours share is written once, above all of them.
-        maximum: Top of the maps' scale; their largest value by default.
+        rows: For each row a label and its images: anything that `as_images` takes, or float
+            (N, H, W) maps, which are drawn in false colours on one common scale.
+        titles: One title for each column. A title shared by neighbouring columns is written once.
+        maximum: Upper end of the scale of the maps; by default their largest value.
 
     Returns:
-        The figure, at most `WIDTH` inches wide. Labels keep their size however many columns there are: some ten have
-        room.
+        The figure, at most `WIDTH` inches wide. The size of the labels does not depend on the
+        number of columns; about ten columns fit.
+
+    Example:
+        >>> len(image_grid({"noise": np.zeros((3, 32, 32), np.uint8)}).axes)
+        3
     """
     columns = max(len(images) for images in rows.values())
     labels = [_wrapped(label, 12) for label in rows]
@@ -47,13 +60,13 @@ def image_grid(rows: Mapping[str, Any], *, titles: Sequence[str] = (), maximum: 
     top = 0.17 * max((heading.count("\n") + 1 for heading in headings), default=0) + 0.06
     width, height = round(left + side * columns + right, 6), top + side * len(rows)
     figure = plt.figure(figsize=(width, height))
-    plt.close(figure)  # a notebook shows it once, as the value of its cell
+    plt.close(figure)  # otherwise a notebook shows the figure twice
     axes = figure.subplots(
         len(rows),
         columns,
         squeeze=False,
-        gridspec_kw={"left": left / width, "right": 1 - right / width, "bottom": 0, "top": 1 - top / height,
-                     "wspace": 0.06, "hspace": 0.06},
+        gridspec_kw={"left": left / width, "right": 1 - right / width, "bottom": 0,
+                     "top": 1 - top / height, "wspace": 0.06, "hspace": 0.06},
     )  # fmt: skip
     maps = [np.asarray(images) for images in rows.values() if _is_map(images)]
     largest = maximum or max((float(m.max()) for m in maps), default=1.0)
@@ -64,26 +77,39 @@ def image_grid(rows: Mapping[str, Any], *, titles: Sequence[str] = (), maximum: 
             for axis, image in zip(line, np.asarray(images), strict=False):
                 axis.imshow(image, cmap="magma", vmin=0, vmax=largest)
         else:
-            for axis, image in zip(line, as_images(images).cpu().permute(0, 2, 3, 1).numpy(), strict=False):
-                axis.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+            for axis, image in zip(
+                line, as_images(images).cpu().permute(0, 2, 3, 1).numpy(), strict=False
+            ):
+                axis.imshow(
+                    image.squeeze(-1) if image.shape[-1] == 1 else image,
+                    cmap="gray",
+                    vmin=0,
+                    vmax=255,
+                )
         at = line[0].get_position()
-        figure.text((left - 0.07) / width, (at.y0 + at.y1) / 2, label, ha="right", va="center", fontsize=9)
+        figure.text(
+            (left - 0.07) / width, (at.y0 + at.y1) / 2, label, ha="right", va="center", fontsize=9
+        )
     first = 0
     for heading, (_, span) in zip(headings, groups, strict=True):
         middle = (left + side * (first + span / 2)) / width
-        figure.text(middle, 1 - (top - 0.04) / height, heading, ha="center", va="bottom", fontsize=9)
+        figure.text(
+            middle, 1 - (top - 0.04) / height, heading, ha="center", va="bottom", fontsize=9
+        )
         if span > 1:
             ends = [(left + side * (first + at)) / width for at in (0.1, span - 0.1)]
-            figure.add_artist(Line2D(ends, [1 - (top - 0.02) / height] * 2, color=GREY, linewidth=0.8))
+            figure.add_artist(
+                Line2D(ends, [1 - (top - 0.02) / height] * 2, color=GREY, linewidth=0.8)
+            )
         first += span
     return figure
 
 
-_LETTER = 0.078  # inches that a letter takes at 9 points, on average
+_LETTER = 0.078  # mean width of a letter at 9 points, in inches
 
 
 def _wrapped(text: str, letters: int) -> str:
-    """Break a label between its words; a word too long for a line stays whole."""
+    """Wrap a label between words; a word longer than a line is not broken."""
     return textwrap.fill(text, letters, break_long_words=False, break_on_hyphens=False)
 
 
@@ -92,12 +118,28 @@ def _is_map(images: Any) -> bool:
 
 
 def loss_curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Draw each loss of ``detector.history_`` over the epochs, one panel a loss, each on its own scale."""
+    """Draw each loss against the epoch, one panel a loss, each with its own scale.
+
+    Args:
+        history: ``detector.history_`` of a fitted detector: one entry an epoch.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> loss_curves([{"epoch": 1, "seconds": 2.0, "similarity": 0.3}]).axes[0].get_title()
+        'similarity'
+    """
     names = [name for name in history[0] if name not in ("epoch", "seconds")]
     figure, axes = plt.subplots(
-        1, len(names), sharex=True, squeeze=False, figsize=(2.1 * len(names), 2.1), layout="constrained"
+        1,
+        len(names),
+        sharex=True,
+        squeeze=False,
+        figsize=(2.1 * len(names), 2.1),
+        layout="constrained",
     )
-    plt.close(figure)  # a notebook shows it once, as the value of its cell
+    plt.close(figure)  # otherwise a notebook shows the figure twice
     epochs = [line["epoch"] for line in history]
     for axis, name in zip(axes[0], names, strict=True):
         axis.plot(epochs, [line[name] for line in history], color=NORMAL)
@@ -108,30 +150,49 @@ def loss_curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def draw_generator(generator: Generator, image_size: int = 32) -> Figure:
-    """Draw Figs. 1–3 from a real generator: its maps' sizes, its chains block by block, its parameters.
+    """Draw a generator as in Figs. 1–3: shapes of its feature maps, its chains, its parameters.
 
     Args:
-        generator: Whose modules are read.
-        image_size: Height and width that it is fed with, in pixels.
+        generator: The generator. Shapes, chains and parameters are read from its modules.
+        image_size: Height and width of its input, in pixels.
+
+    Returns:
+        The figure; each block of a chain is one square, up to 12 of them.
+
+    Example:
+        >>> figure = draw_generator(Generator(1, 4, (1, 1, 1, 1)))
+        >>> [text.get_text() for text in figure.axes[0].texts][:2]
+        ['x  1×32×32', 'x̂  1×32×32']
     """
     channels = generator.encoder[0][0].in_channels
     widths = [block[0].out_channels for block in generator.encoder]
-    lengths = [len(skip) if has else None for skip, has in zip(generator.skips, generator.has_skip, strict=True)]
+    lengths = [
+        len(skip) if has else None
+        for skip, has in zip(generator.skips, generator.has_skip, strict=True)
+    ]
     figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
-    plt.close(figure)  # a notebook shows it once, as the value of its cell
+    plt.close(figure)  # otherwise a notebook shows the figure twice
     axis.set(xlim=(-0.5, 10.5), ylim=(-5.75, 0.75))
     axis.set_axis_off()
 
     def box(x: float, y: float, text: str, colour: str, wide: float = 1.7) -> None:
         axis.add_patch(
             FancyBboxPatch(
-                (x - wide / 2, y - 0.24), wide, 0.48, boxstyle="round,pad=0.04", fc=colour, ec="none", alpha=0.9
+                (x - wide / 2, y - 0.24),
+                wide,
+                0.48,
+                boxstyle="round,pad=0.04",
+                fc=colour,
+                ec="none",
+                alpha=0.9,
             )
         )
         axis.text(x, y, text, ha="center", va="center", fontsize=8.5, color="white")
 
     def arrow(a: tuple[float, float], b: tuple[float, float], colour: str = NEUTRAL) -> None:
-        axis.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=9, color=colour, linewidth=1.1))
+        axis.add_patch(
+            FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=9, color=colour, linewidth=1.1)
+        )
 
     def size(level: int) -> str:
         side = image_size >> level
@@ -152,10 +213,14 @@ def draw_generator(generator: Generator, image_size: int = 32) -> Figure:
         shown = min(length, 12)
         for k in range(shown):
             left = 5 + (k - shown / 2) * 0.46 + 0.04
-            axis.add_patch(Rectangle((left, y - 0.17), 0.38, 0.34, fc=ABNORMAL, ec="white", linewidth=1, zorder=3))
+            axis.add_patch(
+                Rectangle(
+                    (left, y - 0.17), 0.38, 0.34, fc=ABNORMAL, ec="white", linewidth=1, zorder=3
+                )
+            )
         blocks = {0: "plain skip", 1: "1 block"}.get(length, f"{length} blocks")
-        axis.text(5, y + 0.24, f"{blocks}, {count_parameters(generator.skips[level - 1]):,} parameters",
-                  ha="center", va="bottom", fontsize=7.5, color="black")  # fmt: skip
+        text = f"{blocks}, {count_parameters(generator.skips[level - 1]):,} parameters"
+        axis.text(5, y + 0.24, text, ha="center", va="bottom", fontsize=7.5, color="black")
     box(5, -5.2, f"bottleneck  {size(5)}", "black", 2.6)
     arrow((0.5, -4.3), (3.6, -5.2))
     arrow((6.4, -5.2), (9.5, -4.3))

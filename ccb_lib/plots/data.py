@@ -1,4 +1,4 @@
-"""Pictures of data: verdicts on files, CT slices with what was drawn on them, windows, pixel centres."""
+"""Figures of data: scored images, CT slices with regions, contours and patches, CT windows."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,24 +18,30 @@ from ccb_lib.io.image_files import read_images
 from ccb_lib.io.windows import Window, to_window
 from ccb_lib.plots.style import GREY, colours, panels, styled
 
-# One colour a label on every figure; labels without one are grey.
+# Colour of each label, the same in every figure; other labels are grey.
 _LABELS = ("healthy", "ground_glass", "consolidation", "fibrosis", "emphysema", "micronodules")
 COLOURS = dict(zip(_LABELS, colours(_LABELS).values(), strict=True))
 
 
 @styled
 def verdict_grid(table: pd.DataFrame, folder: Path, maps: Path) -> Figure:
-    """Draw images of a table that ``ccb score`` wrote, each under its verdict and above its heatmap.
+    """Draw images scored by ``ccb score``, with the verdict above and the heatmap below each.
 
     Args:
-        table: Rows of the table; their index says the line in it, from 0.
-        folder: Where the paths begin.
+        table: Rows of the table that ``ccb score`` wrote, with columns ``path``, ``verdict`` and
+            ``p_value``. Their index is the line number in that table, from 0.
+        folder: The folder to which the paths are relative.
         maps: The folder of the heatmaps.
+
+    Returns:
+        The figure, one column an image.
     """
     figure, axes = panels(2, len(table), height=0.3 + 4.4 / len(table), share_y=False)
     for axis in axes:
         axis.set(xticks=[], yticks=[], frame_on=False)
-    for (line, row), above, below in zip(table.iterrows(), axes[: len(table)], axes[len(table) :], strict=True):
+    for (line, row), above, below in zip(
+        table.iterrows(), axes[: len(table)], axes[len(table) :], strict=True
+    ):
         image = read_images([folder / row.path], image_size=128, channels=3)[0]
         above.imshow(image.permute(1, 2, 0).numpy())
         above.set_title(f"{row.verdict}\np = {row.p_value:.3f}", fontsize=8, loc="center")
@@ -45,7 +51,20 @@ def verdict_grid(table: pd.DataFrame, folder: Path, maps: Path) -> Figure:
 
 @styled
 def slice_windows(hounsfield: NDArray[np.floating], windows: Sequence[Window]) -> Figure:
-    """Draw one CT slice, (H, W) in Hounsfield units, as each window shows it."""
+    """Draw one CT slice under several windows.
+
+    Args:
+        hounsfield: (H, W) slice in Hounsfield units.
+        windows: Lower and upper end of each window, in Hounsfield units.
+
+    Returns:
+        The figure, one panel a window.
+
+    Example:
+        >>> figure = slice_windows(np.zeros((8, 8)), [(-1000.0, 200.0)])
+        >>> figure.axes[0].get_title(loc="left")
+        '−1000…200 HU'
+    """
     figure, axes = panels(1, len(windows), height=0.3 + 5 / len(windows), share_y=False)
     for axis, window in zip(axes, windows, strict=True):
         _show(axis, to_window(hounsfield, window))
@@ -62,19 +81,30 @@ def slice_regions(
     patches: Sequence[Patch] = (),
     size: int = 32,
 ) -> Figure:
-    """Draw a slice twice: with what was drawn on it, and with the patches that were cut from it.
+    """Draw a slice twice: with its annotations, and with the patches cut from it.
 
     Args:
         image: (H, W) uint8.
-        contours: Label and (P, 2) points in pixels, x and y.
-        regions: For each label (H, W) bool, tinted.
-        patches: The squares that were kept.
-        size: Their height and width in pixels.
+        contours: Label and (P, 2) points in pixels, x and y, of each annotated contour.
+        regions: For each label the annotated region, (H, W) bool. Regions are tinted.
+        patches: The patches.
+        size: Height and width of a patch in pixels.
+
+    Returns:
+        The figure, two panels: annotations and patches.
+
+    Example:
+        >>> patches = [Patch("healthy", 0, 0)]
+        >>> figure = slice_regions(np.zeros((64, 64), np.uint8), patches=patches)
+        >>> figure.axes[1].get_title(loc="left")
+        '1 patches of 32×32'
     """
     figure, (left, right) = panels(1, 2, height=3.1, share_y=False)
     for axis in (left, right):
         _show(axis, image)
-    seen = dict.fromkeys([*(label for label, _ in contours), *(regions or {}), *(patch.label for patch in patches)])
+    seen = dict.fromkeys(
+        [*(label for label, _ in contours), *(regions or {}), *(patch.label for patch in patches)]
+    )
     for label, points in contours:
         left.add_patch(Polygon(points, fill=False, edgecolor=_colour(label), linewidth=1.6))
     for label, mask in (regions or {}).items():
@@ -83,7 +113,9 @@ def slice_regions(
         left.imshow(tint, extent=(0, mask.shape[1], mask.shape[0], 0))
     for patch in patches:
         corner = (patch.column, patch.row)
-        right.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=_colour(patch.label), linewidth=0.8))
+        right.add_patch(
+            Rectangle(corner, size, size, fill=False, edgecolor=_colour(patch.label), linewidth=0.8)
+        )
     left.set_title("drawn", fontsize=9)
     right.set_title(f"{len(patches)} patches of {size}×{size}", fontsize=9)
     handles = [Rectangle((0, 0), 1, 1, color=_colour(label)) for label in seen]
@@ -93,13 +125,23 @@ def slice_regions(
 
 
 @styled
-def pixel_centres(points: NDArray[np.floating], mask: NDArray[np.bool_], window: tuple[int, int, int, int]) -> Figure:
-    """Draw a piece of a contour over the pixels that it covers, with their centres.
+def pixel_centres(
+    points: NDArray[np.floating], mask: NDArray[np.bool_], window: tuple[int, int, int, int]
+) -> Figure:
+    """Draw part of a contour, the pixels of its mask, and the centres of all pixels.
 
     Args:
-        points: (P, 2) x and y in pixels.
-        mask: (H, W) bool, the pixels covered.
-        window: First column, first row, last column and last row of the piece, in pixels.
+        points: (P, 2) x and y of the contour in pixels.
+        mask: (H, W) bool, True for pixels inside the contour.
+        window: First column, first row, last column and last row to show, in pixels.
+
+    Returns:
+        The figure. Centres inside the contour are filled.
+
+    Example:
+        >>> points, mask = np.array([[1, 1], [3, 1], [3, 3]]), np.eye(4, dtype=bool)
+        >>> pixel_centres(points, mask, (0, 0, 4, 4)).axes[0].get_xlabel()
+        'x in pixels'
     """
     left, top, right, bottom = window
     figure, (axis,) = panels(1, height=4 * (bottom - top) / (right - left))
@@ -107,16 +149,24 @@ def pixel_centres(points: NDArray[np.floating], mask: NDArray[np.bool_], window:
     y, x = np.mgrid[top:bottom, left:right] + 0.5
     inside = mask[top:bottom, left:right]
     axis.scatter(x[inside], y[inside], s=9, color="#222255")
-    axis.scatter(x[~inside], y[~inside], s=9, facecolors="none", edgecolors="#999999", linewidths=0.7)
+    axis.scatter(
+        x[~inside], y[~inside], s=9, facecolors="none", edgecolors="#999999", linewidths=0.7
+    )
     axis.add_patch(Polygon(points, fill=False, edgecolor=COLOURS["ground_glass"], linewidth=2))
-    axis.set(xlim=(left, right), ylim=(bottom, top), xticks=range(left, right + 1, 2), yticks=range(top, bottom + 1, 2))
+    axis.set(
+        xlim=(left, right),
+        ylim=(bottom, top),
+        xticks=range(left, right + 1, 2),
+        yticks=range(top, bottom + 1, 2),
+    )
     axis.set_xlabel("x in pixels")
     axis.set_ylabel("y in pixels")
     return figure
 
 
 def _show(axis: Axes, image: NDArray[np.uint8]) -> None:
-    # The extent puts the edge of the first pixel at 0, as contours count.
+    # Contours have their origin at the outer edge of the first pixel. The default extent has it at
+    # the centre of that pixel, half a pixel off.
     axis.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, image.shape[1], image.shape[0], 0))
     axis.set(xticks=[], yticks=[], frame_on=False)
 

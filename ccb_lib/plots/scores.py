@@ -1,7 +1,7 @@
-"""Figures of scores: ROC curves, histograms with thresholds, AUC epoch by epoch.
+"""Figures of scores: ROC curves, histograms with thresholds, AUC by epoch, tables of AUCs.
 
-Every function returns a matplotlib ``Figure`` that a notebook shows as the value of its cell and that
-``figure.savefig(path)`` writes; all of them draw into ``ax`` if it is given.
+Each function returns a matplotlib ``Figure``, which a notebook shows as the value of a cell and
+``figure.savefig(path)`` writes to a file. Functions with an argument ``ax`` draw into those axes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,23 +14,39 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from ccb_lib.plots.style import CLASS_COLOURS, GREY, MARKERS, NOT_RUN, check_range, colours, panels, styled
+from ccb_lib.plots.style import (
+    CLASS_COLOURS,
+    GREY,
+    MARKERS,
+    NOT_RUN,
+    check_range,
+    colours,
+    panels,
+    styled,
+)
 
 
 @styled
-def roc_bundle(curves: Mapping[str, tuple[ArrayLike, ArrayLike] | None], *, ax: Axes | None = None) -> Figure:
-    """Several ROC curves in one square, each with its AUC in the legend.
+def roc_bundle(
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike] | None], *, ax: Axes | None = None
+) -> Figure:
+    """Draw several ROC curves in one panel, each with its AUC in the legend.
 
     Args:
-        curves: Name and (scores, labels): (N,) finite scores, higher is more abnormal, and (N,) bool, True is
-            abnormal. ``None`` for one that has not been run.
-        ax: Where to draw.
+        curves: For each name (scores, labels): (N,) finite scores, higher is more abnormal, and
+            (N,) bool, True is abnormal. ``None`` for a curve that was not run.
+        ax: Axes to draw into; by default those of a new figure.
 
     Returns:
-        The figure. AUCs under .5 stay as they are.
+        The figure. Curves with an AUC below .5 are not inverted.
 
     Raises:
-        ValueError: No curves, lengths that differ, one class only, or scores that are not finite.
+        ValueError: No curves, unequal lengths, one class only, or scores that are not finite.
+
+    Example:
+        >>> figure = roc_bundle({"CCB": ([0.1, 0.4, 0.3, 0.8], [False, False, True, True])})
+        >>> figure.axes[0].get_legend().get_texts()[1].get_text()
+        'CCB (.750)'
     """
     if not curves:
         raise ValueError("No curves given; at least one name with (scores, labels) is needed.")
@@ -42,9 +58,14 @@ def roc_bundle(curves: Mapping[str, tuple[ArrayLike, ArrayLike] | None], *, ax: 
         if curve is None:
             ax.plot([], [], color=colour, linestyle=dash, label=f"{name} ({NOT_RUN})")
             continue
-        scores, labels = _labelled(*curve, name)
+        scores, labels = _checked(*curve, name)
         auc = roc_auc_score(labels, scores)
-        ax.plot(*roc_curve(labels, scores)[:2], color=colour, linestyle=dash, label=f"{name} ({_three(auc)})")
+        ax.plot(
+            *roc_curve(labels, scores)[:2],
+            color=colour,
+            linestyle=dash,
+            label=f"{name} ({_three_decimals(auc)})",
+        )
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     ax.set(xlabel="false-alarm rate", ylabel="recall")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, title="AUC in brackets")
@@ -60,30 +81,45 @@ def score_histogram(
     bins: int = 40,
     ax: Axes | None = None,
 ) -> Figure:
-    """The scores of both classes, and where thresholds cut them.
+    """Draw histograms of the scores of both classes, and thresholds as vertical lines.
 
     Args:
         scores: (N,) finite, higher is more abnormal.
         labels: (N,) bool, True is abnormal.
-        thresholds: φ of Eq. 3, one or several by name; images to its right are called abnormal.
-        bins: Number of equal bins over all scores.
-        ax: Where to draw.
+        thresholds: φ of Eq. 3: one value, or several by name. Images with a score right of φ are
+            called abnormal.
+        bins: Number of bins of equal width over the range of all scores.
+        ax: Axes to draw into; by default those of a new figure.
 
     Returns:
-        The figure. Heights are shares of the class's own images, so classes of unequal size compare.
+        The figure. The height of a bar is a share of its class, so that classes of unequal size can
+        be compared.
 
     Raises:
-        ValueError: Lengths that differ, one class only, or scores or thresholds that are not finite.
+        ValueError: Unequal lengths, one class only, or scores or thresholds that are not finite.
+
+    Example:
+        >>> figure = score_histogram([1, 2, 3, 4], [False, False, True, True], 2.5)
+        >>> figure.axes[0].get_legend().get_texts()[-1].get_text()
+        'φ = 2.5'
     """
-    scores, labels = _labelled(scores, labels, "scores")
-    named = thresholds if isinstance(thresholds, Mapping) else {} if thresholds is None else {"φ": thresholds}
+    scores, labels = _checked(scores, labels, "scores")
+    named = (
+        thresholds
+        if isinstance(thresholds, Mapping)
+        else {}
+        if thresholds is None
+        else {"φ": thresholds}
+    )
     if not np.isfinite(list(named.values())).all():
         raise ValueError(f"thresholds={dict(named)} given; finite numbers are needed.")
     ax = ax or panels(1, height=3.2)[1][0]
     edges = np.histogram_bin_edges(scores, bins)
     for name, of in (("normal", scores[~labels]), ("abnormal", scores[labels])):
         look = {"color": CLASS_COLOURS[name], "weights": np.full(len(of), 1 / len(of))}
-        ax.hist(of, edges, histtype="stepfilled", alpha=0.35, label=f"{name} (n = {len(of):,})", **look)
+        ax.hist(
+            of, edges, histtype="stepfilled", alpha=0.35, label=f"{name} (n = {len(of):,})", **look
+        )
         ax.hist(of, edges, histtype="step", linewidth=1.3, **look)
     for (name, phi), dash in zip(named.items(), cycle(("-", "--", ":", "-.")), strict=False):
         ax.axvline(phi, color="black", linewidth=1.3, linestyle=dash, label=f"{name} = {phi:.3g}")
@@ -99,23 +135,31 @@ def auc_per_epoch(
     *,
     ax: Axes | None = None,
 ) -> Figure:
-    """AUC after each epoch, the epoch that a protocol chose marked.
+    """Draw the AUC after each epoch, and mark the epoch that a protocol chose.
 
     Args:
-        aucs: Name and AUC (0…1) after epochs 1, 2, …; NaN leaves a gap, ``None`` has not been run.
-        chosen: Name and chosen epoch, counted from 1; a ring and its AUC mark it.
-        ax: Where to draw.
+        aucs: For each name the AUC (0…1) after epochs 1, 2, …. NaN leaves a gap; ``None`` for a
+            series that was not run.
+        chosen: For each name the chosen epoch, counted from 1. It is marked by a ring and its AUC.
+        ax: Axes to draw into; by default those of a new figure.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: No series, AUCs outside 0…1, or a chosen epoch that a series does not have.
+        ValueError: No series, AUCs outside 0…1, or a chosen epoch without an AUC.
+
+    Example:
+        >>> figure = auc_per_epoch({"CCB": [0.6, 0.8]}, {"CCB": 2})
+        >>> figure.axes[0].texts[0].get_text()
+        '.800'
     """
     if not aucs:
         raise ValueError("No series given; at least one name with its AUC per epoch is needed.")
     if unknown := set(chosen or {}) - set(aucs):
-        raise ValueError(f"chosen names {sorted(unknown)}, which aucs does not hold: {sorted(aucs)}.")
+        raise ValueError(
+            f"chosen names {sorted(unknown)}, which aucs does not hold. aucs has {sorted(aucs)}."
+        )
     ax = ax or panels(1, height=3.2)[1][0]
     ax.axhline(0.5, color=GREY, linestyle="--", linewidth=1, label="chance")
     for (name, colour), marker in zip(colours(aucs).items(), cycle(MARKERS), strict=False):
@@ -130,13 +174,36 @@ def auc_per_epoch(
             continue
         epoch = chosen[name]
         if not 1 <= epoch <= len(series) or np.isnan(series[epoch - 1]):
-            raise ValueError(f"chosen epoch {epoch} of {name!r} given; it has epochs 1 to {len(series)} that ran.")
+            raise ValueError(
+                f"chosen epoch {epoch} of {name!r} given; an epoch with an AUC is needed. Epochs 1 "
+                f"to {len(series)} were given."
+            )
         best = series[epoch - 1]
-        ax.plot(epoch, best, "o", markersize=12, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=2)
+        ax.plot(
+            epoch,
+            best,
+            "o",
+            markersize=12,
+            markerfacecolor="none",
+            markeredgecolor=colour,
+            markeredgewidth=2,
+        )
         above = (0, 10) if best < 0.9 else (0, -18)
-        ax.annotate(_three(best), (epoch, best), above, textcoords="offset points", ha="center", color="black")
+        ax.annotate(
+            _three_decimals(best),
+            (epoch, best),
+            above,
+            textcoords="offset points",
+            ha="center",
+            color="black",
+        )
     if chosen:
-        ring = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black"}
+        ring = {
+            "marker": "o",
+            "markersize": 9,
+            "markerfacecolor": "none",
+            "markeredgecolor": "black",
+        }
         ax.plot([], [], linestyle="none", label="chosen epoch", **ring)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="epoch", ylabel="AUC", ylim=(0, 1.02))
@@ -146,13 +213,13 @@ def auc_per_epoch(
 
 @styled
 def auc_dots(table: pd.DataFrame) -> Figure:
-    """Draw a table of AUCs: one line of points for each row, one colour and marker for each column.
+    """Draw a table of AUCs as points: one line for each row, one colour and marker for each column.
 
     Args:
-        table: AUCs, 0 to 1, for example detectors as rows and variants of a data set as columns.
+        table: AUCs (0…1), for example detectors as rows and variants of a data set as columns.
 
     Returns:
-        The figure, with a line at 0.5, which is chance. AUCs under 0.5 stay as they are.
+        The figure, with a dashed line at 0.5 (chance). AUCs below 0.5 are not inverted.
 
     Raises:
         ValueError: An empty table, or a value outside 0 to 1.
@@ -163,32 +230,39 @@ def auc_dots(table: pd.DataFrame) -> Figure:
         ['PCA']
     """
     if table.empty:
-        raise ValueError("An empty table given; at least one row and one column are needed.")
+        raise ValueError("An empty table was given; at least one row and one column are needed.")
     check_range(table.to_numpy(dtype=float), "AUC")
     figure, (axis,) = panels(1, height=1.1 + 0.32 * len(table))
     rows = np.arange(len(table))
     axis.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
-    for (name, colour), marker in zip(colours(list(table.columns)).items(), cycle(MARKERS), strict=False):
-        axis.plot(table[name], rows, linestyle="none", marker=marker, color=colour, label=name, alpha=0.9)
+    for (name, colour), marker in zip(
+        colours(list(table.columns)).items(), cycle(MARKERS), strict=False
+    ):
+        axis.plot(
+            table[name], rows, linestyle="none", marker=marker, color=colour, label=name, alpha=0.9
+        )
     axis.set_yticks(rows, table.index)
     axis.set(xlim=(0, 1), ylim=(len(table) - 0.5, -0.5), xlabel="AUC")
     figure.legend(loc="outside lower center", ncols=min(4, len(table.columns)))
     return figure
 
 
-def _labelled(scores: ArrayLike, labels: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _checked(scores: ArrayLike, labels: ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
     truth, values = np.asarray(labels), np.asarray(scores, dtype=float)
     if truth.ndim != 1 or truth.shape != values.shape or set(np.unique(truth)) != {0, 1}:
         raise ValueError(
-            f"{name}: labels of shape {truth.shape} with values {np.unique(truth)[:5]} and scores of shape "
-            f"{values.shape} given; one axis of equal length is needed, and both 0 (normal) and 1 (abnormal)."
+            f"{name}: labels of shape {truth.shape} with values {np.unique(truth)[:5]} and scores "
+            f"of shape {values.shape} given; two 1-D arrays of equal length are needed, and labels "
+            "with both 0 (normal) and 1 (abnormal)."
         )
     if not np.isfinite(values).all():
-        raise ValueError(f"{name}: {(~np.isfinite(values)).sum()} scores are not finite. Leave their images out.")
+        raise ValueError(
+            f"{name}: {(~np.isfinite(values)).sum()} scores are not finite. Leave their images out."
+        )
     return values, truth.astype(bool)
 
 
-def _three(auc: float) -> str:
+def _three_decimals(auc: float) -> str:
     return f"{auc:.3f}".removeprefix("0")
 
 

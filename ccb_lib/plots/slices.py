@@ -1,4 +1,4 @@
-"""Maps over whole slices: where a score is high, on top of the image that it was computed from."""
+"""Anomaly maps of whole CT slices, drawn over the slice."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ccb_lib.plots.style import panels, styled
 
-_MARGIN = 12  # pixels shown around the part that any map covers
+_MARGIN = 12  # pixels shown around the area that the maps cover
 
 
 @styled
@@ -20,25 +20,25 @@ def slice_with_map(
     circle: tuple[float, float, float] | None = None,
     title: str = "slice",
 ) -> Figure:
-    """Draw a slice, and beside it the same slice under each of several maps.
+    """Draw a slice, and next to it the same slice overlaid with each of several maps.
 
-    Each map has a scale of its own, from its least value (dark) to its greatest (bright), because
-    scores of two methods have no common unit. All panels are cropped to the part that any map
-    covers.
+    Each map has its own colour scale, from its minimum (dark) to its maximum (bright), because
+    scores of two methods have no common unit. All panels are cropped to the area of the maps.
 
     Args:
         grey: (H, W) uint8, the slice.
-        maps: Title and (H, W) float map for each further panel, NaN where there is no value, as
-            `ccb_lib.evaluation.slice_maps.map_of_slice` gives them; higher is more abnormal.
-        circle: Column, row and radius in pixels of a circle drawn on all panels, around what is to
-            be found.
-        title: Of the first panel.
+        maps: For each further panel a title and an (H, W) float map as
+            `ccb_lib.evaluation.slice_maps.map_of_slice` returns it. NaN where there is no value;
+            higher is more abnormal.
+        circle: Column, row and radius in pixels of a circle to draw on all panels, for example
+            around the lesion.
+        title: Title of the first panel.
 
     Returns:
         The figure, one row of panels.
 
     Raises:
-        ValueError: No map, a map of another shape, or a map without a value.
+        ValueError: No map, a map whose shape is not that of the slice, or a map of NaN alone.
 
     Example:
         >>> grey = np.full((64, 64), 51, dtype=np.uint8)
@@ -50,10 +50,13 @@ def slice_with_map(
     for name, values in maps.items():
         if values.shape != grey.shape:
             raise ValueError(
-                f"Map {name!r} of shape {values.shape} given; the slice has {grey.shape}."
+                f"Map {name!r} of shape {values.shape} given; the shape of the slice is "
+                f"{grey.shape}, and both must be equal."
             )
         if not np.isfinite(values).any():
-            raise ValueError(f"Map {name!r} has no value. Give one that is a number somewhere.")
+            raise ValueError(
+                f"Map {name!r} has no value; a map with at least one finite number is needed."
+            )
     seen = np.any([np.isfinite(values) for values in maps.values()], axis=0)
     rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
     height = rows[-1] - rows[0] + 1 + 2 * _MARGIN

@@ -1,4 +1,4 @@
-"""Figures of the studies: differences between arms, and the signal that skips deliver."""
+"""Figures of the studies: differences between arms, and the signals of skip connections."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,20 +11,28 @@ from ccb_lib.reproduction.studies import MARGIN
 
 @styled
 def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
-    """Draw differences in AUC with their intervals, one line an arm and class.
+    """Draw differences in AUC with their confidence intervals, one line for each class of an arm.
 
     Args:
-        frame: Of `ccb_lib.reproduction.comparisons.differences`.
+        frame: Differences, as `ccb_lib.reproduction.comparisons.differences` returns them.
         margin: Half-width of the band within which arms are called equal.
 
     Returns:
-        One panel an arm; right of 0 the arm is better than the one that all were held against. The macro is bold.
+        The figure, one panel an arm. Positive differences mean that the arm has a higher AUC than
+        the reference arm. The mean over classes (macro) is bold.
 
     Raises:
-        ValueError: There is nothing to draw.
+        ValueError: The frame has no rows.
+
+    Example:
+        >>> row = {"arm": "ccb", "abnormal": "df", "difference": 0.01, "low": -0.02, "high": 0.04}
+        >>> difference_forest(pd.DataFrame([row])).axes[0].get_title(loc="left")
+        'ccb'
     """
     if frame.empty:
-        raise ValueError("No differences given: run the study for both arms first (ccb study skips --run).")
+        raise ValueError(
+            "No differences given. Run the study for both arms first (ccb study skips --run)."
+        )
     arms = list(frame["arm"].unique())
     lines = max(len(frame[frame["arm"] == arm]) for arm in arms)
     figure, axes = panels(len(arms), height=0.6 + 0.24 * lines, share_y=False)
@@ -34,8 +42,19 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
         ax.axvline(0, color=GREY, linewidth=1)
         for row in part.itertuples():
             bold = row.abnormal == "macro"
-            ax.plot([row.low, row.high], [row.Index] * 2, color=PALETTE[0], linewidth=2.6 if bold else 1.4)
-            ax.plot(row.difference, row.Index, MARKERS[1 if bold else 0], color=PALETTE[0], markersize=6 if bold else 4)
+            ax.plot(
+                [row.low, row.high],
+                [row.Index] * 2,
+                color=PALETTE[0],
+                linewidth=2.6 if bold else 1.4,
+            )
+            ax.plot(
+                row.difference,
+                row.Index,
+                MARKERS[1 if bold else 0],
+                color=PALETTE[0],
+                markersize=6 if bold else 4,
+            )
         ax.set_yticks(range(len(part)), [display_name(name) for name in part["abnormal"]])
         ax.set_ylim(len(part) - 0.5, -0.5)
         ax.set_title(arm)
@@ -49,42 +68,57 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
 
 @styled
 def signal_lines(frame: pd.DataFrame, value: str = "spread") -> Figure:
-    """Draw what each skip delivered in the last epoch, by chain length.
+    """Draw the output of each skip connection in the last epoch against the length of the chains.
 
     Args:
-        frame: Of `ccb_lib.chapters.chains.skip_signal`, of one setting.
-        value: ``"signal"``, ``"spread"`` or ``"gradient"``.
+        frame: Rows of one setting, as `ccb_lib.chapters.chains.skip_signal` returns them.
+        value: The column to draw: ``"signal"``, ``"spread"`` or ``"gradient"``.
 
     Returns:
-        One panel for each start of the chains; a line a skip, on a logarithmic axis. What is 0, or under a millionth of
-        the largest, has no place on it, and is drawn as a cross at the foot.
+        The figure: one panel for each initialisation of the chains, one line a skip, on a
+        logarithmic axis. Values of 0, or below a millionth of the largest, are drawn as crosses at
+        the bottom.
 
     Raises:
-        ValueError: There is nothing to draw.
+        ValueError: The frame has no rows.
+
+    Example:
+        >>> row = {"epoch": 1, "epochs": 1, "chain_init": "he", "chain": "4-3-2-1", "skip": 1}
+        >>> signal_lines(pd.DataFrame([{**row, "spread": 0.5}])).axes[0].get_ylabel()
+        'spread, rms'
     """
     if frame.empty:
-        raise ValueError("No signals given: run chains first (ccb table 6 --run).")
+        raise ValueError("No signals given. Run the chains first (ccb table 6 --run).")
     last = frame[frame["epoch"] == frame["epochs"]]
     starts = sorted(last["chain_init"].unique(), reverse=True)
     chains = sorted(last["chain"].unique(), key=lambda chain: int(chain.split("-")[0]))
     figure, axes = panels(len(starts), height=2.2)
     colour = colours([f"skip {k}" for k in range(1, 5)])
-    least = 1e-6 * last[value].max()
+    least = 1e-6 * last[value].max()  # smaller values would stretch the logarithmic axis
     foot = last.loc[last[value] > least, value].min() / 3
     for ax, start in zip(axes, starts, strict=True):
         for skip, part in last[last["chain_init"] == start].groupby("skip"):
             means = part.groupby("chain")[value].mean().reindex(chains)
             name, at = f"skip {skip}", range(len(chains))
-            ax.plot(at, means.where(means > least), marker=MARKERS[skip - 1], color=colour[name], label=name)
+            ax.plot(
+                at,
+                means.where(means > least),
+                marker=MARKERS[skip - 1],
+                color=colour[name],
+                label=name,
+            )
             dead = [k for k in at if means.iloc[k] <= least]
+            # Crosses of several skips at one length are shifted so that they do not overlap.
             ax.plot(
                 [k + 0.08 * (skip - 2.5) for k in dead], [foot] * len(dead), "x", color=colour[name]
-            )  # side by side
+            )
         ax.set_yscale("log")
         ax.yaxis.set_minor_locator(NullLocator())
         ax.set_xticks(range(len(chains)), chains)
         ax.set_ylabel(f"{value}, rms")
         ax.set_title({"he": "chains from He", "dcgan": "chains from N(0, 0.02)"}[start])
     axes[-1].set_xlabel("blocks in each chain, shallow to deep")
-    axes[0].legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1.1), columnspacing=1, handletextpad=0.4)
+    axes[0].legend(
+        ncols=4, loc="lower left", bbox_to_anchor=(0, 1.1), columnspacing=1, handletextpad=0.4
+    )
     return figure

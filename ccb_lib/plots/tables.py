@@ -1,8 +1,8 @@
 """Figures of the tables: bars by class and method (Fig. 5), lines by chain length (Figs. 6–7).
 
-Frames are long, one row a number. A cell that is absent or NaN has not been run and is marked so, never drawn
-as 0. Every function returns a matplotlib ``Figure`` that a notebook shows as the value of its cell and that
-``figure.savefig(path)`` writes.
+Frames are in long form, one number a row. A cell that is absent or NaN is marked "not run"; it is
+never drawn as 0. Each function returns a matplotlib ``Figure``, which a notebook shows as the value
+of a cell and ``figure.savefig(path)`` writes to a file.
 """
 
 from itertools import cycle, product
@@ -26,23 +26,30 @@ Cell = tuple[float, float, float]  # value, low, high
 def grouped_bars(
     frame: pd.DataFrame, *, metric: str = "AUC", compare: str = "method", chance: float | None = 0.5
 ) -> Figure:
-    """Fig. 5: one group of bars a class, one bar a method; or, one panel a method, one bar a source.
+    """Draw a table as groups of bars, one group a class (Fig. 5).
 
     Args:
-        frame: Columns ``method``, ``abnormal`` and ``value`` (0…1); optional ``source`` (``"reported"``,
-            ``"released"`` or ``"clean"``) and ``low``, ``high``, an interval around the value.
-        metric: What the values are, for the axis.
-        compare: ``"method"`` sets methods side by side, a panel for each source; ``"source"`` sets sources
-            side by side, a panel for each method.
-        chance: Height of a dashed line for a detector that knows nothing; ``None`` for none.
+        frame: Columns ``method``, ``abnormal`` and ``value`` (0…1). Optional columns: ``source``
+            (``"reported"``, ``"released"`` or ``"clean"``), and ``low`` and ``high``, the ends of
+            an interval around the value.
+        metric: Name of the values, for the axis.
+        compare: ``"method"`` draws one bar a method and one panel a source. ``"source"`` draws one
+            bar a source and one panel a method.
+        chance: Height of a dashed line at the chance level; ``None`` for no line.
 
     Returns:
-        The figure; groups and bars in the frame's order. Ten classes of five methods take two rows. A panel of which
-        nothing was run is left out and named below, unless nothing was run at all.
+        The figure, with groups and bars in the order of the frame. Ten classes of five methods take
+        two rows. A panel without any value is left out and named below the figure, unless the whole
+        frame has no value.
 
     Raises:
-        ValueError: Columns are missing, values lie outside 0…1, a cell occurs twice, or ``compare`` or a
-            source is unknown.
+        ValueError: A column is missing, a value lies outside 0…1, a cell occurs twice, or
+            ``compare`` or a source is unknown.
+
+    Example:
+        >>> frame = pd.DataFrame({"method": ["CCB"], "abnormal": ["df"], "value": [0.8]})
+        >>> grouped_bars(frame).axes[0].get_ylabel()
+        'AUC'
     """
     if compare not in ("method", "source"):
         raise ValueError(f"compare={compare!r} given; 'method' or 'source' is needed.")
@@ -51,17 +58,23 @@ def grouped_bars(
     seen = {key[1 if compare == "method" else 0] for key in cells}
     absent = [row for row in rows if seen and row not in seen]
     rows = [row for row in rows if row not in absent]
-    # More than some 30 bars in a row are too thin for a phone.
+    # More than about 30 bars in a row are too thin on a phone.
     per_row = len(classes) if len(classes) * len(bars) <= 32 else max(1, 25 // len(bars))
     parts = [classes[i : i + per_row] for i in range(0, len(classes), per_row)]
     figure, axes = panels(len(rows) * len(parts), height=2.1)
     colour = colours(bars)
     for ax, (row, part) in zip(axes, product(rows, parts), strict=True):
         groups = [
-            [cells.get((bar, row, name) if compare == "method" else (row, bar, name)) for bar in bars] for name in part
+            [
+                cells.get((bar, row, name) if compare == "method" else (row, bar, name))
+                for bar in bars
+            ]
+            for name in part
         ]
         _bar_groups(ax, groups, [colour[bar] for bar in bars], per_row)
-        slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(part) > 5 else {}
+        slanted = (
+            {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(part) > 5 else {}
+        )
         ax.set_xticks(range(len(part)), [display_name(name) for name in part], **slanted)
         ax.set(ylim=(0, 1), yticks=np.arange(0, 1.1, 0.2), ylabel=metric)
         ax.set_title(row if len(rows) + len(absent) > 1 and part is parts[0] else "")
@@ -72,35 +85,48 @@ def grouped_bars(
         handles.append(Line2D([], [], color=GREY, linestyle="--", linewidth=1, label="chance"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3 if len(handles) > 4 else 4)
     if absent:
-        figure.supxlabel(f"N{NOT_RUN[1:]}: {', '.join(absent)}", fontsize=9, color=GREY, x=0.02, ha="left")
+        figure.supxlabel(
+            f"N{NOT_RUN[1:]}: {', '.join(absent)}", fontsize=9, color=GREY, x=0.02, ha="left"
+        )
     return figure
 
 
 @styled
 def chain_lines(frame: pd.DataFrame, *, metric: str = "accuracy") -> Figure:
-    """Figs. 6–7: how a measure changes with the length of the chains, one line a class.
+    """Draw a measure against the length of the chains, one line a class (Figs. 6–7).
 
     Args:
-        frame: Columns ``chain``, ``abnormal`` and ``value`` (0…1); optional ``dataset`` and ``source``, a
-            panel for each, and ``low``, ``high``.
-        metric: What the values are, for the axis.
+        frame: Columns ``chain``, ``abnormal`` and ``value`` (0…1). Optional columns: ``dataset``
+            and ``source``, with one panel for each, and ``low`` and ``high``, the ends of an
+            interval.
+        metric: Name of the values, for the axis.
 
     Returns:
-        The figure; chains from left to right in the frame's order, a gap where a chain has not been run.
+        The figure, with chains from left to right in the order of the frame. A chain that was not
+        run leaves a gap in its line and has a cross at the bottom.
 
     Raises:
-        ValueError: Columns are missing, values lie outside 0…1, or a cell occurs twice.
+        ValueError: A column is missing, a value lies outside 0…1, or a cell occurs twice.
+
+    Example:
+        >>> frame = pd.DataFrame({"chain": ["4-3-2-1"], "abnormal": ["df"], "value": [0.8]})
+        >>> chain_lines(frame).axes[0].get_ylabel()
+        'accuracy'
     """
     if "dataset" not in frame:
         frame = frame.assign(dataset="")
-    cells, (datasets, sources, chains, _) = _cells(frame, ("dataset", "source", "chain", "abnormal"))
+    cells, (datasets, sources, chains, _) = _cells(
+        frame, ("dataset", "source", "chain", "abnormal")
+    )
     rows = list(product(datasets, sources))
     figure, axes = panels(len(rows), height=2.7)
     ends = [end for cell in cells.values() for end in cell]
-    floor = np.floor((min(ends, default=0.5) - 0.05) * 10) / 10
+    bottom = np.floor((min(ends, default=0.5) - 0.05) * 10) / 10
     for ax, (dataset, source) in zip(axes, rows, strict=True):
         classes = list(dict.fromkeys(frame.loc[frame["dataset"] == dataset, "abnormal"]))
-        for i, ((name, colour), marker) in enumerate(zip(colours(classes).items(), cycle(MARKERS), strict=False)):
+        for i, ((name, colour), marker) in enumerate(
+            zip(colours(classes).items(), cycle(MARKERS), strict=False)
+        ):
             line = [cells.get((dataset, source, chain, name), (np.nan,) * 3) for chain in chains]
             value, low, high = np.array(line).T
             ax.errorbar(
@@ -110,53 +136,65 @@ def chain_lines(frame: pd.DataFrame, *, metric: str = "accuracy") -> Figure:
             gaps = np.flatnonzero(np.isnan(value))
             ax.plot(
                 gaps + 0.12 * (i - (len(classes) - 1) / 2),
-                np.full(len(gaps), floor + 0.02),
+                np.full(len(gaps), bottom + 0.02),
                 "x",
                 color=colour,
             )
         title = " · ".join([display_name(dataset)] * bool(dataset) + [source] * (len(sources) > 1))
-        ax.set(ylim=(floor, 1.0), xlim=(-0.4, len(chains) - 0.6), ylabel=metric)
+        ax.set(ylim=(bottom, 1.0), xlim=(-0.4, len(chains) - 0.6), ylabel=metric)
         ax.set_xticks(range(len(chains)), chains)
         handles, names = ax.get_legend_handles_labels()
         if any((dataset, source, chain, name) not in cells for chain in chains for name in classes):
             handles.append(Line2D([], [], color=GREY, marker="x", linestyle="none"))
             names.append(NOT_RUN)
         ax.legend(
-            handles, names, title=title, alignment="left", loc="lower left", bbox_to_anchor=(-0.1, 1.02),
-            ncols=2 if sum(map(len, names)) > 30 else len(names), columnspacing=1.2, borderpad=0,
+            handles, names, title=title, alignment="left", loc="lower left",
+            bbox_to_anchor=(-0.1, 1.02), columnspacing=1.2, borderpad=0,
+            ncols=2 if sum(map(len, names)) > 30 else len(names),
         )  # fmt: skip
     axes[-1].set_xlabel("convolutions per chain, shallow to deep")
     return figure
 
 
 def _cells(frame: pd.DataFrame, keys: tuple[str, ...]) -> tuple[dict[tuple, Cell], list[list[str]]]:
-    """Check a long frame; return the cells that were run by their keys, and each key's levels in order."""
+    """Check a frame; return the cells that were run by key, and the levels of each key in order."""
     if "source" not in frame:
         frame = frame.assign(source="")
     if missing := [column for column in (*keys, "value") if column not in frame]:
-        raise ValueError(f"The frame has no column {missing}; it has {list(frame)}. One row a number is needed.")
+        raise ValueError(
+            f"The frame has no column {missing}; it has {list(frame)}. One number a row is needed."
+        )
     if frame.empty:
-        raise ValueError("The frame has no rows; give a row for each cell, with value NaN where it was not run.")
+        raise ValueError(
+            "The frame has no rows; give a row for each cell, with value NaN where it was not run."
+        )
     if (twice := frame.duplicated(list(keys))).any():
         raise ValueError(
-            f"{tuple(frame.loc[twice, list(keys)].iloc[0])} occurs more than once. Average over seeds first, "
-            "with the spread in low and high, or select the rows to draw."
+            f"{tuple(frame.loc[twice, list(keys)].iloc[0])} occurs more than once. Average over "
+            "seeds first, with the spread in low and high, or select the rows to draw."
         )
     if unknown := set(frame["source"]) - {"", *SOURCES}:
         raise ValueError(f"source {sorted(unknown)} given; one of {SOURCES} is needed.")
     for column in {"value", "low", "high"} & set(frame):
         check_range(frame[column].to_numpy(float), column)
-    # The order of the paper, where its numbers are there: other sources may have holes.
-    frame = frame.sort_values("source", key=lambda names: names.map(("", *SOURCES).index), kind="stable")
+    # Reported rows come first: they are complete and in the order of the paper, which sets the
+    # order of the levels. Other sources may lack cells.
+    frame = frame.sort_values(
+        "source", key=lambda names: names.map(("", *SOURCES).index), kind="stable"
+    )
     levels = [list(dict.fromkeys(frame[key])) for key in keys]
     run = frame[frame["value"].notna()]
-    ends = [run[end].fillna(run["value"]) if end in run else run["value"] for end in ("low", "high")]
+    ends = [
+        run[end].fillna(run["value"]) if end in run else run["value"] for end in ("low", "high")
+    ]
     values = zip(run["value"], *ends, strict=True)
-    return dict(zip(run[list(keys)].itertuples(index=False, name=None), values, strict=True)), levels
+    return dict(
+        zip(run[list(keys)].itertuples(index=False, name=None), values, strict=True)
+    ), levels
 
 
 def _bar_groups(ax: Axes, groups: list[list[Cell | None]], colour: list[str], slots: int) -> None:
-    """Draw groups of bars, and "not run" once for each bar, group or panel without a value."""
+    """Draw groups of bars; label each bar, group or panel that has no value with "not run"."""
     ax.set_xlim(-0.5, slots - 0.5)
     ax.grid(visible=False, axis="x")
     width = 0.84 / len(colour)
@@ -165,17 +203,17 @@ def _bar_groups(ax: Axes, groups: list[list[Cell | None]], colour: list[str], sl
         return
     for x, group in enumerate(groups):
         if not any(group):
-            _say_not_run(ax, x)
+            _mark_not_run(ax, x)
             continue
         for i, cell in enumerate(group):
             at = x + (i - (len(group) - 1) / 2) * width
             if cell is None:
-                _say_not_run(ax, at)
+                _mark_not_run(ax, at)
                 continue
             value, low, high = cell
             error = [[value - low], [high - value]] if low < value or value < high else None
             ax.bar(at, value, width * 0.92, color=colour[i], yerr=error, error_kw={"linewidth": 1})
 
 
-def _say_not_run(ax: Axes, x: float, y: float = 0.03) -> None:
+def _mark_not_run(ax: Axes, x: float, y: float = 0.03) -> None:
     ax.text(x, y, NOT_RUN, rotation=90, ha="center", va="bottom", color=GREY, fontsize=8)

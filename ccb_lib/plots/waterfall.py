@@ -1,4 +1,4 @@
-"""The waterfall: one panel a network, from the reported number to a clean one."""
+"""The waterfall figure: a measure from the reported value step by step to the clean protocol."""
 
 import numpy as np
 import pandas as pd
@@ -16,19 +16,19 @@ _NAMES = {"auc": "AUC", "accuracy": "accuracy", "f1": "F1"}
 
 @styled
 def waterfall_figure(frame: pd.DataFrame) -> Figure:
-    """Draw waterfalls: the mean over classes with its spread over seeds, and each class in grey.
+    """Draw the waterfall of each network: the mean over classes, and each class in grey.
 
     Args:
-        frame: Of `ccb_lib.reproduction.waterfall.waterfall`, one measure; several tables' frames may
-            be joined.
+        frame: Rows of one measure, as `ccb_lib.reproduction.waterfall.waterfall` returns them. The
+            frames of several tables may be joined.
 
     Returns:
-        One panel a data set and method. The bar around a mean is one standard deviation over seeds,
-        drawn for two seeds or more. A step that was not reported, or of which no scores are stored,
-        is named and has no mark.
+        The figure, one panel for each data set and method. Error bars are one standard deviation
+        over seeds; they are drawn for two seeds or more. A step without a value is labelled "not
+        reported" or "not stored".
 
     Raises:
-        ValueError: There is nothing to draw, or several measures are mixed.
+        ValueError: The frame has no rows or holds several measures.
 
     Example:
         >>> from ccb_lib.reproduction.waterfall import waterfall
@@ -36,9 +36,11 @@ def waterfall_figure(frame: pd.DataFrame) -> Figure:
         True
     """
     if frame.empty:
-        raise ValueError("No runs of networks given: run some first (ccb table 4 --run).")
+        raise ValueError("No runs of networks given. Run some first (ccb table 4 --run).")
     if frame["metric"].nunique() > 1:
-        raise ValueError(f"Several measures given ({', '.join(frame['metric'].unique())}); draw one at a time.")
+        raise ValueError(
+            f"Several measures given ({', '.join(frame['metric'].unique())}); draw one at a time."
+        )
     metric = frame["metric"].iloc[0]
     steps = STEPS[metric]
     groups = list(frame.groupby(["dataset", "method"], sort=False))
@@ -46,7 +48,9 @@ def waterfall_figure(frame: pd.DataFrame) -> Figure:
     for ax, ((dataset, method), part) in zip(axes, groups, strict=True):
         _panel(ax, part, steps, METHOD_COLOURS.get(SHOWN_NAMES.get(method, method), PALETTE[0]))
         several = frame["dataset"].nunique() > 1
-        ax.set_title(f"{display_name(dataset)}, {_title(part)}" if several else _title(part), fontsize=9)
+        ax.set_title(
+            f"{display_name(dataset)}, {_title(part)}" if several else _title(part), fontsize=9
+        )
         ax.set_ylabel(_NAMES[metric])
         ax.set_xticks(range(len(steps)), [])
     names = [step.replace(", ", "\n") for step in steps]
@@ -55,21 +59,36 @@ def waterfall_figure(frame: pd.DataFrame) -> Figure:
 
 
 def _panel(ax: Axes, part: pd.DataFrame, steps: tuple[str, ...], colour: str) -> None:
-    classes = part.groupby(["abnormal", "step"])["value"].mean().unstack("step").reindex(columns=list(steps))
+    classes = (
+        part.groupby(["abnormal", "step"])["value"]
+        .mean()
+        .unstack("step")
+        .reindex(columns=list(steps))
+    )
     for line in classes.to_numpy():
         ax.plot(range(len(steps)), line, color="#bbbbbb", linewidth=0.8, marker=".", markersize=3)
     found = macro(part).set_index("step").reindex(list(steps))
     spread = found["spread"].fillna(0).to_numpy()
-    ax.errorbar(range(len(steps)), found["mean"], spread, color=colour, marker="o", markersize=5, capsize=3, zorder=3)
+    ax.errorbar(
+        range(len(steps)),
+        found["mean"],
+        spread,
+        color=colour,
+        marker="o",
+        markersize=5,
+        capsize=3,
+        zorder=3,
+    )
     for at, mean in enumerate(found["mean"]):
         if np.isnan(mean):
-            said = "not\nreported" if steps[at] == REPORTED else "not\nstored"
-            ax.text(at, 0.04, said, ha="center", va="bottom", fontsize=8, color=GREY)
+            label = "not\nreported" if steps[at] == REPORTED else "not\nstored"
+            ax.text(at, 0.04, label, ha="center", va="bottom", fontsize=8, color=GREY)
         else:
             below = mean > 0.85
             ax.annotate(
-                f"{mean:.3f}".lstrip("0"), (at, mean), (0, -6 if below else 6), textcoords="offset points",
-                ha="center", va="top" if below else "bottom", fontsize=8.5,
+                f"{mean:.3f}".lstrip("0"), (at, mean), (0, -6 if below else 6),
+                textcoords="offset points", ha="center", va="top" if below else "bottom",
+                fontsize=8.5,
             )  # fmt: skip
     ax.axhline(0.5, color=GREY, linestyle="--", linewidth=1)
     ax.set(xlim=(-0.5, len(steps) - 0.5), ylim=(0, 1.02), yticks=(0, 0.25, 0.5, 0.75, 1))
@@ -77,10 +96,13 @@ def _panel(ax: Axes, part: pd.DataFrame, steps: tuple[str, ...], colour: str) ->
 
 
 def _title(part: pd.DataFrame) -> str:
-    """Name a panel's runs: method, epochs, width, seeds, classes, device."""
+    """Return the title of a panel: method, epochs, width, seeds, classes, device."""
     first = part.iloc[0]
     seeds, classes = part["seed"].nunique(), part["abnormal"].nunique()
-    wanted = len(CLASSES[first["dataset"]])
-    counted = f"{seeds} seed{'s' * (seeds > 1)}" + (f", {classes} of {wanted} classes" if classes < wanted else "")
+    planned = len(CLASSES[first["dataset"]])
+    counts = f"{seeds} seed{'s' * (seeds > 1)}" + (
+        f", {classes} of {planned} classes" if classes < planned else ""
+    )
     name = SHOWN_NAMES.get(first["method"], first["method"])
-    return f"{name}\n{first['epochs']:g} epochs, width {first['width']:g}, {counted}, {first['device']}"
+    network = f"{first['epochs']:g} epochs, width {first['width']:g}"
+    return f"{name}\n{network}, {counts}, {first['device']}"

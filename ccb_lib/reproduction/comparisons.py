@@ -202,8 +202,8 @@ def _pairs(frame: pd.DataFrame, results: Any, arm: str, reference: str) -> Itera
         if tests.key != others.key or _device_and_path(one) != _device_and_path(other):
             ways = f"{_device_and_path(one)}, {_device_and_path(other)}"
             raise ValueError(
-                f"{arm} and {reference}, seed {seed}, {name}: tested on different images, or trained "
-                f"in different ways ({ways}). Run both on the same images in the same way."
+                f"{arm} and {reference}, seed {seed}, {name}: tested on different images, or "
+                f"trained in different ways ({ways}). Run both on the same images in the same way."
             )
         # Images of one patient or lesion are not independent, so they are resampled together. On
         # CIFAR-10 every image is a group of its own.

@@ -1,4 +1,5 @@
-"""Measuring: what is timed, how it is divided and summarised, and what is told of the machine. Clocks are fakes."""
+"""Measuring: what is timed, how it is divided and summarised, and what is told of the machine.
+Clocks are fakes."""
 
 import itertools
 import json
@@ -64,16 +65,24 @@ def test_the_clock_counts_work_and_not_waiting_for_other_programs(monkeypatch):
 
 
 def test_milliseconds_are_those_of_one_step_of_one_detector(fake_clock):
-    rows = measure_steps([Cell(**{**TINY.__dict__, "detectors": 3})], device="cpu", steps=2, repeats=2)
+    rows = measure_steps(
+        [Cell(**{**TINY.__dict__, "detectors": 3})], device="cpu", steps=2, repeats=2
+    )
     assert [row["path"] for row in rows] == ["eager", "fast"]
-    # Two starts of two calls each, a warm-up round, then eager 7 and 9 s, fast 8 and 10 s: 2 steps of 3 detectors.
+    # Two starts of two calls each, a warm-up round, then eager 7 and 9 s, fast 8 and 10 s: 2 steps
+    # of 3 detectors.
     assert rows[0]["median"] == pytest.approx(8e3 / 6, rel=1e-3)
     assert rows[1]["median"] == pytest.approx(9e3 / 6, rel=1e-3)
     assert rows[1]["ratio"] == pytest.approx((7 / 8 + 9 / 10) / 2, rel=1e-3)
     assert rows[0]["ratio"] == 1.0
     for row in rows:
         assert row["low"] <= row["median"] <= row["high"]
-        assert (row["method"], row["width"], row["batch"], row["detectors"]) == ("ganomaly", 2, 4, 3)
+        assert (row["method"], row["width"], row["batch"], row["detectors"]) == (
+            "ganomaly",
+            2,
+            4,
+            3,
+        )
         assert (row["steps"], row["repeats"], row["memory"], row["unit"]) == (2, 2, None, "ms")
         json.dumps(row)
 
@@ -84,7 +93,9 @@ def test_every_detector_takes_every_step():
     trainer(3)
     for detector, old in zip(trainer.detectors, before, strict=True):
         state = detector._state()
-        assert not torch.equal(state["generator.encoder.head.weight"], old["generator.encoder.head.weight"])
+        assert not torch.equal(
+            state["generator.encoder.head.weight"], old["generator.encoder.head.weight"]
+        )
         assert state["generator.encoder.blocks.1.1.num_batches_tracked"] == 3
 
 
@@ -100,7 +111,9 @@ def test_images_are_scored_through_the_face_and_divided_by_seconds(method, fake_
     scored = []
     cls = METHODS[method]
     score_terms = cls.score_terms
-    monkeypatch.setattr(cls, "score_terms", lambda self, x: scored.append(len(x)) or score_terms(self, x))
+    monkeypatch.setattr(
+        cls, "score_terms", lambda self, x: scored.append(len(x)) or score_terms(self, x)
+    )
     cell = Cell(method=method, width=2, channels=1)
     rows = measure_scores(cell, device="cpu", count=6, repeats=2, search_steps=2)
     assert scored == [6] * 6
@@ -113,18 +126,24 @@ def test_anogan_searches_anew_in_every_turn(monkeypatch):
     cls = METHODS["anogan"]
     searches, search = [], cls._search
     monkeypatch.setattr(cls, "_search", lambda self, x: searches.append(1) or search(self, x))
-    measure_scores(Cell(method="anogan", width=2, channels=1), device="cpu", count=2, repeats=2, search_steps=1)
+    measure_scores(
+        Cell(method="anogan", width=2, channels=1), device="cpu", count=2, repeats=2, search_steps=1
+    )
     assert len(searches) == 6
 
 
 def test_the_grid_moves_along_one_axis_at_a_time():
     groups = benchmark_cells(width=8)
     own = Cell(width=8)
-    assert {(cell.method, cell.detectors) for cell in groups["method"]} == {(m, n) for m in FIVE for n in (1, 10)}
+    assert {(cell.method, cell.detectors) for cell in groups["method"]} == {
+        (m, n) for m in FIVE for n in (1, 10)
+    }
     for name in ("image_size", "batch", "chain", "detectors"):
         values = [getattr(cell, name) for cell in groups[name]]
         assert len(set(values)) == len(values) >= 3
-        assert all(Cell(**{**cell.__dict__, name: getattr(own, name)}) == own for cell in groups[name])
+        assert all(
+            Cell(**{**cell.__dict__, name: getattr(own, name)}) == own for cell in groups[name]
+        )
     assert benchmark_cells(methods=["egbad"], detectors=[1]) == {"method": [Cell(method="egbad")]}
 
 
@@ -150,21 +169,27 @@ def test_threads_are_set_back(fake_clock):
 def test_operations_are_counted_as_the_networks_have_them():
     plain, autocast, fast = parts.count_operations("ccb")
     # G: 5 down, 4 + 3 + 2 + 1 in chains, 5 up; D: 5 layers, seen four times.
-    assert {row["most"]["convolution.default"] for row in (plain, autocast, fast)} == {5 + 10 + 5 + 4 * 5}
+    assert {row["most"]["convolution.default"] for row in (plain, autocast, fast)} == {
+        5 + 10 + 5 + 4 * 5
+    }
     assert fast["median"] < plain["median"] < autocast["median"]
     assert autocast["most"]["_to_copy.default"] > 80
     assert fast["most"].get("_to_copy.default", 0) < 20
 
 
 def test_the_lower_bound_is_what_the_layers_say():
-    found = parts.lower_bound(Cell(width=2, channels=1, batch=6, chain=(0, 0, 0, 1)), bandwidth=1.0, arithmetic=1.0)
-    # 2 · outputs · inputs · kernel² · pixels: 5 down, a chain of one block at 2×2, 5 up; then D's five layers.
+    found = parts.lower_bound(
+        Cell(width=2, channels=1, batch=6, chain=(0, 0, 0, 1)), bandwidth=1.0, arithmetic=1.0
+    )
+    # 2 · outputs · inputs · kernel² · pixels: 5 down, a chain of one block at 2×2, 5 up; then D's
+    # five layers.
     down = 2 * 16 * (1 * 2 * 256 + 2 * 4 * 64 + 4 * 8 * 16 + 8 * 16 * 4 + 16 * 16 * 1)
     up = 2 * 16 * (16 * 16 * 1 + 32 * 8 * 4 + 16 * 4 * 16 + 8 * 2 * 64 + 4 * 1 * 256)
     chain = 2 * 9 * 16 * 16 * 4
     d = 2 * 16 * (1 * 2 * 256 + 2 * 4 * 64 + 4 * 8 * 16 + 8 * 100) + 2 * 9 * 100
     first_g, first_d = 2 * 16 * 1 * 2 * 256, 2 * 16 * 1 * 2 * 256  # an image needs no gradient
-    # G: forward, and backward twice but for its first layer. D: four forwards; backward of x and x̂; then through to x̂.
+    # G: forward, and backward twice but for its first layer. D: four forwards; backward of x and
+    # x̂; then through to x̂.
     wanted = 3 * (down + up + chain) - first_g + 4 * d + 2 * (2 * d - first_d) + d
     assert found["operations"] == 6 * wanted
     assert found["bytes"] == found["ms for Adam"] / 1e3 == 28 * found["parameters"]
@@ -200,7 +225,8 @@ def test_a_chapter_is_executed_with_nothing_trained_before(tmp_path, monkeypatch
     chapter = tmp_path / "page.md"
     chapter.write_text(
         "---\njupytext: {text_representation: {extension: .md, format_name: myst}}\n"
-        "kernelspec: {display_name: Python 3, language: python, name: python3}\n---\n\n```{code-cell}\n"
+        "kernelspec: {display_name: Python 3, language: python, name: python3}\n---\n\n"
+        "```{code-cell}\n"
         "import os, pathlib\npathlib.Path('seen').write_text(os.environ['CCB_MODELS'])\n```\n"
     )
     (row,) = parts.measure_chapter(chapter, tmp_path / "models")
@@ -209,7 +235,7 @@ def test_a_chapter_is_executed_with_nothing_trained_before(tmp_path, monkeypatch
     assert row["median"] > 0
 
 
-# ── targets ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── targets ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_target_is_reached_on_the_right_side_of_its_limit():
@@ -234,7 +260,8 @@ def test_table_1_in_minutes_is_steps_and_scores_times_what_they_cost(monkeypatch
     monkeypatch.setattr(targets, "measure_steps", lambda cells, **_: [{"median": 0.5}])
     monkeypatch.setattr(targets, "measure_scores", lambda cell, **_: [{}, {"median": 172_500.0}])
     total, minutes = targets._table_1("cuda", 1, 1, 1)
-    # 10 classes × 50 epochs × ⌊42,750 / 64⌋ steps × 0.5 ms, and 10 × (15,000 + 2,250) images at 172,500 a second.
+    # 10 classes × 50 epochs × ⌊42,750 / 64⌋ steps × 0.5 ms, and 10 × (15,000 + 2,250) images at
+    # 172,500 a second.
     assert minutes["ccb"] == pytest.approx((500 * 667 * 0.0005 + 1.0) / 60, abs=0.01)
     assert minutes["egbad"] == pytest.approx((500 * 1335 * 0.0005 + 1.0) / 60, abs=0.01)
     assert total == pytest.approx(sum(minutes.values()))
@@ -254,7 +281,7 @@ def test_cpu_target_is_the_worst_cell(monkeypatch):
     assert len(cells) == 15
 
 
-# ── files and the command ─────────────────────────────────────────────────────────────────────────────────────────
+# ── files and the command ─────────────────────────────────────────────────────────────────────────
 
 
 def test_a_file_names_its_machine(tmp_path):
@@ -271,10 +298,14 @@ def test_a_file_names_its_machine(tmp_path):
     assert content["quick"] is True
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"format": 2, "machine": {"device": "CPU"}, "rows": []}', '{"format": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"format": 2, "machine": {"device": "CPU"}, "rows": []}', '{"format": 1}']
+)
 def test_a_file_of_another_kind_is_refused(tmp_path, text):
     (tmp_path / "bench-b.json").write_text(text)
-    with pytest.raises(ValueError, match=r"bench-b.json is no measurement of `ccb bench`, format 1"):
+    with pytest.raises(
+        ValueError, match=r"bench-b.json is no measurement of `ccb bench`, format 1"
+    ):
         read(tmp_path / "bench-b.json")
 
 
@@ -300,11 +331,29 @@ def test_the_command_prints_the_machine_and_writes_what_it_measured(tmp_path):
 
 def test_the_command_takes_axes_for_ccb(tmp_path, monkeypatch):
     groups = {}
-    monkeypatch.setattr(measure, "measure_steps", lambda cells, group, **_: groups.update({group: cells}) or [])
-    words = ("--method", "ccb", "--image-size", 64, "--chain", "1,1,1,1", "--batch", 2, "--at-once", 3, "--width", 2)
+    monkeypatch.setattr(
+        measure, "measure_steps", lambda cells, group, **_: groups.update({group: cells}) or []
+    )
+    words = (
+        "--method",
+        "ccb",
+        "--image-size",
+        64,
+        "--chain",
+        "1,1,1,1",
+        "--batch",
+        2,
+        "--at-once",
+        3,
+        "--width",
+        2,
+    )
     assert ccb("--device", "cpu", "--what", "step", *words).exit_code == 0
     own = Cell(width=2)
-    changes = {g: [{n: v for n, v in c.__dict__.items() if v != getattr(own, n)} for c in groups[g]] for g in groups}
+    changes = {
+        g: [{n: v for n, v in c.__dict__.items() if v != getattr(own, n)} for c in groups[g]]
+        for g in groups
+    }
     assert changes == {
         "method": [{}, {"detectors": 3}],
         "image_size": [{"image_size": 64}],
@@ -329,12 +378,20 @@ def test_missing_images_are_said_and_no_error(tmp_path, monkeypatch):
 
 def test_targets_and_profile_by_command(tmp_path, monkeypatch):
     monkeypatch.setattr(targets, "_on_cpu", lambda steps, repeats: (0.9, {"ccb": 0.9}))
-    monkeypatch.setattr(parts, "profile", lambda cell, **_: [{"name": "k", "calls": 2.0, "ms": 1.0, "share": 1.0}])
+    monkeypatch.setattr(
+        parts, "profile", lambda cell, **_: [{"name": "k", "calls": 2.0, "ms": 1.0, "share": 1.0}]
+    )
     out = tmp_path / "bench-t.json"
     result = ccb("--device", "cpu", "--targets", "--profile", "--out", out)
     assert result.exit_code == 0, result.output
-    assert "MISSED: The plain path's time over the fast one's, at the worst: 0.9, ≥ 1 times" in result.output
-    assert "not measured here: CCB, 32 px, batch 64: a step with one detector: –, ≤ 1.5 ms" in result.output
+    assert (
+        "MISSED: The plain path's time over the fast one's, at the worst: 0.9, ≥ 1 times"
+        in result.output
+    )
+    assert (
+        "not measured here: CCB, 32 px, batch 64: a step with one detector: –, ≤ 1.5 ms"
+        in result.output
+    )
     content = read(out)
     assert content["targets"][-1]["reached"] is False
     assert content["profile"]["fast × 1"] == [{"name": "k", "calls": 2.0, "ms": 1.0, "share": 1.0}]

@@ -13,7 +13,16 @@ TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
 WITHOUT_NOTEBOOK = ("book/index", "book/status", "book/library")  # they teach nothing to run
 CHAPTERS = [page for page in PAGES if "jupytext" in (ROOT / f"{page}.md").read_text()]
-LESSONS = ("problem", "training", "thresholds", "baselines", "your-images", "lung-ct", "ham10000", "brain-mri")
+LESSONS = (
+    "problem",
+    "training",
+    "thresholds",
+    "baselines",
+    "your-images",
+    "lung-ct",
+    "ham10000",
+    "brain-mri",
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +40,10 @@ def test_every_text_is_in_the_table_of_contents():
 
 
 def test_every_module_is_on_a_page_of_the_library():
-    pages = "".join((ROOT / "book" / f"library{part}.md").read_text() for part in ("", "-reproduce", "-internals"))
+    pages = "".join(
+        (ROOT / "book" / f"library{part}.md").read_text()
+        for part in ("", "-reproduce", "-internals")
+    )
     files = [path for path in (ROOT / "ccb_lib").rglob("*.py") if not path.name.startswith("__")]
     modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files}
     shown = set(re.findall(r"automodule:: (\S+)", pages))
@@ -47,7 +59,8 @@ def test_a_chapter_opens_as_a_notebook(page):
     assert notebook.metadata["kernelspec"]["name"] == "python3"
     if page not in WITHOUT_NOTEBOOK:
         assert (
-            f"{{nb-download}}`this page as a notebook <{Path(page).name}.ipynb>`" in (ROOT / f"{page}.md").read_text()
+            f"{{nb-download}}`this page as a notebook <{Path(page).name}.ipynb>`"
+            in (ROOT / f"{page}.md").read_text()
         )
 
 
@@ -61,13 +74,22 @@ def test_between_two_cells_stands_prose_and_cells_are_short(page):
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_a_lesson_has_its_parts_and_its_code_fits_a_page(lesson):
     text = (ROOT / "book" / f"{lesson}.md").read_text()
-    for part in (":::{admonition} In this chapter", "**You need**", "**Time:**", ":::{admonition} Takeaway"):
+    for part in (
+        ":::{admonition} In this chapter",
+        "**You need**",
+        "**Time:**",
+        ":::{admonition} Takeaway",
+    ):
         assert text.count(part) == 1, part
     exercises, solutions = (
         re.findall(rf":::\{{{kind}\}}[^:]*:(?:label: )?", text) for kind in ("exercise", "solution")
     )
     assert len(exercises) == len(solutions) >= 2
-    code = [cell.source for cell in jupytext.read(ROOT / "book" / f"{lesson}.md").cells if cell.cell_type == "code"]
+    code = [
+        cell.source
+        for cell in jupytext.read(ROOT / "book" / f"{lesson}.md").cells
+        if cell.cell_type == "code"
+    ]
     assert [line for source in code for line in source.splitlines() if len(line) > 72] == []
     assert "if FOLDER" not in text
 
@@ -76,7 +98,10 @@ def test_cells_with_images_of_doubtful_terms_are_tagged():
     for page in CHAPTERS:
         for cell in jupytext.read(ROOT / f"{page}.md").cells:
             shows = cell.cell_type == "code" and "third_party_images(" in cell.source
-            assert shows == ("third-party-images" in cell.metadata.get("tags", [])), (page, cell.source)
+            assert shows == ("third-party-images" in cell.metadata.get("tags", [])), (
+                page,
+                cell.source,
+            )
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -102,5 +127,10 @@ def test_a_built_chapter_was_executed_and_offers_its_notebook(html, page):
 
 def test_the_repository_speaks_of_the_project_alone():
     """No paths of one machine in anything that is published."""
-    for path in [*ROOT.glob("book/*.md"), *ROOT.glob("ccb_lib/**/*.py"), ROOT / "README.md", ROOT / "Makefile"]:
+    for path in [
+        *ROOT.glob("book/*.md"),
+        *ROOT.glob("ccb_lib/**/*.py"),
+        ROOT / "README.md",
+        ROOT / "Makefile",
+    ]:
         assert not re.search(r"/(home|root|work|Users)/\w+", path.read_text()), path

@@ -1,4 +1,7 @@
-"""A real Chromium for the tests beside this file: one that is installed, never one that is downloaded."""
+"""A real Chromium for the tests beside this file.
+
+One that is installed, never one that is downloaded.
+"""
 
 import os
 import shutil
@@ -13,13 +16,18 @@ _missing = set()
 
 
 def need(found, what):
-    """Skip, to be told at the end of the run, or fail where CCB_REQUIRE_BROWSER=1 says that a skip is no pass."""
+    """Skip, to be told at the end of the run.
+
+    Fail where CCB_REQUIRE_BROWSER=1 says that a skip is no pass.
+    """
     if found:
         return
     if os.environ.get("CCB_REQUIRE_BROWSER") == "1":
         pytest.fail(f"CCB_REQUIRE_BROWSER=1, but there is no {what}.")
     _missing.add(what)
-    pytest.skip(f"There is no {what}: THE EXPLORER WAS NOT TRIED IN A BROWSER. Install it to run this test.")
+    pytest.skip(
+        f"There is no {what}: THE EXPLORER WAS NOT TRIED IN A BROWSER. Install it to run this test."
+    )
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -47,7 +55,10 @@ def browser():
 
 @pytest.fixture
 def keep_screenshot(request):
-    """Keep a picture of what was tested where CCB_SCREENSHOTS names a folder, for people to look at."""
+    """Keep a picture of what was tested where CCB_SCREENSHOTS names a folder.
+
+    It is for people to look at.
+    """
 
     def keep(target, name):
         if folder := os.environ.get("CCB_SCREENSHOTS"):

@@ -31,7 +31,9 @@ def test_a_page_is_whole_without_the_web(built, browser, keep_screenshot, page, 
     asked, errors = [], []
     tab.on("request", lambda request: asked.append(request.url))
     tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    tab.on(
+        "console", lambda message: errors.append(message.text) if message.type == "error" else None
+    )
     tab.goto(f"file://{built}/{page}.html")
     tab.wait_for_load_state("networkidle")
     if tab.locator(".math").count():

@@ -1,4 +1,7 @@
-"""The explorer in a real JupyterLab on this machine: the live face is the one shown, and what it shows is right."""
+"""The explorer in a real JupyterLab on this machine.
+
+The live face is the one shown, and what it shows is right.
+"""
 
 import contextlib
 import importlib.util
@@ -30,10 +33,12 @@ labels = np.arange(150) >= 90
 scores = np.random.default_rng(3).normal(size=150) + 1.5 * labels
 """
 CELLS = [
-    SEED + "explorer = ThresholdExplorer(scores, labels, {'normal 95 %': 1.6, '<b>F1</b>': 0.7}, title='In the lab')\n"
+    SEED + "explorer = ThresholdExplorer(scores, labels, {'normal 95 %': 1.6, '<b>F1</b>': 0.7}, "
+    "title='In the lab')\n"
     "explorer",
     "def note(change):\n    m = change['new']\n    with open('seen.jsonl', 'a') as file:\n"
-    "        print(json.dumps([m.threshold, m.tp, m.fp, m.tn, m.fn, m.precision, m.prevalence]), file=file)\n"
+    "        print(json.dumps([m.threshold, m.tp, m.fp, m.tn, m.fn, m.precision, m.prevalence]), "
+    "file=file)\n"
     "explorer.observe(note, 'metrics')",
     "explorer.threshold = 0.123",
 ]
@@ -45,10 +50,22 @@ def lab(require, tmp_path_factory):
     home = tmp_path_factory.mktemp("lab")
     work = home / "work"
     work.mkdir()
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    notebook.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in CELLS]
+    )
+    notebook.metadata.kernelspec = {
+        "display_name": "Python 3",
+        "language": "python",
+        "name": "python3",
+    }
     nbformat.write(notebook, work / "explorer.ipynb")
-    quiet = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    quiet = (
+        home
+        / "settings"
+        / "@jupyterlab"
+        / "apputils-extension"
+        / "notification.jupyterlab-settings"
+    )
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false, "doNotDisturbMode": true}')
     with socket.socket() as free:
@@ -64,11 +81,24 @@ def lab(require, tmp_path_factory):
         "IPYTHONDIR": str(home / "ipython"),
         "JUPYTER_TOKEN": token,
     }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={work}"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+    ]
+    command += [
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={work}",
+    ]
     with (home / "server.log").open("w") as log:
         # A session of its own, so that the kernel ends with the server.
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         _wait(f"http://127.0.0.1:{port}/api?token={token}", server, home / "server.log")
         yield f"http://127.0.0.1:{port}/lab/tree/explorer.ipynb?token={token}&reset", work
@@ -83,7 +113,10 @@ def lab(require, tmp_path_factory):
 def _wait(url, server, log):
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(url, timeout=5):
+        with (
+            contextlib.suppress(urllib.error.URLError, ConnectionError),
+            urllib.request.urlopen(url, timeout=5),
+        ):
             return
         assert server.poll() is None, log.read_text()
         time.sleep(0.3)
@@ -97,13 +130,23 @@ def expected(threshold):
     precision, recall, f1, _ = sk.precision_recall_fscore_support(
         labels, scores > threshold, average="binary", zero_division=np.nan
     )
-    rates = {"precision": precision, "recall": recall, "f1": f1, "accuracy": (tp + tn) / 150, "specificity": tn / 90}
-    shown = {name: "–" if np.isnan(value) else f"{value + 1e-12:.3f}" for name, value in rates.items()}
+    rates = {
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "accuracy": (tp + tn) / 150,
+        "specificity": tn / 90,
+    }
+    shown = {
+        name: "–" if np.isnan(value) else f"{value + 1e-12:.3f}" for name, value in rates.items()
+    }
     return {"tp": str(tp), "fp": str(fp), "tn": str(tn), "fn": str(fn)} | shown
 
 
 def figures(page, names):
-    return {name: page.locator(f'.ccb-explorer [data-show="{name}"]').inner_text() for name in names}
+    return {
+        name: page.locator(f'.ccb-explorer [data-show="{name}"]').inner_text() for name in names
+    }
 
 
 def test_the_live_face_is_shown_and_driven_in_jupyterlab(lab, browser, keep_screenshot):
@@ -127,7 +170,9 @@ def test_the_live_face_is_shown_and_driven_in_jupyterlab(lab, browser, keep_scre
     explorer = page.locator(".ccb-explorer")
     explorer.locator('[data-show="tp"]').wait_for()
     assert explorer.count() == 1
-    assert page.locator("figure.ccb-explorer").count() == 0, "the page's face is shown where the live one should be"
+    assert page.locator("figure.ccb-explorer").count() == 0, (
+        "the page's face is shown where the live one should be"
+    )
     assert figures(page, expected(1.6)) == expected(1.6)  # the first named threshold
 
     # the slider, by keyboard, a stop at a time; then by mouse
@@ -190,7 +235,10 @@ def test_the_live_face_is_shown_and_driven_in_jupyterlab(lab, browser, keep_scre
 
 
 def _next_seen(seen, before):
-    """Wait until Python observed metrics at another threshold; check them against scikit-learn; return φ."""
+    """Wait until Python observed metrics at another threshold; return φ.
+
+    Check them against scikit-learn.
+    """
     end = time.monotonic() + 60
     while time.monotonic() < end:
         lines = seen.read_text().splitlines() if seen.exists() else []
@@ -204,7 +252,10 @@ def _next_seen(seen, before):
 
 
 def _agree(page, threshold):
-    """Wait until the page shows the figures of a threshold, then hold every one of them against scikit-learn."""
+    """Wait until the page shows the figures of a threshold.
+
+    Then hold every one of them against scikit-learn.
+    """
     wanted = expected(threshold)
     end = time.monotonic() + 30
     while figures(page, wanted) != wanted and time.monotonic() < end:

@@ -1,4 +1,7 @@
-"""The explorer in a page that Jupyter Book built, opened from disk in a real Chromium with the network off."""
+"""The explorer in a page that Jupyter Book built.
+
+It is opened from disk in a real Chromium with the network off.
+"""
 
 import importlib.util
 import os
@@ -50,11 +53,13 @@ ThresholdExplorer(MANY, MANY_LABELS, {{{HOSTILE!r}: 1.0}}, prevalence=0.05, titl
 ```
 ```{{code-cell}}
 alphas = [step / 10 for step in range(11)]
-table = {{alpha: (alpha * IMAGE + (1 - alpha) * LATENT, LABELS, {{"normal 95 %": 3 + alpha}}) for alpha in alphas}}
+table = {{alpha: (alpha * IMAGE + (1 - alpha) * LATENT, LABELS, {{"normal 95 %": 3 + alpha}})
+         for alpha in alphas}}
 ThresholdExplorer.from_table(table, axes=("α",), choice=0.9, title="Alpha")
 ```
 ```{{code-cell}}
-table = {{(method, kind): (sign * SCORES, LABELS) for method, sign in (("CCB", 1), ("flipped", -1)) for kind in "ab"}}
+table = {{(method, kind): (sign * SCORES, LABELS)
+         for method, sign in (("CCB", 1), ("flipped", -1)) for kind in "ab"}}
 del table["flipped", "b"]
 ThresholdExplorer.from_table(table, title="Table")
 ```
@@ -66,14 +71,17 @@ only_build_toc_files: true
 sphinx:
   config:
     nb_ipywidgets_js: {}
-    nb_mime_priority_overrides: [["html", "application/vnd.jupyter.widget-view+json", null], ["html", "text/html", 0]]
+    nb_mime_priority_overrides:
+    - ["html", "application/vnd.jupyter.widget-view+json", null]
+    - ["html", "text/html", 0]
 """
 COUNTS = ("tp", "fp", "tn", "fn")
 RATES = ("accuracy", "precision", "recall", "specificity", "f1")
 READ = """figure => Object.fromEntries(
     [...figure.querySelectorAll('[data-show]')].map(node => [node.dataset.show, node.textContent])
     .concat([['threshold', figure.querySelector('[data-control=threshold]').value],
-             ['x', figure.querySelector('[data-place=area]').style.getPropertyValue('--ccb-x')]]))"""
+             ['x', figure.querySelector('[data-place=area]').style.getPropertyValue('--ccb-x')]]
+    ))"""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +96,11 @@ def built(require, tmp_path_factory):
     program = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", program, "build", "-W", "--keep-going", "-q", str(book)]
     done = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
+        command,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     page = book / "_build" / "html" / "index.html"
     assert done.returncode == 0, done.stdout + done.stderr
@@ -97,13 +109,19 @@ def built(require, tmp_path_factory):
 
 @pytest.fixture
 def open_page(browser):
-    """Open a page with the network off; fail the test if anything was asked of it or an explorer's script failed."""
+    """Open a page with the network off.
+
+    Fail the test if anything was asked of it or an explorer's script failed.
+    """
     opened = []
 
     def open_page(uri, **settings):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         outside, errors = [], []
-        context.route(re.compile("^(?!file:|data:)"), lambda route: (outside.append(route.request.url), route.abort()))
+        context.route(
+            re.compile("^(?!file:|data:)"),
+            lambda route: (outside.append(route.request.url), route.abort()),
+        )
         context.set_offline(True)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -115,7 +133,8 @@ def open_page(browser):
     for context, outside, errors in opened:
         context.close()
         assert outside == []
-        # The theme declares its own constant twice when it has no launch buttons; that one is not ours.
+        # The theme declares its own constant twice when it has no launch buttons; that one is not
+        # ours.
         assert [error for error in errors if "THEBE_JS_URL" not in error] == []
 
 
@@ -128,7 +147,11 @@ def slider(explorer):
 
 
 def shown(value):
-    return "–" if np.isnan(value) else str(Decimal(float(value)).quantize(Decimal("0.001"), ROUND_HALF_UP))
+    return (
+        "–"
+        if np.isnan(value)
+        else str(Decimal(float(value)).quantize(Decimal("0.001"), ROUND_HALF_UP))
+    )
 
 
 def expected(scores, labels, threshold, prevalence=None):
@@ -143,9 +166,16 @@ def expected(scores, labels, threshold, prevalence=None):
     precision, recall, f1, _ = sk.precision_recall_fscore_support(
         labels, verdicts, average="binary", zero_division=np.nan, sample_weight=weights
     )
-    accuracy, specificity = sk.accuracy_score(labels, verdicts, sample_weight=weights), tn / (tn + fp)
-    rates = dict(zip(RATES, map(shown, (accuracy, precision, recall, specificity, f1)), strict=True))
-    return {name: f"{count:,}" for name, count in zip(COUNTS, (tp, fp, tn, fn), strict=True)} | rates
+    accuracy, specificity = (
+        sk.accuracy_score(labels, verdicts, sample_weight=weights),
+        tn / (tn + fp),
+    )
+    rates = dict(
+        zip(RATES, map(shown, (accuracy, precision, recall, specificity, f1)), strict=True)
+    )
+    return {
+        name: f"{count:,}" for name, count in zip(COUNTS, (tp, fp, tn, fn), strict=True)
+    } | rates
 
 
 def check(found, scores, labels, prevalence=None):
@@ -169,10 +199,14 @@ def walk(page, explorer):
 
 
 def hurry(explorer):
-    """The same, with key events made in the page, which takes no time; `walk` shows that real keys do as much."""
+    """The same, with key events made in the page, which takes no time.
+
+    `walk` shows that real keys do as much.
+    """
     stops = slider(explorer).evaluate(f"""slider => {{
         const figure = slider.closest("figure"), read = {READ}, found = [];
-        const press = key => slider.dispatchEvent(new KeyboardEvent("keydown", {{ key, cancelable: true }}));
+        const press = key => slider.dispatchEvent(
+            new KeyboardEvent("keydown", {{ key, cancelable: true }}));
         press("Home");
         for (let i = 0; i < 1000; i++) {{ found.push(read(figure)); press("ArrowRight"); }}
         return found;
@@ -182,14 +216,21 @@ def hurry(explorer):
     return stops[: last + 1]
 
 
-def test_every_stop_of_a_small_set_is_every_possible_cut_and_agrees_with_scikit_learn(built, open_page):
+def test_every_stop_of_a_small_set_is_every_possible_cut_and_agrees_with_scikit_learn(
+    built, open_page
+):
     page = open_page(built)
     stops = walk(page, figure(page, "Small"))
     assert stops == hurry(figure(page, "Small"))
     thresholds = [check(found, SCORES, LABELS) for found in stops]
     assert len(stops) == len(np.unique(SCORES)) + 1
     assert (np.diff(thresholds) > 0).all()
-    assert (stops[0]["fn"], stops[0]["tn"], stops[-1]["tp"], stops[-1]["fp"]) == ("0", "0", "0", "0")
+    assert (stops[0]["fn"], stops[0]["tn"], stops[-1]["tp"], stops[-1]["fp"]) == (
+        "0",
+        "0",
+        "0",
+        "0",
+    )
     assert stops[-1]["precision"] == "–"
     assert stops[0]["auc"] == shown(sk.roc_auc_score(LABELS, SCORES))
 
@@ -212,14 +253,19 @@ def test_the_mouse_moves_the_slider_and_the_line_follows_it(built, open_page, ke
     box = slider(explorer).bounding_box()
     across = box["width"] - 24  # half a thumb is left on either side
     at = lambda share: box["x"] + 12 + share * across  # noqa: E731
-    page.mouse.move(at(float(explorer.evaluate(READ)["x"][:-1]) / 100), box["y"] + box["height"] / 2)
+    page.mouse.move(
+        at(float(explorer.evaluate(READ)["x"][:-1]) / 100), box["y"] + box["height"] / 2
+    )
     page.mouse.down()
     for share in (0.5, 0.4, 0.31):
         page.mouse.move(at(share), box["y"] + box["height"] / 2)
         found = explorer.evaluate(READ)
         check(found, SCORES, LABELS)
         assert float(found["x"][:-1]) == pytest.approx(100 * share, abs=3)
-        line, thumb = explorer.locator(".ccb-line").bounding_box(), float(slider(explorer).evaluate("s => s.value"))
+        line, thumb = (
+            explorer.locator(".ccb-line").bounding_box(),
+            float(slider(explorer).evaluate("s => s.value")),
+        )
         assert line["x"] + 1 == pytest.approx(at(thumb), abs=1)
     page.mouse.up()
     keep_screenshot(explorer, "desktop-light")
@@ -237,12 +283,21 @@ def test_every_control_works_by_keyboard(built, open_page):
     stops = hurry(explorer)
     slider(explorer).focus()
     press = page.keyboard.press
-    for key, place in (("Home", 0), ("PageUp", 10), ("ArrowUp", 11), ("ArrowLeft", 10), ("PageDown", 0), ("End", -1)):
+    for key, place in (
+        ("Home", 0),
+        ("PageUp", 10),
+        ("ArrowUp", 11),
+        ("ArrowLeft", 10),
+        ("PageDown", 0),
+        ("End", -1),
+    ):
         press(key)
         assert explorer.evaluate(READ) == stops[place], key
     assert slider(explorer).get_attribute("aria-valuetext") == stops[-1]["threshold"]
     # A screen reader's own small step moves by a stop as well.
-    slider(explorer).evaluate("s => { s.value = Number(s.value) - 1e-6; s.dispatchEvent(new Event('input')); }")
+    slider(explorer).evaluate(
+        "s => { s.value = Number(s.value) - 1e-6; s.dispatchEvent(new Event('input')); }"
+    )
     assert explorer.evaluate(READ) == stops[-2]
     # Tab leads on to the number; what is typed goes to the nearest stop, which is shown.
     press("Tab")
@@ -287,7 +342,9 @@ def test_prevalence_changes_what_depends_on_it_and_nothing_else(built, open_page
         name: tested[name] for name in (*COUNTS, "recall", "specificity", "auc")
     }
     right = round(100 * float(found["precision"]))
-    assert found["summary"].endswith(f"At a prevalence of 1\u00a0%, {right} of 100 alarms are right.")
+    assert found["summary"].endswith(
+        f"At a prevalence of 1\u00a0%, {right} of 100 alarms are right."
+    )
     moved = explorer.get_by_role("slider", name="Prevalence")
     moved.focus()
     page.keyboard.press("ArrowRight")
@@ -372,49 +429,66 @@ CONTRAST = """figure => {
     }
     return [255, 255, 255];
   };
-  const text = node => [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim());
-  const written = node => node.checkVisibility() && !node.closest("script, style, option, :disabled")
+  const text = node => [...node.childNodes].some(
+    child => child.nodeType === 3 && child.data.trim());
+  const written = node => node.checkVisibility()
+    && !node.closest("script, style, option, :disabled")
     && (node.matches("input[type=number], select") || text(node));
   return [...figure.querySelectorAll("*")].filter(written).map(node => {
     const ink = luminance(parse(getComputedStyle(node).color)), face = luminance(behind(node));
-    return [node.textContent.trim().slice(0, 30), (Math.max(ink, face) + 0.05) / (Math.min(ink, face) + 0.05)];
+    const ratio = (Math.max(ink, face) + 0.05) / (Math.min(ink, face) + 0.05);
+    return [node.textContent.trim().slice(0, 30), ratio];
   });
 }"""
 
 
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_it_reads_well_in_both_themes_and_on_a_phone(built, open_page, keep_screenshot, theme, width):
+def test_it_reads_well_in_both_themes_and_on_a_phone(
+    built, open_page, keep_screenshot, theme, width
+):
     page = open_page(built, viewport={"width": width, "height": 900}, color_scheme=theme)
     assert page.evaluate("document.documentElement.dataset.theme") == theme
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for title in ("Small", "Alpha", "Table"):
         explorer = figure(page, title)
-        faint = [(text, round(ratio, 2)) for text, ratio in explorer.evaluate(CONTRAST) if ratio < 4.5]
+        faint = [
+            (text, round(ratio, 2)) for text, ratio in explorer.evaluate(CONTRAST) if ratio < 4.5
+        ]
         assert len(explorer.evaluate(CONTRAST)) > 25
         assert not faint
         face = explorer.evaluate("f => getComputedStyle(f).backgroundColor")
         assert (min(map(int, re.findall(r"\d+", face))) > 200) == (theme == "light")
-        boxes = [control.bounding_box() for control in explorer.locator("input, select, button").all()]
+        boxes = [
+            control.bounding_box() for control in explorer.locator("input, select, button").all()
+        ]
         assert min(box["height"] for box in boxes) >= 40
         inside = explorer.bounding_box()
         assert all(
-            box["x"] >= inside["x"] and box["x"] + box["width"] <= inside["x"] + inside["width"] for box in boxes
+            box["x"] >= inside["x"] and box["x"] + box["width"] <= inside["x"] + inside["width"]
+            for box in boxes
         )
         keep_screenshot(explorer, title)
 
 
 def bare(tmp_path, html):
     path = tmp_path / "page.html"
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    path.write_text(f"{head}<title>{escape('bare')}</title><body>{html}</body></html>", encoding="utf-8")
+    head = (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+    )
+    path.write_text(
+        f"{head}<title>{escape('bare')}</title><body>{html}</body></html>", encoding="utf-8"
+    )
     return path.as_uri()
 
 
 def test_outside_a_book_it_follows_the_readers_own_theme(open_page, tmp_path):
     uri = bare(tmp_path, explorer_html(SCORES, LABELS, NAMED, title="Bare"))
     faces = {
-        theme: figure(open_page(uri, color_scheme=theme), "Bare").evaluate("f => getComputedStyle(f).backgroundColor")
+        theme: figure(open_page(uri, color_scheme=theme), "Bare").evaluate(
+            "f => getComputedStyle(f).backgroundColor"
+        )
         for theme in ("light", "dark")
     }
     assert faces == {"light": "rgb(255, 255, 255)", "dark": "rgb(21, 26, 33)"}
@@ -425,8 +499,12 @@ def test_without_its_script_the_first_figures_can_be_read(open_page, tmp_path):
     page = open_page(uri, java_script_enabled=False)
     explorer = figure(page, "Bare")
     wanted = expected(SCORES, LABELS, NAMED["normal 95 %"])
-    assert {name: explorer.locator(f'[data-show="{name}"]').inner_text() for name in wanted} == wanted
-    assert not any(control.is_visible() for control in explorer.locator("input, select, button").all())
+    assert {
+        name: explorer.locator(f'[data-show="{name}"]').inner_text() for name in wanted
+    } == wanted
+    assert not any(
+        control.is_visible() for control in explorer.locator("input, select, button").all()
+    )
 
 
 def test_one_kind_of_image_alone_can_be_explored(open_page, tmp_path):

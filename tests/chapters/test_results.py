@@ -13,20 +13,24 @@ from ccb_lib.chapters.results import (
     long_form,
     note,
     other_choices,
-    other_settings,
     reading,
     reported_released_clean,
     runs_caption,
-    settings_run,
     with_intervals,
 )
+from ccb_lib.chapters.table_settings import other_settings, settings_run
 from ccb_lib.metrics import anomaly_score
 from ccb_lib.reproduction.arithmetic import reported
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import CLASSES, TRIVIAL_METHODS, key_of
 from ccb_lib.reproduction.settings import PAPER, at_settings, described
 from ccb_lib.reproduction.store import Store
-from ccb_lib.reproduction.tables import REPORTED_NAMES, SHOWN_NAMES, reported_and_measured, runs_in_words
+from ccb_lib.reproduction.tables import (
+    REPORTED_NAMES,
+    SHOWN_NAMES,
+    reported_and_measured,
+    runs_in_words,
+)
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
@@ -36,7 +40,9 @@ def test_missing_cells_are_named_and_reported_ones_are_the_papers():
     assert style.data.index.tolist() == [(name, "reported") for name in REPORTED_NAMES.values()]
     assert style.data.loc[("CCB", "reported"), "bcc"] == "0.973"
     assert style.caption == f"Not run: {', '.join([*SHOWN_NAMES.values(), *TRIVIAL_METHODS])}."
-    assert reported_released_clean(6, folder="/nowhere").caption.startswith("Not run: 4-3-2-1 blocks, ")
+    assert reported_released_clean(6, folder="/nowhere").caption.startswith(
+        "Not run: 4-3-2-1 blocks, "
+    )
 
 
 @pytest.mark.parametrize("number", range(1, 8))
@@ -45,14 +51,20 @@ def test_every_table_is_laid_out_as_in_the_paper(number):
     assert shown.index.tolist() == [(name, "reported") for name in paper.index]
     wanted = [[f"{value:.3f}" for value in row] for row in paper.select_dtypes("number").to_numpy()]
     assert shown.to_numpy().tolist() == wanted
-    assert shown.columns.tolist() == [name.replace("_", " ") for name in paper.select_dtypes("number")]
+    assert shown.columns.tolist() == [
+        name.replace("_", " ") for name in paper.select_dtypes("number")
+    ]
     assert reported_released_clean(number, folder="/nowhere", missing=False).data.empty
 
 
 def the_papers(method):
     """The stored run of a trivial score at the paper's settings."""
     found = (result.manifest for result in read_results(4, RESULTS).values())
-    keys = [facts["key"] for facts in found if facts["method"] == method and facts["options"] == {"seed": 0}]
+    keys = [
+        facts["key"]
+        for facts in found
+        if facts["method"] == method and facts["options"] == {"seed": 0}
+    ]
     return read_results(4, RESULTS)[keys[0]]
 
 
@@ -66,7 +78,10 @@ def test_a_hole_in_a_method_that_was_run_is_named(tmp_path):
 
 
 def test_trivial_rows_have_measured_numbers_alone():
-    shown, frame = reported_released_clean(4, folder=RESULTS).data, reported_and_measured(4, folder=RESULTS)
+    shown, frame = (
+        reported_released_clean(4, folder=RESULTS).data,
+        reported_and_measured(4, folder=RESULTS),
+    )
     assert shown.loc["pca"].index.tolist() == ["released", "clean"]
     assert shown.loc[("pca", "clean"), "akiec"] == f"{frame.loc[('pca', 'akiec'), 'clean']:.3f}"
     whole = reported_released_clean(4, folder=RESULTS, missing=False)
@@ -95,7 +110,9 @@ def test_intervals_hold_scikit_learns_auc():
     line = lines.query("method == 'pca' and abnormal == 'df'").iloc[0]
     scored, tests = scores_of(read_results(4, RESULTS)[line["key"]], "df", CLEAN)
     expected = roc_auc_score(tests.labels, anomaly_score(scored.test, line["alpha"]))
-    assert frame.query("method == 'pca' and abnormal == 'df'")["auc"].item() == pytest.approx(expected)
+    assert frame.query("method == 'pca' and abnormal == 'df'")["auc"].item() == pytest.approx(
+        expected
+    )
     assert line["auc"] == pytest.approx(expected)
 
 
@@ -110,12 +127,18 @@ def test_lesions_are_what_intervals_resample():
 def test_figures_get_gaps_where_nothing_was_run():
     frame = long_form(4, folder="/nowhere")
     assert set(frame["source"]) == {"reported", "released", "clean"}
-    assert frame.groupby("source")["value"].count().to_dict() == {"clean": 0, "reported": 20, "released": 0}
+    assert frame.groupby("source")["value"].count().to_dict() == {
+        "clean": 0,
+        "reported": 20,
+        "released": 0,
+    }
 
 
 def test_sentences_count_what_there_is():
     text = reading(4, folder="/nowhere").data
-    assert text == "20 cells are reported; 0 of them were measured here, 0 at the paper's settings."
+    assert text == (
+        "The paper reports 20 cells. 0 of them were measured here, 0 at the paper's settings."
+    )
     frame = reported_and_measured(4, folder=RESULTS)
     gap = (frame["released"] - frame["reported"]).abs()
     assert f"mean |Δ| {gap.mean():.3f}, worst {gap.max():.3f}" in reading(4, folder=RESULTS).data
@@ -140,14 +163,21 @@ def test_an_explorer_of_all_settings_opens_on_a_network_and_keeps_the_papers_ord
     assert {"SkipGANomaly, 50 epochs, width 8", "CCB, 50 epochs, width 8"} <= set(networks)
     assert names[len(networks) :][: len(TRIVIAL_METHODS)] == list(TRIVIAL_METHODS)
     assert list(dict.fromkeys(name for _, name in cells)) == list(CLASSES["ham10000"])
-    line = load_results(4, protocols=(CLEAN,), folder=RESULTS).query("method == 'ccb' and abnormal == 'df'").iloc[0]
+    line = (
+        load_results(4, protocols=(CLEAN,), folder=RESULTS)
+        .query("method == 'ccb' and abnormal == 'df'")
+        .iloc[0]
+    )
     scores, labels, _ = cells["CCB, 50 epochs, width 8", "df"]
     assert roc_auc_score(labels, scores) == pytest.approx(line["auc"])
     assert "CCB, 50 epochs, width 8" in results_explorer(4, folder=RESULTS).to_html()
     # one setting alone needs no name
-    assert {name for name, _ in explorer_cells(4, settings={**PAPER, "width": 8}, folder=RESULTS, methods=["ccb"])} == {
-        "CCB"
-    }
+    assert {
+        name
+        for name, _ in explorer_cells(
+            4, settings={**PAPER, "width": 8}, folder=RESULTS, methods=["ccb"]
+        )
+    } == {"CCB"}
 
 
 def test_settings_are_said_in_words_and_the_papers_come_first():
@@ -207,6 +237,9 @@ def test_trivial_scores_on_other_images_have_settings_of_their_own(tmp_path):
     assert described(alone) == "normal: nv"
     shown = reported_released_clean(4, settings=alone, missing=False, folder=tmp_path).data
     assert shown.index.unique(0).tolist() == ["pca"]
-    names = {name for name, _ in explorer_cells(4, settings=settings_run(4, folder=tmp_path), folder=tmp_path)}
+    names = {
+        name
+        for name, _ in explorer_cells(4, settings=settings_run(4, folder=tmp_path), folder=tmp_path)
+    }
     assert names == {"pca, normal: nv"}
     assert described({**PAPER, "normal": "nv"}) == "50 epochs, normal: nv"

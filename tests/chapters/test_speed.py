@@ -6,23 +6,28 @@ from IPython.display import Markdown
 from ccb_lib.benchmark.cells import Cell
 from ccb_lib.benchmark.files import write
 from ccb_lib.chapters.speed import (
-    cost_figure,
-    growth,
     machines,
     measurements,
-    operations,
     step_table,
     targets,
     threads,
     throughput,
     top_kernels,
 )
+from ccb_lib.chapters.speed_costs import cost_figure, growth, operations
 
 
 def steps(group, eager, fast, **changed):
     cell = {"what": "step", "unit": "ms", **Cell(width=8).__dict__, **changed, "group": group}
     for path, median, ratio in (("eager", eager, 1.0), ("fast", fast, 2.0)):
-        yield {**cell, "path": path, "median": median, "low": median * 0.9, "high": median * 1.2, "ratio": ratio}
+        yield {
+            **cell,
+            "path": path,
+            "median": median,
+            "low": median * 0.9,
+            "high": median * 1.2,
+            "ratio": ratio,
+        }
 
 
 @pytest.fixture
@@ -43,8 +48,17 @@ def folder(tmp_path):
         {"what": "operations", "method": "ccb", "path": "fast", "median": 200},
         {"what": "threads", "width": 8, "path": "1 thread", "median": 50.0, "best": 45.0},
     ]
-    promise = {"name": "The plain path's time over the fast one's, at the worst", "measured": 1.02, "unit": "times"}
-    write(tmp_path / "bench-cpu.json", rows, {"device": "CPU", "torch": "2"}, targets=[{**promise, "reached": True}])
+    promise = {
+        "name": "The plain path's time over the fast one's, at the worst",
+        "measured": 1.02,
+        "unit": "times",
+    }
+    write(
+        tmp_path / "bench-cpu.json",
+        rows,
+        {"device": "CPU", "torch": "2"},
+        targets=[{**promise, "reached": True}],
+    )
     return tmp_path
 
 
@@ -63,7 +77,12 @@ def test_steps_show_medians_spread_and_gain(folder):
 
 def test_what_was_not_run_names_its_command(folder):
     frame = measurements(folder)
-    for shown in (step_table(frame, "GPU"), cost_figure(frame, "GPU"), growth(frame, "GPU"), throughput(frame, "GPU")):
+    for shown in (
+        step_table(frame, "GPU"),
+        cost_figure(frame, "GPU"),
+        growth(frame, "GPU"),
+        throughput(frame, "GPU"),
+    ):
         assert words(shown) == (
             "*not run*; to fill in: `ccb bench --device cuda --out data/results/bench-gpu.json`"
         )  # fmt: skip
@@ -89,7 +108,10 @@ def test_the_figure_draws_each_axis_and_marks_gaps(folder, legible):
     assert [40.0, 160.0] in drawn
     assert [20.0, 60.0] in drawn
     assert [text.get_text() for text in by_label["batch"].texts] == ["not run"] * 2
-    assert [t.get_text() for t in by_label["blocks in all four chains"].get_xticklabels()] == ["10", "20"]
+    assert [t.get_text() for t in by_label["blocks in all four chains"].get_xticklabels()] == [
+        "10",
+        "20",
+    ]
     assert {t.get_text() for t in figure.legends[0].get_texts()} == {"eager", "fast"}
 
 

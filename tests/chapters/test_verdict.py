@@ -31,12 +31,17 @@ def ganomaly():
     """The stored run at the paper's settings, seed 0."""
     wanted = ("ganomaly", {"epochs": 50}, {"seed": 0})
     runs = read_results(4, RESULTS).values()
-    return next(r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted)
+    return next(
+        r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted
+    )
 
 
 def test_the_table_holds_the_means():
     frame = waterfalls((1, 4), folder=RESULTS)
-    shown, means = waterfall_table(frame), macro(frame).set_index(["dataset", "method", "step"])["mean"]
+    shown, means = (
+        waterfall_table(frame),
+        macro(frame).set_index(["dataset", "method", "step"])["mean"],
+    )
     assert shown.loc[("HAM10000", "GANomaly"), SAME] == f"{means['ham10000', 'ganomaly', SAME]:.3f}"
     reported = means["cifar10", "skip-ganomaly", REPORTED]
     assert shown.loc[("CIFAR-10", "SkipGANomaly"), REPORTED] == f"{reported:.3f}"
@@ -47,8 +52,14 @@ def test_sentences_hold_both_effects():
     frame = waterfalls((4,), folder=RESULTS)
     text = effects_in_words(frame).data
     found = effects(frame).set_index(["method", "effect"])["mean"]
-    (line,) = [line for line in text.splitlines() if line.startswith("- **HAM10000, GANomaly, 50 epochs, width 64,")]
-    assert f"choosing the epoch by test labels {found['ganomaly', 'choice of the epoch']:+.3f}" in line
+    (line,) = [
+        line
+        for line in text.splitlines()
+        if line.startswith("- **HAM10000, GANomaly, 50 epochs, width 64,")
+    ]
+    assert (
+        f"choosing the epoch by test labels {found['ganomaly', 'choice of the epoch']:+.3f}" in line
+    )
     assert f"batch statistics {found['ganomaly', 'batch statistics']:+.3f}" in line
     assert "imposed" in line
     assert "other normals" not in effects_in_words(waterfalls((1,), folder=RESULTS)).data
@@ -76,7 +87,10 @@ def test_the_figure_has_a_panel_a_network_and_a_point_a_step(legible):
         assert np.allclose(drawn, expected, equal_nan=True)
         texts = {text.get_text() for text in ax.texts}
         assert ("not\nreported" in texts) == bool(np.isnan(expected[0]))
-        assert f"{part['epochs'].iloc[0]:g} epochs, width {part['width'].iloc[0]:g}" in ax.get_title(loc="left")
+        assert (
+            f"{part['epochs'].iloc[0]:g} epochs, width {part['width'].iloc[0]:g}"
+            in ax.get_title(loc="left")
+        )
 
 
 def test_a_step_that_is_not_stored_is_named(legible):
@@ -95,7 +109,8 @@ def test_what_was_run_and_what_is_missing(tmp_path):
     Store(tmp_path / "tables4-5.safetensors").add(ganomaly())
     line = what_was_run(tmp_path).loc[("HAM10000", "GANomaly")]
     assert line.to_dict() == {
-        "epochs": 50, "width": 64, "seeds": 1, "classes": "4 of 4", "device": "CPU", "setting": "the paper's",
+        "epochs": 50, "width": 64, "seeds": 1, "classes": "4 of 4", "device": "CPU",
+        "setting": "the paper's",
     }  # fmt: skip
     assert "8 of 210 reported cells" in what_is_missing(tmp_path).data
     assert "0 of 210 reported cells" in what_is_missing("/nowhere").data
@@ -104,9 +119,15 @@ def test_what_was_run_and_what_is_missing(tmp_path):
 
 
 def test_false_alarms_are_counted_among_test_normals():
-    line = false_alarms_observed(4, folder=RESULTS).query("method == 'pca' and abnormal == 'df'").iloc[0]
+    line = (
+        false_alarms_observed(4, folder=RESULTS)
+        .query("method == 'pca' and abnormal == 'df'")
+        .iloc[0]
+    )
     runs = read_results(4, RESULTS).values()
-    run = next(r for r in runs if r.manifest["method"] == "pca" and r.manifest["options"] == {"seed": 0})
+    run = next(
+        r for r in runs if r.manifest["method"] == "pca" and r.manifest["options"] == {"seed": 0}
+    )
     scored, tests = scores_of(run, "df", CLEAN)
     alpha = run.manifest["alpha"]
     phi = np.quantile(anomaly_score(scored.calibration, alpha), 0.95, method="inverted_cdf")
@@ -119,7 +140,7 @@ def test_networks_of_few_seeds_are_named_and_not_shown():
     table = pd.DataFrame({"seeds": [1, 5, 1]}, index=["ganomaly", "ccb", "pca"])
     shown, said = with_enough_seeds(table)
     assert shown.index.tolist() == ["ccb", "pca"]
-    assert said == "Not shown, fewer than 5 seeds were run: GANomaly (1)."
+    assert said == "Not shown, because fewer than 5 seeds were run: GANomaly (1)."
     assert with_enough_seeds(table.loc[["pca"]])[1] == ""
 
 
@@ -128,7 +149,9 @@ def test_stability_is_laid_out_by_setting():
     shown = shown_stability(frame)
     assert len(shown) == len(frame)
     line = shown.loc[("HAM10000, 20 epochs, width 8, normal: nv", "CCB, plain skips")]
-    source = frame.query("dataset == 'ham10000' and chain == '0-0-0-0' and epochs == 20 and width == 8")
+    source = frame.query(
+        "dataset == 'ham10000' and chain == '0-0-0-0' and epochs == 20 and width == 8"
+    )
     source = source[source["other"].isna()].iloc[0]
     assert line["over seeds"] == f"{source['over seeds']:.3f}"
     assert line["over epochs, clean"] == "–"

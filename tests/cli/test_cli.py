@@ -59,26 +59,51 @@ def rows(path):
 
 def test_help_names_every_command():
     assert ccb("--help").exit_code == 0
-    for command in (["data"], ["data", "list"], ["data", "check"], ["data", "fetch"], ["train"], ["score"]):
+    for command in (
+        ["data"],
+        ["data", "list"],
+        ["data", "check"],
+        ["data", "fetch"],
+        ["train"],
+        ["score"],
+    ):
         result = ccb(*command, "--help")
         assert result.exit_code == 0
         assert "Usage:" in result.output
 
 
-# ── data ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── data ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_list_gives_terms_and_citations():
     output = ccb("data", "list").output
-    for word in ("digits", "cifar10", "ham10000", "ild", "lung_ct_98", "folder", "CC BY-NC", "Depeursinge", "ViDIR"):
+    for word in (
+        "digits",
+        "cifar10",
+        "ham10000",
+        "ild",
+        "lung_ct_98",
+        "folder",
+        "CC BY-NC",
+        "Depeursinge",
+        "ViDIR",
+    ):
         assert word in output
-    for word in ("chest-ct", "LIDC-IDRI-0001 (CC BY 3.0), which is an inference", "brain-mri", "in doubt", "Hamada"):
+    for word in (
+        "chest-ct",
+        "LIDC-IDRI-0001 (CC BY 3.0), which is an inference",
+        "brain-mri",
+        "in doubt",
+        "Hamada",
+    ):
         assert word in output
 
 
 def write_ham(root, missing=0):
     (root / "ham10000").mkdir()
-    lines = ["lesion_id,image_id,dx"] + [f"HAM_{k},ISIC_{k:07d},{'df' if k < 5 else 'nv'}" for k in range(20)]
+    lines = ["lesion_id,image_id,dx"] + [
+        f"HAM_{k},ISIC_{k:07d},{'df' if k < 5 else 'nv'}" for k in range(20)
+    ]
     (root / "ham10000/HAM10000_metadata.csv").write_text("\n".join(lines))
     for k in range(missing, 20):
         Image.new("RGB", (8, 8)).save(root / f"ham10000/ISIC_{k:07d}.jpg")
@@ -176,7 +201,7 @@ def test_fetch_cifar10_unpacks_the_download(tmp_path, monkeypatch):
     result = ccb("data", "fetch", "cifar10", "--root", root)
     assert result.exit_code == 0, result.output
     assert [path.name for path in root.iterdir()] == ["cifar-10-batches-py"]
-    assert "there already" in ccb("data", "fetch", "cifar10", "--root", root).output
+    assert "already exists" in ccb("data", "fetch", "cifar10", "--root", root).output
 
 
 def test_fetch_cifar10_leaves_nothing_of_a_bad_download(tmp_path, monkeypatch):
@@ -187,14 +212,16 @@ def test_fetch_cifar10_leaves_nothing_of_a_bad_download(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-# ── train ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── train ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_train_saves_a_detector_that_separates(model, own):
     detector = load_detector(model, device="cpu")
     assert (detector.epochs, detector.width, detector.seed) == (2, 2, 0)
     assert (detector.image_size_, detector.channels_) == (32, 1)
-    assert [path.name for path in model.parent.iterdir()] == ["m.safetensors"]  # no checkpoint is left
+    assert [path.name for path in model.parent.iterdir()] == [
+        "m.safetensors"
+    ]  # no checkpoint is left
     normal = detector.decision_function(sorted((own / "test/normal").iterdir()))
     abnormal = detector.decision_function(sorted((own / "test/abnormal").iterdir()))
     assert abnormal.min() > normal.max()  # far brighter than anything it saw
@@ -210,7 +237,17 @@ def test_train_goes_on_after_ctrl_c(own, model, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return steps(self, x)
 
-    command = ["train", "folder", "--root", own, "--abnormal", "abnormal", "--out", tmp_path / "m.safetensors", *SMALL]
+    command = [
+        "train",
+        "folder",
+        "--root",
+        own,
+        "--abnormal",
+        "abnormal",
+        "--out",
+        tmp_path / "m.safetensors",
+        *SMALL,
+    ]
     monkeypatch.setattr(METHODS["ccb"], "training_step", interrupted)
     result = ccb(*command)
     assert result.exit_code == 130
@@ -220,8 +257,12 @@ def test_train_goes_on_after_ctrl_c(own, model, tmp_path, monkeypatch):
     assert ccb(*command).exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
     files = sorted((own / "test").rglob("*.png"))
-    unbroken, resumed = (load_detector(path, device="cpu") for path in (model, tmp_path / "m.safetensors"))
-    np.testing.assert_array_equal(unbroken.decision_function(files), resumed.decision_function(files))
+    unbroken, resumed = (
+        load_detector(path, device="cpu") for path in (model, tmp_path / "m.safetensors")
+    )
+    np.testing.assert_array_equal(
+        unbroken.decision_function(files), resumed.decision_function(files)
+    )
 
 
 def test_ctrl_c_before_the_first_epoch_says_so(own, tmp_path, monkeypatch):
@@ -229,7 +270,9 @@ def test_ctrl_c_before_the_first_epoch_says_so(own, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(METHODS["ccb"], "training_step", interrupted)
-    result = ccb("train", "folder", "--root", own, "--abnormal", "abnormal", "--out", tmp_path / "m", *SMALL)
+    result = ccb(
+        "train", "folder", "--root", own, "--abnormal", "abnormal", "--out", tmp_path / "m", *SMALL
+    )
     assert result.exit_code == 130
     assert "nothing is kept" in result.output
     assert list(tmp_path.iterdir()) == []
@@ -246,10 +289,20 @@ def test_ctrl_c_before_the_first_epoch_says_so(own, tmp_path, monkeypatch):
         (["digits", "--abnormal", "8", "--method", "magic"], "Choose one of: ccb"),
         (["digits", "--abnormal", "8", "--epochs", "0"], "epochs=0 given"),
         (["digits", "--abnormal", "8", "--device", "tpu9"], "cannot be used here"),
-        (["digits"], "Missing option '--abnormal'. Which class of 'digits' is abnormal? Choose one of: 0, 1, 2"),
-        (["folder", "--root", "{own}"], "Missing option '--abnormal'. Which class of '{own.name}/test' is abnormal?"),
+        (
+            ["digits"],
+            "Missing option '--abnormal'. Which class of 'digits' is abnormal? "
+            "Choose one of: 0, 1, 2",
+        ),
+        (
+            ["folder", "--root", "{own}"],
+            "Missing option '--abnormal'. Which class of '{own.name}/test' is abnormal?",
+        ),
         (["folder"], "Missing option '--abnormal'. folder: --root is needed"),
-        (["ild", "--source", "lung_ct_98"], "Which class of 'ild' is abnormal? Choose one of: ground_glass, cons"),
+        (
+            ["ild", "--source", "lung_ct_98"],
+            "Which class of 'ild' is abnormal? Choose one of: ground_glass, cons",
+        ),
         (["ild", "--source", "chest-ct"], "`ccb data fetch chest-ct` downloads 34.8 MB"),
         (["brain-mri"], "`ccb data fetch brain-mri` downloads 65.8 MB"),
         (["chest-ct"], "`ccb train ild --source chest-ct …`"),
@@ -257,7 +310,12 @@ def test_ctrl_c_before_the_first_epoch_says_so(own, tmp_path, monkeypatch):
     ],
 )
 def test_mistakes_get_one_message_and_no_traceback(own, tmp_path, words, message):
-    result = ccb("train", *[word.replace("{own}", str(own)) for word in words], "--out", tmp_path / "m.safetensors")
+    result = ccb(
+        "train",
+        *[word.replace("{own}", str(own)) for word in words],
+        "--out",
+        tmp_path / "m.safetensors",
+    )
     assert result.exit_code in (1, 2)
     assert message.replace("{own.name}", own.name) in result.output
     assert "Traceback" not in result.output
@@ -280,12 +338,22 @@ def test_traceback_shows_where():
 def test_a_place_that_cannot_be_written_is_found_before_training(own, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     monkeypatch.setattr(METHODS["ccb"], "fit", None)  # calling it would fail otherwise
-    result = ccb("train", "folder", "--root", own, "--abnormal", "abnormal", "--out", tmp_path / "file/m", *SMALL)
+    result = ccb(
+        "train",
+        "folder",
+        "--root",
+        own,
+        "--abnormal",
+        "abnormal",
+        "--out",
+        tmp_path / "file/m",
+        *SMALL,
+    )
     assert result.exit_code == 1
     assert "Choose a folder that you may write to" in result.output
 
 
-# ── score ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── score ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_score_writes_what_the_detector_says(model, own, tmp_path):
@@ -296,8 +364,12 @@ def test_score_writes_what_the_detector_says(model, own, tmp_path):
     assert list(table[0]) == ["path", "score", "p_value", "verdict"]
     assert [row["path"] for row in table] == [str(file) for file in files]
     detector = load_detector(model, device="cpu")
-    np.testing.assert_allclose([float(r["score"]) for r in table], detector.decision_function(files), rtol=1e-6)
-    np.testing.assert_allclose([float(r["p_value"]) for r in table], detector.p_values(files), rtol=1e-5)
+    np.testing.assert_allclose(
+        [float(r["score"]) for r in table], detector.decision_function(files), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        [float(r["p_value"]) for r in table], detector.p_values(files), rtol=1e-5
+    )
     verdicts = [["normal", "abnormal"][k] for k in detector.predict(files)]
     assert [row["verdict"] for row in table] == verdicts
     assert verdicts[:4] == ["abnormal"] * 4
@@ -308,9 +380,20 @@ def test_heatmaps_show_where_it_went_wrong(model, tmp_path):
     picture = np.array(Image.open(tmp_path / "in/00.png"))
     picture[4:12, 4:12] = 255
     Image.fromarray(picture).save(tmp_path / "in/01 =x.png")
-    result = ccb("score", model, tmp_path / "in", "--out", tmp_path / "s.csv", "--heatmaps", tmp_path / "maps")
+    result = ccb(
+        "score",
+        model,
+        tmp_path / "in",
+        "--out",
+        tmp_path / "s.csv",
+        "--heatmaps",
+        tmp_path / "maps",
+    )
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["000001_00.png", "000002_01__x.png"]
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [
+        "000001_00.png",
+        "000002_01__x.png",
+    ]
     heat = np.array(Image.open(tmp_path / "maps/000002_01__x.png").convert("L")).astype(float)
     assert heat.shape == (256, 256)
     assert heat[40:90, 40:90].mean() > heat[128:, 128:].mean() + 20
@@ -362,7 +445,15 @@ def test_an_error_leaves_the_old_table(model, own, tmp_path, monkeypatch):
 
 
 def test_what_is_there_is_written_over_only_by_force(model, own, tmp_path):
-    command = ["score", model, own / "test/normal", "--out", tmp_path / "s.csv", "--heatmaps", tmp_path / "maps"]
+    command = [
+        "score",
+        model,
+        own / "test/normal",
+        "--out",
+        tmp_path / "s.csv",
+        "--heatmaps",
+        tmp_path / "maps",
+    ]
     (tmp_path / "maps").mkdir()
     (tmp_path / "s.csv").write_text("old")
     refused = ccb(*command)
@@ -387,11 +478,22 @@ def test_a_mistyped_folder_is_named_and_not_made(model, own, tmp_path):
     assert f"There is no folder {tmp_path / 'no'}" in result.output
     assert (
         "There is no folder"
-        in ccb("score", model, image, "--out", tmp_path / "s", "--heatmaps", tmp_path / "a/b").output
+        in ccb(
+            "score", model, image, "--out", tmp_path / "s", "--heatmaps", tmp_path / "a/b"
+        ).output
     )
     assert list(tmp_path.iterdir()) == []
     assert (
-        ccb("score", model, image, "--out", tmp_path / "new/s.csv", "--heatmaps", tmp_path / "new/maps").exit_code == 0
+        ccb(
+            "score",
+            model,
+            image,
+            "--out",
+            tmp_path / "new/s.csv",
+            "--heatmaps",
+            tmp_path / "new/maps",
+        ).exit_code
+        == 0
     )
 
 
@@ -402,7 +504,9 @@ def test_colour_made_grey_is_counted(model, own, tmp_path, monkeypatch):
     (tmp_path / "broken.png").write_bytes(b"x")
     folder = [own / "test/normal", tmp_path]
     result = ccb("score", model, *folder, "--out", tmp_path / "s.csv")
-    assert "3 colour images were made grey: this detector learnt from grey images.\n" in result.stderr
+    assert (
+        "3 colour images were made grey: this detector learnt from grey images.\n" in result.stderr
+    )
     result = ccb("score", model, tmp_path / "0.png", "--out", tmp_path / "t.csv")
     assert result.stderr == "1 colour image was made grey: this detector learnt from grey images.\n"
     assert ccb("score", model, folder[0], "--out", tmp_path / "u.csv").stderr == ""

@@ -47,7 +47,16 @@ def own(tmp_path_factory):
 def model(own, tmp_path_factory):
     """A detector that needs no training: tests here are about files."""
     out = tmp_path_factory.mktemp("model") / "m.safetensors"
-    words = ["train", "folder", "--root", own, "--abnormal", "abnormal", "--method", "mean-intensity"]
+    words = [
+        "train",
+        "folder",
+        "--root",
+        own,
+        "--abnormal",
+        "abnormal",
+        "--method",
+        "mean-intensity",
+    ]
     result = ccb(*words, "--out", out)
     assert result.exit_code == 0, result.output
     return out
@@ -61,7 +70,7 @@ def refused(result, *said):
         assert words in result.output
 
 
-# ── what may be written over ──────────────────────────────────────────────────────────────────────────
+# ── what may be written over ──────────────────────────────────────────────────────────────────────
 
 
 def test_force_replaces_files_alone(model, own, tmp_path):
@@ -88,7 +97,7 @@ def test_a_full_disk_is_named(model, own, tmp_path, no_file_above):
     assert not list(tmp_path.iterdir())
 
 
-# ── what is read ──────────────────────────────────────────────────────────────────────────────────────
+# ── what is read ──────────────────────────────────────────────────────────────────────────────────
 
 
 def test_pipes_and_links_to_nothing_in_a_folder_are_named_and_left_out(model, tmp_path):
@@ -105,7 +114,9 @@ def test_pipes_and_links_to_nothing_in_a_folder_are_named_and_left_out(model, tm
 
 def test_a_pipe_that_is_given_by_name_is_unreadable(model, own, tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    result = ccb("score", model, tmp_path / "pipe", own / "test/normal/00.png", "--out", tmp_path / "s.csv")
+    result = ccb(
+        "score", model, tmp_path / "pipe", own / "test/normal/00.png", "--out", tmp_path / "s.csv"
+    )
     refused(result, "a folder, a pipe, a device or a socket, not a file")
     lines = (tmp_path / "s.csv").read_text().splitlines()
     assert "unreadable" in lines[1]
@@ -121,7 +132,7 @@ def test_line_breaks_in_names_stay_in_their_line(model, tmp_path):
     assert "a\\nb\\r\\x1b.png" in lines[1]
 
 
-# ── likely mistakes ───────────────────────────────────────────────────────────────────────────────────
+# ── likely mistakes ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -141,7 +152,16 @@ def test_numbers_and_folders_that_cannot_be_meant_are_named(words, said):
 
 
 def test_a_detector_is_not_saved_as_a_folder(own, tmp_path):
-    words = ["train", "folder", "--root", own, "--abnormal", "abnormal", "--method", "mean-intensity"]
+    words = [
+        "train",
+        "folder",
+        "--root",
+        own,
+        "--abnormal",
+        "abnormal",
+        "--method",
+        "mean-intensity",
+    ]
     refused(ccb(*words, "--out", tmp_path), f"'{tmp_path}' is a directory")
 
 
@@ -168,12 +188,21 @@ def test_a_reader_that_goes_ends_the_command_quietly():
 
 
 def test_bars_are_silent_without_a_terminal(made_cifar):
-    command = [sys.executable, "-m", "ccb_lib", "data", "check", "cifar10", "--root", str(made_cifar)]
+    command = [
+        sys.executable,
+        "-m",
+        "ccb_lib",
+        "data",
+        "check",
+        "cifar10",
+        "--root",
+        str(made_cifar),
+    ]
     result = subprocess.run(command, capture_output=True, text=True)
     assert "decoding" not in result.stderr
 
 
-# ── normal images alone ───────────────────────────────────────────────────────────────────────────────
+# ── normal images alone ───────────────────────────────────────────────────────────────────────────
 
 
 def test_normal_images_alone_train_calibrate_and_save(own, tmp_path):
@@ -187,7 +216,9 @@ def test_normal_images_alone_train_calibrate_and_save(own, tmp_path):
     detector = load_detector(tmp_path / "m.safetensors")
     assert len(detector.calibration_scores_) == 20
     assert np.isfinite(detector.threshold_)
-    result = ccb("score", tmp_path / "m.safetensors", own / "test/abnormal", "--out", tmp_path / "s.csv")
+    result = ccb(
+        "score", tmp_path / "m.safetensors", own / "test/abnormal", "--out", tmp_path / "s.csv"
+    )
     assert "of 4 images" in result.output
     result = ccb("data", "check", "folder", "--root", root)
     assert result.exit_code == 0
@@ -197,27 +228,40 @@ def test_normal_images_alone_train_calibrate_and_save(own, tmp_path):
 def test_a_class_that_is_not_there_is_still_refused(own, tmp_path):
     root = tmp_path / "mine"
     shutil.copytree(own / "train", root / "train")
-    result = ccb("train", "folder", "--root", root, "--abnormal", "crack", "--out", tmp_path / "m.safetensors")
+    result = ccb(
+        "train",
+        "folder",
+        "--root",
+        root,
+        "--abnormal",
+        "crack",
+        "--out",
+        tmp_path / "m.safetensors",
+    )
     refused(result, "test/abnormal are needed")
 
 
-# ── verdicts that mean nothing ────────────────────────────────────────────────────────────────────────
+# ── verdicts that mean nothing ────────────────────────────────────────────────────────────────────
 
 
 def test_images_of_another_source_are_announced(model, own, tmp_path):
     make_images(tmp_path / "bright", 100, seed=5, bright=120)
     result = ccb("score", model, tmp_path / "bright", "--out", tmp_path / "s.csv")
     assert result.exit_code == 0
-    assert "100 of 100 images are called abnormal (100%, 95 % interval 96% to 100%)" in result.output
+    assert (
+        "100 of 100 images are called abnormal (100%, 95 % interval 96% to 100%)" in result.output
+    )
     assert "Warning: " in result.output
     assert "Recalibrate" in result.output
     make_images(tmp_path / "alike", 100, seed=6)
-    result = ccb("score", model, tmp_path / "alike", own / "test/abnormal", "--out", tmp_path / "t.csv")
+    result = ccb(
+        "score", model, tmp_path / "alike", own / "test/abnormal", "--out", tmp_path / "t.csv"
+    )
     assert "of 104 images are called abnormal" in result.output
     assert "Warning" not in result.output
 
 
-# ── being stopped ─────────────────────────────────────────────────────────────────────────────────────
+# ── being stopped ─────────────────────────────────────────────────────────────────────────────────
 
 
 def stopped(words, until):

@@ -93,10 +93,13 @@ def equal(a, b):
         assert result.aucs == other.aucs
         assert result.scored.keys() == other.scored.keys()
         for name, found in result.scored.items():
-            # Recomputed statistics may be rounded otherwise in the last digit; all else is equal in bits.
+            # Recomputed statistics may be rounded otherwise in the last digit; all else is equal
+            # in bits.
             tolerance = {"rtol": 1e-6} if "recomputed" in name else {"rtol": 0}
             for term, values in found.test._asdict().items():
-                np.testing.assert_allclose(values, getattr(other.scored[name].test, term), err_msg=name, **tolerance)
+                np.testing.assert_allclose(
+                    values, getattr(other.scored[name].test, term), err_msg=name, **tolerance
+                )
     return True
 
 
@@ -105,7 +108,11 @@ def test_all_is_worked_off_once(whole, ccb):
     assert len(results(folder)) == 3
     assert "works on the CPU at low priority (nice 10)" in output
     order = re.findall(r"(?:ccb|pca) \w+ seed 0: begins", output)
-    assert order == ["ccb airplane seed 0: begins", "ccb frog seed 0: begins", "pca frog seed 0: begins"]
+    assert order == [
+        "ccb airplane seed 0: begins",
+        "ccb frog seed 0: begins",
+        "pca frog seed 0: begins",
+    ]
     assert "All runs are done." in output
     stamp = store_path(1, folder).stat().st_mtime_ns
     again = ccb(folder)
@@ -134,7 +141,9 @@ def test_a_stop_at_any_epoch_and_going_on_give_the_same_scores(whole, folder, cc
         assert outputs[-1].exit_code == 0, outputs[-1].output
         if "All runs are done." in outputs[-1].output:
             break
-    assert len(outputs) == 5  # a run of three epochs is stopped after its first and after its second
+    assert (
+        len(outputs) == 5
+    )  # a run of three epochs is stopped after its first and after its second
     assert "resumes after epoch 2 of 3" in outputs[2].output
     assert "Failed" not in "".join(result.output for result in outputs)
     assert equal(results(folder), results(whole[0]))
@@ -229,7 +238,9 @@ def test_stored_runs_that_lack_a_protocol_are_reported(folder, whole, ccb):
     for words in (["--dry-run"], []):
         result = ccb(folder, *words)
         assert result.exit_code == 0
-        assert re.search(r"Stored without scores under .*released.*: cifar10 ccb airplane seed 0", result.output)
+        assert re.search(
+            r"Stored without scores under .*released.*: cifar10 ccb airplane seed 0", result.output
+        )
 
 
 def test_results_of_two_machines_merge(whole, folder, tmp_path, ccb):
@@ -268,7 +279,8 @@ def test_an_unknown_entry_is_refused(folder, ccb):
 def test_the_readme_is_written_from_the_plan(folder, ccb):
     readme = folder / "README.md"
     readme.write_text(
-        "a\n<!-- the plan, written by `ccb measure --write-readme` -->\nold\n<!-- the end of the plan -->\nb"
+        "a\n<!-- the plan, written by `ccb measure --write-readme` -->\nold\n"
+        "<!-- the end of the plan -->\nb"
     )
     assert ccb(folder, "--write-readme").exit_code == 0
     text = readme.read_text()
@@ -282,10 +294,21 @@ def test_the_readme_is_written_from_the_plan(folder, ccb):
 def test_sigterm_stops_it_and_keeps_the_epochs_done(folder, made_cifar):
     plan = PLAN.replace("epochs = 3", "epochs = 400")
     (folder / "plan.toml").write_text(plan)
-    words = ["measure", "--only", "networks", "--results", folder, "--root", made_cifar, "--device", "cpu"]
+    words = [
+        "measure",
+        "--only",
+        "networks",
+        "--results",
+        folder,
+        "--root",
+        made_cifar,
+        "--device",
+        "cpu",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "ccb_lib", *map(str, words)], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     (entry, _) = read_plan(folder / "plan.toml")
     checkpoint = folder / f".table1.runs/{entry.runs()[0].key}.safetensors"

@@ -23,7 +23,8 @@ def no_user_cache(tmp_path_factory, monkeypatch):
 
 
 def real_folder(name):
-    """The folder of a real data set; tests that need it skip where it is missing, unless CCB_REQUIRE_DATA is set."""
+    """The folder of a real data set; tests that need it skip where it is missing, unless
+    CCB_REQUIRE_DATA is set."""
     try:
         folder = data_root() / name
     except FileNotFoundError:

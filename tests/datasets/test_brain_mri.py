@@ -1,4 +1,5 @@
-"""Br35H: groups, controls and facts on images made here, and the counts of the real set where it is at hand."""
+"""Br35H: groups, controls and facts on images made here, and the counts of the real set where it
+is at hand."""
 
 import numpy as np
 import pytest
@@ -18,14 +19,17 @@ KINDS = [("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGBA"), ("PNG", "P"), ("PNG", 
 def head(rng, size):
     """A bright head of coarse structure on a background that is nearly black."""
     rows, columns = np.mgrid[: size[1], : size[0]]
-    coarse = Image.fromarray(rng.integers(90, 256, (9, 9), dtype=np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    coarse = Image.fromarray(rng.integers(90, 256, (9, 9), dtype=np.uint8)).resize(
+        size, Image.Resampling.BILINEAR
+    )
     inside = np.hypot((rows / size[1] - 0.5) / 0.42, (columns / size[0] - 0.5) / 0.35) <= 1
     return np.where(inside, np.asarray(coarse), 6).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Two classes of 16 heads, every fourth of them twice; all files are named .jpg, whatever they hold."""
+    """Two classes of 16 heads, every fourth of them twice; all files are named .jpg, whatever they
+    hold."""
     folder = tmp_path_factory.mktemp("raw") / "brain-mri"
     rng = np.random.default_rng(0)
     for name in ("no", "yes"):
@@ -34,7 +38,9 @@ def made(tmp_path_factory):
             grey = head(rng, (150 + 10 * (k % 3), 160))
             for copy in range(1 + (k % 4 == 0)):
                 kind, mode = KINDS[(k + copy) % len(KINDS)]
-                image = Image.fromarray(np.minimum(grey.astype(int) + copy, 255).astype(np.uint8)).convert(mode)
+                image = Image.fromarray(
+                    np.minimum(grey.astype(int) + copy, 255).astype(np.uint8)
+                ).convert(mode)
                 image.save(folder / name / f"{k:02d}{'ab'[copy]}.jpg", format=kind)
     return folder
 
@@ -54,14 +60,20 @@ def test_split_and_near_duplicates(made, variant):
 
 
 def test_the_split_is_the_same_for_all_variants_and_balanced_if_asked(made):
-    ids = {tuple(brain_mri.load(root=made, variant=variant).train_ids) for variant in brain_mri.VARIANTS}
+    ids = {
+        tuple(brain_mri.load(root=made, variant=variant).train_ids)
+        for variant in brain_mri.VARIANTS
+    }
     assert len(ids) == 1
     split = brain_mri.load(root=made, image_size=32, abnormal="tumour")
     assert split.image_size == 32
     assert split.test_labels.sum() == (~split.test_labels).sum()
 
 
-@given(arrays(np.uint8, (6, 1, 4, 4), elements=st.sampled_from([0, 1, 2, 255])), st.sampled_from([0.5, 0.9, 0.98]))
+@given(
+    arrays(np.uint8, (6, 1, 4, 4), elements=st.sampled_from([0, 1, 2, 255])),
+    st.sampled_from([0.5, 0.9, 0.98]),
+)
 def test_near_duplicates_are_connected_parts_of_the_correlations(pixels, threshold):
     ids = np.array([f"i{row}" for row in range(len(pixels))])
     got = brain_mri.near_duplicates(torch.from_numpy(pixels), ids, threshold)
@@ -73,7 +85,10 @@ def test_near_duplicates_are_connected_parts_of_the_correlations(pixels, thresho
     related = related > threshold
     first = list(range(len(flat)))
     for _ in first:  # hand the smallest number on until nothing changes
-        first = [min([first[b] for b in range(len(flat)) if related[a, b]] + [first[a]]) for a in range(len(flat))]
+        first = [
+            min([first[b] for b in range(len(flat)) if related[a, b]] + [first[a]])
+            for a in range(len(flat))
+        ]
     assert got.tolist() == [f"i{row}" for row in first]
 
 
@@ -104,7 +119,9 @@ def test_matched_images_have_one_mean_and_keep_their_order(pixels):
     for before, after in zip(pixels.reshape(5, -1), got.reshape(5, -1), strict=True):
         order = np.argsort(before, kind="stable")
         assert (np.diff(after[order].astype(int)) >= 0).all()
-        assert len(set(zip(before, after, strict=True))) == len(set(before))  # one value stays one value
+        assert len(set(zip(before, after, strict=True))) == len(
+            set(before)
+        )  # one value stays one value
 
 
 def test_re_encoding_brings_files_of_all_kinds_to_one_form(tmp_path):
@@ -112,10 +129,14 @@ def test_re_encoding_brings_files_of_all_kinds_to_one_form(tmp_path):
     paths = []
     for kind, mode in KINDS:
         paths.append(tmp_path / f"{kind}{mode}.jpg")
-        Image.fromarray(grey).convert(mode).save(paths[-1], format=kind, **({"quality": 95} if kind == "JPEG" else {}))
+        Image.fromarray(grey).convert(mode).save(
+            paths[-1], format=kind, **({"quality": 95} if kind == "JPEG" else {})
+        )
     got = controls.re_encoded(paths, image_size=64).float()
     assert got.shape == (5, 1, 64, 64)
-    plain = torch.from_numpy(np.array(Image.fromarray(grey).resize((64, 64), Image.Resampling.BILINEAR))).float()
+    plain = torch.from_numpy(
+        np.array(Image.fromarray(grey).resize((64, 64), Image.Resampling.BILINEAR))
+    ).float()
     assert (got - plain).abs().mean() < 4
     rough = controls.re_encoded(paths, image_size=64, quality=5).float()
     assert (rough - plain).abs().mean() > 2 * (got - plain).abs().mean()
@@ -128,7 +149,12 @@ def test_facts_are_those_of_the_files(made):
     assert table["id"].tolist() == brain_mri.read(made).ids.tolist()
     assert table["class"].value_counts().to_dict() == {"normal": 20, "tumour": 20}
     first = table.iloc[0]
-    assert (first["width"], first["height"], first["mode"], first["format"]) == (150, 160, "RGB", "JPEG")
+    assert (first["width"], first["height"], first["mode"], first["format"]) == (
+        150,
+        160,
+        "RGB",
+        "JPEG",
+    )
     assert first["bytes"] == (made / "no/00a.jpg").stat().st_size
     assert set(table["format"]) == {"JPEG", "PNG"}
 
@@ -167,5 +193,8 @@ def test_the_real_images(tmp_path, brain_mri_folder):
     assert brain_mri.read(tmp_path, variant="background").pixels.float().mean((1, 2, 3)).max() < 15
     table = brain_mri.facts(tmp_path)
     assert table["mode"].value_counts().to_dict() == {"RGB": 2891, "L": 105, "RGBA": 3, "P": 1}
-    assert (table[["width", "height"]].min().min(), table[["width", "height"]].max().max()) == (150, 1920)
+    assert (table[["width", "height"]].min().min(), table[["width", "height"]].max().max()) == (
+        150,
+        1920,
+    )
     assert table["format"].value_counts().to_dict() == {"JPEG": 2987, "PNG": 13}

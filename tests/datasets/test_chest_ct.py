@@ -23,7 +23,8 @@ def write(folder, hounsfield, organs, affine=AFFINE):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """One lung with a ball of tissue where the real mass is; axes as in the file: x to the left, y to the front."""
+    """One lung with a ball of tissue where the real mass is; axes as in the file: x to the left, y
+    to the front."""
     shape = chest_ct.SHAPE[::-1]
     hounsfield, organs = np.full(shape, 40, dtype=np.int16), np.zeros(shape, dtype=np.uint8)
     lung = np.s_[264:376, 96:208, 30:126]
@@ -45,7 +46,8 @@ def images(made):
 
 
 def test_slices_are_seen_as_radiologists_look_at_them(volume):
-    """Rows from front to back: y 200 of the file is row 311. Columns from right to left, as x runs in the file."""
+    """Rows from front to back: y 200 of the file is row 311. Columns from right to left, as x runs
+    in the file."""
     assert volume.hounsfield.shape == volume.lung.shape == chest_ct.SHAPE
     assert np.argwhere(volume.hounsfield == 400).tolist() == [[60, 511 - 200, 300]]
     rows, columns = np.nonzero(volume.lung[60])
@@ -58,7 +60,9 @@ def test_slices_are_seen_as_radiologists_look_at_them(volume):
 def test_the_way_of_the_axes_is_read_from_the_file(tmp_path, monkeypatch, signs):
     monkeypatch.setattr(chest_ct, "SHAPE", (3, 4, 5))
     values = np.arange(60, dtype=np.int16).reshape(5, 4, 3)
-    turned = values[:: signs[0], :: signs[1], :: signs[2]]  # the same body, stored the other way round
+    turned = values[
+        :: signs[0], :: signs[1], :: signs[2]
+    ]  # the same body, stored the other way round
     write(tmp_path, turned, np.zeros((5, 4, 3), np.uint8), np.diag([*signs, 1.0]).astype(float))
     expected = values[::-1, ::-1].transpose(2, 1, 0)  # values is stored right, front, head
     np.testing.assert_array_equal(chest_ct.read_volume(tmp_path).hounsfield, expected)
@@ -122,7 +126,9 @@ def test_the_mass_is_the_default_and_never_trained_on(made):
     assert (split.name, split.abnormal) == ("chest-ct", "mass")
     assert set(split.test_groups[split.test_labels]) <= {str(number) for number in range(86, 94)}
     assert split.test_labels.sum() > 20
-    assert split.test[torch.from_numpy(split.test_labels)].float().mean() > split.train.float().mean()
+    assert (
+        split.test[torch.from_numpy(split.test_labels)].float().mean() > split.train.float().mean()
+    )
     assert "left out" in repr(split)
     same = ild.load(source="chest-ct", root=made, abnormal="mass", test="natural")
     assert torch.equal(same.train, split.train)
@@ -141,7 +147,9 @@ def test_mistakes_are_named(made, tmp_path):
         load_dataset("chest-ct")
     with pytest.raises(FileNotFoundError, match=r"holds no cxr\.nii\.gz and no mask\.nii\.gz"):
         chest_ct.read(tmp_path)
-    broken = write(tmp_path / "chest-ct", np.zeros((4, 4, 4), np.int16), np.zeros((4, 4, 4), np.uint8))
+    broken = write(
+        tmp_path / "chest-ct", np.zeros((4, 4, 4), np.int16), np.zeros((4, 4, 4), np.uint8)
+    )
     with pytest.raises(ValueError, match="it is another scan"):
         chest_ct.read(broken)
     (broken / "cxr.nii.gz").write_bytes(b"no scan")
@@ -165,6 +173,10 @@ def test_the_real_scan(tmp_path, chest_ct_folder):
     assert means[images.classes == "mass"].mean() > 2 * means[images.classes == "healthy"].mean()
     volume = chest_ct.read_volume(tmp_path)
     rows, columns = np.nonzero(volume.mass(90))
-    assert np.hypot(rows.mean() - 367, columns.mean() - 316) < 3  # the circle is centred on the mass
+    assert (
+        np.hypot(rows.mean() - 367, columns.mean() - 316) < 3
+    )  # the circle is centred on the mass
     assert volume.lung[90][chest_ct.circle()].mean() > 0.9
-    assert volume.hounsfield[60, :100].max() < volume.hounsfield[60, 300:450].max()  # air in front, spine behind
+    assert (
+        volume.hounsfield[60, :100].max() < volume.hounsfield[60, 300:450].max()
+    )  # air in front, spine behind

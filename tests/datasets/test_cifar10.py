@@ -44,7 +44,9 @@ def folders(tmp_path):
             folder = root / "cifar10" / part / name
             folder.mkdir(parents=True)
             for k in range(count):
-                Image.fromarray(made([label * 20 + k])[0].transpose(1, 2, 0)).save(folder / f"{name}_{k:02d}.png")
+                Image.fromarray(made([label * 20 + k])[0].transpose(1, 2, 0)).save(
+                    folder / f"{name}_{k:02d}.png"
+                )
     return root
 
 
@@ -106,7 +108,9 @@ def test_an_image_of_a_class_folder_starts_no_program(folders, monkeypatch, tmp_
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
     monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # looked for anew
     path = folders / "cifar10" / "train" / "cat" / "cat_00.png"
-    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n")
+    path.write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n"
+    )
     with pytest.raises(ValueError, match=r"cat_00.png: no image in a format that is read here"):
         read(folders)
     assert not started.exists()
@@ -122,7 +126,9 @@ def test_a_broken_cache_is_read_anew(folders):
 
 def test_a_read_only_folder_caches_with_the_user(folders, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    (folders / "cifar10" / ".ccb_cache").write_text("a file in the way, as good as a read-only folder even for root")
+    (folders / "cifar10" / ".ccb_cache").write_text(
+        "a file in the way, as good as a read-only folder even for root"
+    )
     read(folders)
     assert len(list((tmp_path / "home" / "ccb_lib").iterdir())) == 1
     assert (folders / "cifar10" / ".ccb_cache").is_file()
@@ -134,8 +140,12 @@ class Evil:
 
 
 def test_a_pickle_that_would_run_code_is_refused(batches):
-    (batches / "cifar-10-batches-py" / "data_batch_2").write_bytes(pickle.dumps({"data": Evil()}, protocol=2))
-    with pytest.raises(ValueError, match=r"data_batch_2 is no CIFAR-10 batch \(it asks for posix.system"):
+    (batches / "cifar-10-batches-py" / "data_batch_2").write_bytes(
+        pickle.dumps({"data": Evil()}, protocol=2)
+    )
+    with pytest.raises(
+        ValueError, match=r"data_batch_2 is no CIFAR-10 batch \(it asks for posix.system"
+    ):
         load_dataset("cifar10", abnormal="cat", root=batches)
     assert not Path("/tmp/ccb_lib_was_here").exists()
 
@@ -147,7 +157,9 @@ def test_a_pickle_that_would_run_code_is_refused(batches):
         b"no pickle",
         pickle.dumps([1]),
         pickle.dumps({"data": 1}),
-        pickle.dumps({"data": np.zeros((2, 5), np.uint8), "labels": [0, 1], "filenames": ["a", "b"]}),
+        pickle.dumps(
+            {"data": np.zeros((2, 5), np.uint8), "labels": [0, 1], "filenames": ["a", "b"]}
+        ),
         pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [77], "filenames": ["a"]}),
     ],
 )

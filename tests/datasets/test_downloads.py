@@ -28,10 +28,16 @@ def pack(path, members):
 def write_isic(folder):
     """Twelve images of eight lesions, laid out as the ISIC archive has them."""
     folder.mkdir()
-    truth, lesions, images = ["image," + ",".join(CODES)], ["image,lesion_id,diagnosis_confirm_type"], {}
+    truth, lesions, images = (
+        ["image," + ",".join(CODES)],
+        ["image,lesion_id,diagnosis_confirm_type"],
+        {},
+    )
     for k in range(12):
         code = ("NV", "BKL", "MEL", "NV", "NV", "DF")[k % 6]
-        truth.append(f"ISIC_{k:07d}," + ",".join("1.0" if name == code else "0.0" for name in CODES))
+        truth.append(
+            f"ISIC_{k:07d}," + ",".join("1.0" if name == code else "0.0" for name in CODES)
+        )
         lesions.append(f"ISIC_{k:07d},HAM_{k % 8 if k % 6 != 5 else k:07d},histopathology")
         file = io.BytesIO()
         Image.new("RGB", (60, 45), (20 * k, 100, 100)).save(file, format="JPEG")
@@ -55,7 +61,9 @@ def server(tmp_path):
 def test_the_archives_are_downloaded_unpacked_and_loaded(server, tmp_path):
     root = tmp_path / "raw"
     assert "HAM10000 is in" in downloads.fetch_ham10000(root, server)
-    assert not [path for path in root.rglob("*") if path.suffix == ".zip" or path.name.startswith(".")]
+    assert not [
+        path for path in root.rglob("*") if path.suffix == ".zip" or path.name.startswith(".")
+    ]
     images = ham10000.read(root)
     assert len(images) == 12
     assert images.classes[:6].tolist() == ["nv", "bkl", "mel", "nv", "nv", "df"]
@@ -65,14 +73,19 @@ def test_the_archives_are_downloaded_unpacked_and_loaded(server, tmp_path):
     assert set(split.test_ids[split.test_labels]) == {"ISIC_0000005", "ISIC_0000011"}
 
 
-def test_what_is_there_is_not_downloaded_again_and_a_broken_archive_leaves_nothing(server, tmp_path):
+def test_what_is_there_is_not_downloaded_again_and_a_broken_archive_leaves_nothing(
+    server, tmp_path
+):
     root, archive = tmp_path / "raw", tmp_path / "2018/ISIC2018_Task3_Training_Input.zip"
     good = archive.read_bytes()
     archive.write_bytes(good[: len(good) // 2])
     with pytest.raises(ValueError, match="was not unpacked"):
         downloads.fetch_ham10000(root, server)
     kept = sorted(path.name for path in (root / "ham10000").iterdir())
-    assert kept == ["ISIC2018_Task3_Training_GroundTruth", "ISIC2018_Task3_Training_LesionGroupings.csv"]
+    assert kept == [
+        "ISIC2018_Task3_Training_GroundTruth",
+        "ISIC2018_Task3_Training_LesionGroupings.csv",
+    ]
     archive.write_bytes(good)
     (tmp_path / "2018/ISIC2018_Task3_Training_GroundTruth.zip").unlink()  # no longer needed
     downloads.fetch_ham10000(root, server)
@@ -89,7 +102,9 @@ def test_images_that_came_another_way_are_not_downloaded_again(tmp_path):
     folder = tmp_path / "ham10000/part_1"
     folder.mkdir(parents=True)
     Image.new("RGB", (60, 45)).save(folder / "ISIC_0000000.jpg")
-    (tmp_path / "ham10000/HAM10000_metadata.csv").write_text("lesion_id,image_id,dx\nHAM_0000000,ISIC_0000000,nv\n")
+    (tmp_path / "ham10000/HAM10000_metadata.csv").write_text(
+        "lesion_id,image_id,dx\nHAM_0000000,ISIC_0000000,nv\n"
+    )
     assert "already" in downloads.fetch_ham10000(tmp_path, "http://127.0.0.1:9/2018/")
 
 

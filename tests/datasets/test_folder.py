@@ -47,7 +47,8 @@ def test_folders_become_a_split(own):
 
 def test_seeds_choose_the_calibration_images(own):
     assert (
-        folder.load(root=own, seed=1).calibration_ids.tolist() == folder.load(root=own, seed=1).calibration_ids.tolist()
+        folder.load(root=own, seed=1).calibration_ids.tolist()
+        == folder.load(root=own, seed=1).calibration_ids.tolist()
     )
     assert len({tuple(folder.load(root=own, seed=seed).calibration_ids) for seed in range(5)}) > 1
 
@@ -64,7 +65,9 @@ def test_every_kind_of_image_in_one_folder(own):
     picture(own / "train/normal/big.jpg", size=(300, 200))
     picture(own / "train/normal/clear.png", mode="RGBA")
     Image.fromarray(np.full((50, 40), 30000, dtype=np.uint16)).save(own / "train/normal/deep.png")
-    dicom_writing.write_image(own / "train/normal/slice.dcm", np.full((64, 64), 1000, dtype=np.int16))
+    dicom_writing.write_image(
+        own / "train/normal/slice.dcm", np.full((64, 64), 1000, dtype=np.int16)
+    )
     dicom_writing.write_image(own / "train/normal/IM0001", np.full((64, 64), 1000, dtype=np.int16))
     split = folder.load(root=own, image_size=64)
     assert split.train.shape[1:] == (3, 64, 64)  # one image has colours
@@ -76,7 +79,9 @@ def test_every_kind_of_image_in_one_folder(own):
         )
     )
     assert value["train/normal/deep.png"] == round(30000 / 65535 * 255)
-    assert value["train/normal/slice.dcm"] == value["train/normal/IM0001"] == 178  # −24 HU of −1000…400
+    assert (
+        value["train/normal/slice.dcm"] == value["train/normal/IM0001"] == 178
+    )  # −24 HU of −1000…400
     assert folder.load(root=own, image_size=64, channels=1).channels == 1
 
 
@@ -108,7 +113,9 @@ def test_wrong_folders_are_explained(tmp_path):
         folder.load(root=tmp_path / "none")
     with pytest.raises(ValueError, match="root= is needed"):
         folder.load()
-    with pytest.raises(ValueError, match="holds no folders; train/normal, test/normal and test/abnormal are needed"):
+    with pytest.raises(
+        ValueError, match="holds no folders; train/normal, test/normal and test/abnormal are needed"
+    ):
         folder.load(root=tmp_path)
     picture(tmp_path / "train/good/1.png")
     picture(tmp_path / "test/abnormal/1.png")
@@ -197,14 +204,19 @@ def test_a_link_out_of_the_folder_is_outside(table, tmp_path_factory):
 def test_what_is_no_table_is_explained(tmp_path, content):
     file = tmp_path / "labels.csv"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(ValueError, match=r"columns path and label|cannot be read as a table|has a header but no rows"):
+    with pytest.raises(
+        ValueError,
+        match=r"columns path and label|cannot be read as a table|has a header but no rows",
+    ):
         load_table(file)
 
 
 def test_too_few_groups_are_explained(tmp_path):
     for k in range(4):
         picture(tmp_path / f"{k}.png")
-    (tmp_path / "t.csv").write_text("path,label,group\n0.png,normal,a\n1.png,normal,b\n2.png,lesion,b\n3.png,normal,a")
+    (tmp_path / "t.csv").write_text(
+        "path,label,group\n0.png,normal,a\n1.png,normal,b\n2.png,lesion,b\n3.png,normal,a"
+    )
     with pytest.raises(ValueError, match="At least three groups are needed"):
         load_table(tmp_path / "t.csv")
 

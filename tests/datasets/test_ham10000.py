@@ -23,7 +23,9 @@ def rows(lesions=40):
     for lesion in range(lesions):
         dx = "df" if lesion % 5 == 0 else ("nv", "bkl", "mel")[lesion % 3]
         for _ in range(1 + lesion % 3):
-            table.append((f"HAM_{lesion:07d}", f"ISIC_{image:07d}", dx, "histo", "50.0", "male", "back"))
+            table.append(
+                (f"HAM_{lesion:07d}", f"ISIC_{image:07d}", dx, "histo", "50.0", "male", "back")
+            )
             image += 1
     return table
 
@@ -53,7 +55,9 @@ def test_every_layout_loads_alike(tmp_path, name, mark, folders):
     root = write(tmp_path / "ham10000", rows(), name, mark, folders)
     for given_root in (tmp_path, root):
         split = ham10000.load(abnormal="df", root=given_root)
-        assert split.test_labels.sum() == 16  # lesions 0, 5, …, 35 hold 1 + lesion mod 3: 1 3 2 1 3 2 1 3
+        assert (
+            split.test_labels.sum() == 16
+        )  # lesions 0, 5, …, 35 hold 1 + lesion mod 3: 1 3 2 1 3 2 1 3
         assert (~split.test_labels).sum() == 16
         for name_, pixels in zip(split.train_ids, split.train, strict=True):
             assert abs(pixels.float().mean() - int(name_[5:])) < 2  # each id has its own pixels
@@ -97,7 +101,10 @@ def test_missing_and_unreadable_images_are_all_named(tmp_path):
         (lambda text: text.replace("dx,", "diagnosis,"), "no column dx"),
         (lambda text: text.replace(",df,", ",xyz,", 1), "line 2.*diagnosis 'xyz'"),
         (lambda text: text.replace("HAM_0000001", "", 1), "line 3: no lesion"),
-        (lambda text: text.replace("ISIC_0000002", "ISIC_0000001", 1), "line 4: ISIC_0000001 is already in line 3"),
+        (
+            lambda text: text.replace("ISIC_0000002", "ISIC_0000001", 1),
+            "line 4: ISIC_0000001 is already in line 3",
+        ),
         (lambda text: text.splitlines()[0], "no rows"),
     ],
 )
@@ -176,7 +183,7 @@ def test_the_training_set_is_the_same_whichever_class_is_asked_for(table, seed):
     assert len(seen) <= 1
 
 
-# ── the real images ──────────────────────────────────────────────────────────────────────────────────────────
+# ── the real images ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +233,8 @@ def test_real_lesions_stay_on_one_side_for_any_seed(real, seed, abnormal, normal
 
 
 def test_real_images_decode(real):
-    """A few, as all take seconds: bright, coloured, centred on the lesion that is darker than the skin around it."""
+    """A few, as all take seconds: bright, coloured, centred on the lesion that is darker than the
+    skin around it."""
     images = read_images(real[1][::200], image_size=64, channels=3).float()
     assert images.shape == (51, 3, 64, 64)
     assert images.mean() > 100

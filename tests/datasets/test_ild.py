@@ -32,28 +32,41 @@ BOTH = pytest.mark.parametrize("source", ["text", "masks"])
 
 @BOTH
 def test_patches_by_hand(tmp_path, source):
-    """64×64 px at (32, 32): offsets 32, 48 and 64 each way, nine patches. 48×40 px at (0, 0) on the second slice:
-    columns 0 and 16 whole; rows 0 (32 of 32) and 16 (24 of 32, exactly 3/4): four patches. The same box shifted by
-    one row down leaves rows 1…40: 31 of 32 and 25 of 32 rows, still four.
+    """64×64 px at (32, 32): offsets 32, 48 and 64 each way, nine patches. 48×40 px at (0, 0) on
+    the second slice:
+    columns 0 and 16 whole; rows 0 (32 of 32) and 16 (24 of 32, exactly 3/4): four patches. The same
+    box shifted by one row down leaves rows 1…40: 31 of 32 and 25 of 32 rows, still four.
     """
     write_patient(
         tmp_path,
         "3",
         slices(
             {"fibrosis": [box(32, 32, 96, 96)]},
-            {"healthy": [box(0, 0, 48, 40)], "emphysema": [box(64, 64, 96, 96), box(96, 96, 128, 128)]},
+            {
+                "healthy": [box(0, 0, 48, 40)],
+                "emphysema": [box(64, 64, 96, 96), box(96, 96, 128, 128)],
+            },
         ),
         spacing=(0.7, 0.9),
     )
-    expected = {f"3/CT-0001-0001:{row},{column}": "fibrosis" for row in (32, 48, 64) for column in (32, 48, 64)}
-    expected |= {f"3/CT-0001-0002:{row},{column}": "healthy" for row in (0, 16) for column in (0, 16)}
+    expected = {
+        f"3/CT-0001-0001:{row},{column}": "fibrosis"
+        for row in (32, 48, 64)
+        for column in (32, 48, 64)
+    }
+    expected |= {
+        f"3/CT-0001-0002:{row},{column}": "healthy" for row in (0, 16) for column in (0, 16)
+    }
     expected |= {"3/CT-0001-0002:64,64": "emphysema", "3/CT-0001-0002:96,96": "emphysema"}
     assert found(tmp_path, source=source) == expected
 
 
 def test_the_masks_are_what_was_meant(tmp_path):
-    """The generator draws its masks with the code under test: here is what they must be, set by slices."""
-    write_patient(tmp_path, "1", slices({"fibrosis": [box(32, 16, 96, 96)]}), lung=[box(0, 0, 128, 100)])
+    """The generator draws its masks with the code under test: here is what they must be, set by
+    slices."""
+    write_patient(
+        tmp_path, "1", slices({"fibrosis": [box(32, 16, 96, 96)]}), lung=[box(0, 0, 128, 100)]
+    )
     mask = pydicom.dcmread(tmp_path / "ILD_DB_volumeROIs/1/roi_mask/roi_mask_1_01.dcm").pixel_array
     lung = pydicom.dcmread(tmp_path / "ILD_DB_lungMasks/1/lung_mask/lung_mask_1_01.dcm").pixel_array
     expected = np.zeros((128, 128), dtype=int)
@@ -86,12 +99,16 @@ def test_slope_and_intercept_are_applied(tmp_path, source):
         data = pydicom.dcmread(path)
         data.RescaleSlope, data.RescaleIntercept = 2, -1000
         data.save_as(path)
-    assert ild.read(tmp_path, source=source).pixels[0, 0, 0, 0] == round((2 * RAW - 1000 + 1000) / 1400 * 255)
+    assert ild.read(tmp_path, source=source).pixels[0, 0, 0, 0] == round(
+        (2 * RAW - 1000 + 1000) / 1400 * 255
+    )
 
 
 @BOTH
 def test_patches_lie_in_the_lung_where_a_mask_is_given(tmp_path, source):
-    write_patient(tmp_path, "1", slices({"healthy": [box(0, 0, 64, 64)]}, size=64), lung=[box(0, 0, 64, 48)])
+    write_patient(
+        tmp_path, "1", slices({"healthy": [box(0, 0, 64, 64)]}, size=64), lung=[box(0, 0, 64, 48)]
+    )
     write_patient(tmp_path, "2", slices({"healthy": [box(0, 0, 64, 64)]}, size=64))
     expected = {f"1/CT-0001-0001:{row},{column}" for row in (0, 16) for column in (0, 16, 32)}
     expected |= {f"2/CT-0001-0001:{row},{column}" for row in (0, 16, 32) for column in (0, 16, 32)}
@@ -103,7 +120,9 @@ def test_patches_lie_in_the_lung_where_a_mask_is_given(tmp_path, source):
 def test_series_folders_big_slices_other_names_and_the_pilot(tmp_path, source, told_by):
     one = {"healthy": [box(0, 0, 32, 32)]}
     write_patient(tmp_path, "7/series_1", slices({}, one), lung=[box(0, 0, 64, 64)])
-    write_patient(tmp_path, "7/series_2", slices({"fibrosis": [box(0, 0, 32, 32)]}), lung=[box(0, 0, 20, 20)])
+    write_patient(
+        tmp_path, "7/series_2", slices({"fibrosis": [box(0, 0, 32, 32)]}), lung=[box(0, 0, 20, 20)]
+    )
     write_patient(tmp_path, "8", slices({"pcp": [box(736, 736, 768, 768)]}, size=768))
     write_patient(tmp_path, "9", slices(one, size=512))
     write_patient(tmp_path, "HRCT_pilot/1", slices({"cysts": [box(0, 0, 32, 32)]}))
@@ -113,7 +132,9 @@ def test_series_folders_big_slices_other_names_and_the_pilot(tmp_path, source, t
             del data.SeriesInstanceUID
             data.save_as(path)
         else:
-            path.rename(tmp_path / "ILD_DB_lungMasks/7" / f"lung_mask_{path.parent.parent.name}_{path.name}")
+            path.rename(
+                tmp_path / "ILD_DB_lungMasks/7" / f"lung_mask_{path.parent.parent.name}_{path.name}"
+            )
     for path in tmp_path.rglob("8/CT-*.dcm"):
         path.rename(path.with_name("CT.1.2.840.113619.2.dcm"))
     for path in tmp_path.rglob("9/CT-*.dcm"):
@@ -144,7 +165,9 @@ def test_a_text_file_above_its_series_is_matched_by_uid(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("numbers", [(1, 2, 3), (0, 1, 2), (101, 102, 103), (None, None, None), (5, 5, 5)])
+@pytest.mark.parametrize(
+    "numbers", [(1, 2, 3), (0, 1, 2), (101, 102, 103), (None, None, None), (5, 5, 5)]
+)
 def test_slices_are_counted_from_one(tmp_path, numbers):
     folder = tmp_path / "ILD_DB_txtROIs/1"
     for k, number in enumerate(numbers):
@@ -197,7 +220,9 @@ def test_a_mask_without_slice_is_named(two):
     data = pydicom.dcmread(path)
     data.SliceLocation = 123.5
     data.save_as(path)
-    assert problem(two, "masks").endswith("roi_mask_1_01.dcm: a mask without its one slice: 0 slices at 123.5 mm")
+    assert problem(two, "masks").endswith(
+        "roi_mask_1_01.dcm: a mask without its one slice: 0 slices at 123.5 mm"
+    )
 
 
 def test_an_unknown_label_is_named(two):
@@ -235,7 +260,8 @@ def test_a_lung_mask_of_another_size_is_named_and_not_used(two):
     images = ild.read(two)
     assert len(images) == 2
     assert images.skipped == (
-        "ILD_DB_txtROIs/1/CT-0001-0001.dcm: the size of its lung mask is (64, 64); it is cut without it",
+        "ILD_DB_txtROIs/1/CT-0001-0001.dcm: the size of its lung mask is (64, 64); "
+        "it is cut without it",
     )
 
 
@@ -244,7 +270,9 @@ def test_load_warns_of_all_that_was_skipped_every_time(tmp_path):
     file = root / "ILD_DB_txtROIs/1/CT-INSPIRIUM-1.txt"
     file.write_text(file.read_text().replace("label: healthy", "label: dragon", 1))
     for _ in range(2):
-        with pytest.warns(UserWarning, match=r"2 things could not be used:\n.*CT-INSPIRIUM-1\.txt.*dragon"):
+        with pytest.warns(
+            UserWarning, match=r"2 things could not be used:\n.*CT-INSPIRIUM-1\.txt.*dragon"
+        ):
             ild.load(abnormal="ground_glass", root=root)
 
 
@@ -270,7 +298,8 @@ DISEASES = ("fibrosis", "micronodules", "emphysema", "ground_glass", "fibrosis",
 
 
 def write_ill(root, diseases):
-    """Patients who all have healthy tissue on the left (27 patches) and disease on the right (18 for each named)."""
+    """Patients who all have healthy tissue on the left (27 patches) and disease on the right (18
+    for each named)."""
     for patient, ill in enumerate(diseases, start=1):
         regions = {"healthy": [box(0, 0, 64, 160)]}
         regions |= {label: [box(80 + 64 * k, 0, 128 + 64 * k, 160)] for k, label in enumerate(ill)}
@@ -309,7 +338,10 @@ def test_diseased_patches_of_patients_who_train_are_left_out_and_counted(tmp_pat
 
 def test_where_all_classes_can_be_tested_the_training_is_the_same_for_all(tmp_path):
     root = write_ill(tmp_path, [("fibrosis", "emphysema")] * 5)
-    splits = [ild.load(abnormal=abnormal, root=root, test="natural") for abnormal in ("fibrosis", "emphysema")]
+    splits = [
+        ild.load(abnormal=abnormal, root=root, test="natural")
+        for abnormal in ("fibrosis", "emphysema")
+    ]
     assert splits[0].train_ids.tolist() == splits[1].train_ids.tolist()
     assert all("only" not in split.notes[0] for split in splits)
 
@@ -331,7 +363,10 @@ def test_the_database_may_lie_deeper_and_errors_say_what_is_missing(tmp_path):
         ({"abnormal": "fibrosis", "source": "pdf"}, "source='pdf'"),
         ({"abnormal": "fibrosis", "test": "all"}, "test='all'"),
         ({"abnormal": "fibrosis", "window": (400, -1000)}, "the lower value comes first"),
-        ({"abnormal": "fibrosis", "source": "lung_ct_98"}, "Choose one of: ground_glass, consolidation"),
+        (
+            {"abnormal": "fibrosis", "source": "lung_ct_98"},
+            "Choose one of: ground_glass, consolidation",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             ild.load(root=tmp_path, **options)

@@ -63,7 +63,9 @@ def test_a_file_by_hand(tmp_path):
 
 
 def test_windows_line_ends_and_tabs_are_understood(tmp_path):
-    (tmp_path / "a.txt").write_bytes(TEXT.replace("\n", "\r\n").replace("1.0 1.6", " 1.0\t1.6 ").encode())
+    (tmp_path / "a.txt").write_bytes(
+        TEXT.replace("\n", "\r\n").replace("1.0 1.6", " 1.0\t1.6 ").encode()
+    )
     assert read_rois(tmp_path / "a.txt").contours[0].points.tolist() == [[2, 2], [4, 2], [4, 4]]
 
 
@@ -94,7 +96,11 @@ def test_an_empty_file_has_no_contours(tmp_path):
     ],
 )
 def test_malformed_files_name_the_line(tmp_path, old, new, message):
-    text = TEXT[::-1].replace(old[::-1], new[::-1], 1)[::-1] if old == "2 2\n" else TEXT.replace(old, new, 1)
+    text = (
+        TEXT[::-1].replace(old[::-1], new[::-1], 1)[::-1]
+        if old == "2 2\n"
+        else TEXT.replace(old, new, 1)
+    )
     assert text != TEXT
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         parse(tmp_path, text)
@@ -114,10 +120,18 @@ def test_no_text_breaks_the_parser_otherwise(tmp_path_factory, text):
 
 
 def test_what_is_written_is_read(tmp_path):
-    contours = [("fibrosis", 1, box(3, 4, 50, 60)), ("fibrosis", 1, box(70, 4, 80, 60)), ("pcp", 3, box(0, 0, 9, 9))]
+    contours = [
+        ("fibrosis", 1, box(3, 4, 50, 60)),
+        ("fibrosis", 1, box(70, 4, 80, 60)),
+        ("pcp", 3, box(0, 0, 9, 9)),
+    ]
     write_rois(tmp_path / "a.txt", contours, spacing=(0.833984375, 0.7))
     got = read_rois(tmp_path / "a.txt").contours
-    assert [(c.label, c.slice_number) for c in got] == [("fibrosis", 1), ("fibrosis", 1), ("pcp", 3)]
+    assert [(c.label, c.slice_number) for c in got] == [
+        ("fibrosis", 1),
+        ("fibrosis", 1),
+        ("pcp", 3),
+    ]
     for contour, (_, _, points) in zip(got, contours, strict=True):
         np.testing.assert_allclose(contour.points, points, atol=1e-9)
     assert (tmp_path / "a.txt").read_text().count("label:") == 2
@@ -128,7 +142,12 @@ def test_a_box_covers_exactly_its_pixels(left, top, width, height):
     expected = np.zeros((40, 40), dtype=bool)
     expected[top : top + height, left : left + width] = True
     points = box(left, top, left + width, top + height)
-    for corners in (points, points[::-1], np.roll(points, 1, axis=0), np.vstack([points, points[:1]])):
+    for corners in (
+        points,
+        points[::-1],
+        np.roll(points, 1, axis=0),
+        np.vstack([points, points[:1]]),
+    ):
         np.testing.assert_array_equal(draw(corners, (40, 40)), expected)
 
 
@@ -136,7 +155,16 @@ def test_a_pixel_is_in_where_its_centre_is():
     assert draw(box(2.4, 2.4, 4.6, 4.6), (8, 8)).sum() == 9  # centres 2.5, 3.5, 4.5
     assert draw(box(2.6, 2.6, 4.4, 4.4), (8, 8)).sum() == 1  # centre 3.5
     triangle = draw(np.array([[0, 0], [8, 0], [0, 8]]) - 0.01, (8, 8))
-    assert triangle.sum(axis=1).tolist() == [7, 6, 5, 4, 3, 2, 1, 0]  # centres with x + y < 8 − 0.02
+    assert triangle.sum(axis=1).tolist() == [
+        7,
+        6,
+        5,
+        4,
+        3,
+        2,
+        1,
+        0,
+    ]  # centres with x + y < 8 − 0.02
 
 
 def test_contours_may_touch_the_edge_but_not_leave_the_slice():

@@ -1,4 +1,5 @@
-"""The stand-in on real CT: its rules on slices drawn by hand, and on the real slices where they are at hand."""
+"""The stand-in on real CT: its rules on slices drawn by hand, and on the real slices where they
+are at hand."""
 
 from collections import Counter
 
@@ -15,7 +16,9 @@ def body(size=200):
     grey = np.full((size, size), 200, dtype=np.uint8)
     grey[40:160, 20:90] = 40
     grey[40:160, 110:180] = 40
-    grey[:30, :100] = 5  # 3,000 pixels: larger than 5 % of the slice, so only its corner gives it away
+    grey[:30, :100] = (
+        5  # 3,000 pixels: larger than 5 % of the slice, so only its corner gives it away
+    )
     grey[80:90, 95:105] = 5
     return grey
 
@@ -101,5 +104,7 @@ def test_real_slices(tmp_path, lung_ct_98_folder):
     assert counts["ground_glass"] == 1683
     assert set(counts) == {"ground_glass", "consolidation", "healthy"}
     assert len(set(images.groups)) <= lung_ct_98.SLICES
-    values = {label: images.pixels[images.classes == label].float().mean().item() for label in counts}
+    values = {
+        label: images.pixels[images.classes == label].float().mean().item() for label in counts
+    }
     assert values["healthy"] < values["ground_glass"] < values["consolidation"]  # air, haze, solid

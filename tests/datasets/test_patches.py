@@ -16,7 +16,8 @@ def mask(shape, *boxes):
 
 
 def test_a_square_of_two_patch_sizes_holds_nine_patches():
-    """Offsets 32, 48 and 64 lie inside each way; at 16 and 80 only half is covered, which is under 3/4."""
+    """Offsets 32, 48 and 64 lie inside each way; at 16 and 80 only half is covered, which is under
+    3/4."""
     found = find_patches({"a": mask((128, 128), (32, 32, 96, 96))})
     assert found == [Patch("a", row, column) for row in (32, 48, 64) for column in (32, 48, 64)]
 
@@ -48,11 +49,18 @@ def test_patches_lie_wholly_in_the_lung():
 @settings(max_examples=30, deadline=None)
 def test_sums_agree_with_counting_each_patch(seed, height, width):
     rng = np.random.default_rng(seed)
-    regions = {name: rng.random((height, width)) < share for name, share in (("a", 0.75), ("b", 0.74), ("c", 0.3))}
+    regions = {
+        name: rng.random((height, width)) < share
+        for name, share in (("a", 0.75), ("b", 0.74), ("c", 0.3))
+    }
     expected = []
     for row in range(0, height - 31, 16):
         for column in range(0, width - 31, 16):
-            covers = [n for n, m in regions.items() if m[row : row + 32, column : column + 32].mean() >= 0.75]
+            covers = [
+                n
+                for n, m in regions.items()
+                if m[row : row + 32, column : column + 32].mean() >= 0.75
+            ]
             if len(covers) == 1:
                 expected.append(Patch(covers[0], row, column))
     assert find_patches(regions) == expected

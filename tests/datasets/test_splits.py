@@ -62,12 +62,19 @@ def test_seeds_differ_and_are_kept():
     names = [f"n{k}" for k in range(20)]
     assert by_seed(names, 0) == by_seed(reversed(names), 0)
     assert by_seed(names, 0) != by_seed(names, 1)
-    assert by_seed(["a", "b", "c", "d"], 0) == ["d", "a", "c", "b"]  # fixed for ever: splits must not move
+    assert by_seed(["a", "b", "c", "d"], 0) == [
+        "d",
+        "a",
+        "c",
+        "b",
+    ]  # fixed for ever: splits must not move
 
 
 def test_a_missing_name_leaves_the_order_of_the_others():
     names = [f"n{k}" for k in range(50)]
-    assert [name for name in by_seed(names, 3) if name != "n7"] == by_seed([n for n in names if n != "n7"], 3)
+    assert [name for name in by_seed(names, 3) if name != "n7"] == by_seed(
+        [n for n in names if n != "n7"], 3
+    )
 
 
 def test_rows_follow_the_seeds_order():
@@ -85,7 +92,9 @@ def test_classes_are_chosen_once_and_in_order():
             choose_classes(wrong, classes, "x")
 
 
-@given(tables, st.integers(0, 30), st.integers(0, 10**6), st.sampled_from([0.05, 0.1, 0.5]), st.data())
+@given(
+    tables, st.integers(0, 30), st.integers(0, 10**6), st.sampled_from([0.05, 0.1, 0.5]), st.data()
+)
 def test_groups_with_abnormal_images_train_where_they_must(table, pool, seed, calibration, data):
     normal, groups, ids = columns(table)
     holders = sorted(set(groups[normal].tolist()))
@@ -101,4 +110,6 @@ def test_groups_with_abnormal_images_train_where_they_must(table, pool, seed, ca
     assert len(set.union(*sides)) == sum(map(len, sides))  # none is on two sides
     assert sorted(np.concatenate(parts).tolist()) == np.flatnonzero(normal).tolist()
     assert len(parts.pool) >= pool or len(sides[0] | sides[1]) == 2
-    assert not first or sides[2] <= first or first <= sides[2]  # those named are held out before all others
+    assert (
+        not first or sides[2] <= first or first <= sides[2]
+    )  # those named are held out before all others

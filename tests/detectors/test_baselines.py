@@ -1,4 +1,5 @@
-"""What each baseline does of its own: sizes of its networks, its losses worked by hand, its search."""
+"""What each baseline does of its own: sizes of its networks, its losses worked by hand, its
+search."""
 
 import math
 
@@ -18,18 +19,30 @@ LN3 = math.log(3)  # as a logit: three to one, σ = 3/4
 
 
 def sizes(detector, image_size=32, channels=3):
-    return {name: count_parameters(net) for name, net in detector.build(image_size, channels).items()}
+    return {
+        name: count_parameters(net) for name, net in detector.build(image_size, channels).items()
+    }
 
 
-# ── parameters, from the layers' facts: a 4×4 conv has 16 weights a pair of channels, a batch norm 2 a channel ────
+# ── parameters ──────────────────────────────────────────────────────────────────────────────────
+# From the layers' facts: a 4×4 conv has 16 weights a pair of channels, a batch norm 2 a channel.
 
 
 def test_skip_ganomalys_networks_are_ccbs_without_its_chains():
-    generator_down = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512 * 512) + 2 * (128 + 256 + 512)
+    generator_down = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512 * 512) + 2 * (
+        128 + 256 + 512
+    )
     # Decoder inputs: the bottleneck alone, then what comes up and its skip.
-    generator_up = 16 * (512 * 512 + 1024 * 256 + 512 * 128 + 256 * 64 + 128 * 3) + 2 * (512 + 256 + 128 + 64) + 3
+    generator_up = (
+        16 * (512 * 512 + 1024 * 256 + 512 * 128 + 256 * 64 + 128 * 3)
+        + 2 * (512 + 256 + 128 + 64)
+        + 3
+    )
     discriminator = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 100) + 2 * (128 + 256) + 9 * 100
-    assert sizes(SkipGANomaly()) == {"generator": generator_down + generator_up, "discriminator": discriminator}
+    assert sizes(SkipGANomaly()) == {
+        "generator": generator_down + generator_up,
+        "discriminator": discriminator,
+    }
     assert sizes(SkipGANomaly()) == {"generator": 16_659_075, "discriminator": 1_069_700}
     chains = sum(length * (9 * c * c + c) for length, c in ((4, 64), (3, 128), (2, 256), (1, 512)))
     assert chains == 4_130_432
@@ -42,7 +55,10 @@ def test_ganomalys_networks():
     encoder = body + 16 * 256 * 100
     decoder = 16 * (100 * 256 + 256 * 128 + 128 * 64 + 64 * 3) + 2 * (256 + 128 + 64)
     assert (encoder, decoder) == (1_068_800, 1_068_928)
-    assert sizes(GANomaly()) == {"generator": 2 * encoder + decoder, "discriminator": body + 16 * 256}
+    assert sizes(GANomaly()) == {
+        "generator": 2 * encoder + decoder,
+        "discriminator": body + 16 * 256,
+    }
     assert sizes(GANomaly()) == {"generator": 3_206_528, "discriminator": 663_296}
 
 
@@ -52,12 +68,18 @@ def test_egbads_networks():
     generator = 16 * (100 * 512 + 512 * 256 + 256 * 128 + 128 * 3) + 2 * (512 + 256 + 128)
     z_layers = (100 + 1) * 512 + (512 + 1) * 512
     joint_layers = (512 * 4 * 4 + 512 + 1) * 1024 + 1024 + 1
-    learning = {"encoder": encoder, "generator": generator, "discriminator": body + z_layers + joint_layers}
+    learning = {
+        "encoder": encoder,
+        "generator": generator,
+        "discriminator": body + z_layers + joint_layers,
+    }
     assert sizes(EGBAD(average_decay=None)) == learning
     assert learning == {"encoder": 3_448_576, "generator": 3_448_576, "discriminator": 11_858_433}
     # The averages learn nothing themselves.
     assert sizes(EGBAD()) == {**learning, **{f"averaged_{name}": 0 for name in learning}}
-    assert set(EGBAD(width=4).fit(torch.zeros(2, 32, 32, dtype=torch.uint8), progress=False).optimizers_) == {
+    assert set(
+        EGBAD(width=4).fit(torch.zeros(2, 32, 32, dtype=torch.uint8), progress=False).optimizers_
+    ) == {
         "encoder",
         "generator",
         "discriminator",
@@ -70,9 +92,9 @@ def test_anogans_networks():
     assert sizes(AnoGAN()) == {"generator": generator, "discriminator": discriminator}
     assert sizes(AnoGAN()) == {"generator": 1_068_928, "discriminator": 663_296}
     # At 64 px the paper's DCGAN: 512, 256, 128 and 64 channels.
-    assert sizes(AnoGAN(), 64)["generator"] == 16 * (100 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64 * 3) + 2 * (
-        512 + 256 + 128 + 64
-    )
+    assert sizes(AnoGAN(), 64)["generator"] == 16 * (
+        100 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64 * 3
+    ) + 2 * (512 + 256 + 128 + 64)
 
 
 @pytest.mark.parametrize(("size", "top"), [(32, 16), (64, 32), (128, 64)])
@@ -84,7 +106,7 @@ def test_encoder_and_decoder_meet_at_four_by_four(size, top):
     assert Decoder(3, size, 4, 7)(vector).shape == x.shape
 
 
-# ── losses, worked by hand on networks of one number each ─────────────────────────────────────────────────────────
+# ── losses, worked by hand on networks of one number each ─────────────────────────────────────────
 
 
 class Constant(nn.Module):
@@ -136,7 +158,9 @@ class ThreePart(nn.Module):
 def step(detector, networks, optimised=None):
     """One step on white images; returns the losses as numbers."""
     detector.networks_ = networks
-    detector.optimizers_ = {n: detector._adam(networks[n].parameters()) for n in optimised or networks}
+    detector.optimizers_ = {
+        n: detector._adam(networks[n].parameters()) for n in optimised or networks
+    }
     losses = detector.training_step(torch.ones(4, 1, 32, 32))
     return {name: loss.item() for name, loss in losses.items()}
 
@@ -154,7 +178,9 @@ def test_skip_ganomalys_losses():
     assert losses["adversarial"] == pytest.approx(FAKE_TAKEN)
     assert losses["latent"] == pytest.approx(1.0)
     assert losses["total"] == pytest.approx(50 * 0.5 + FAKE_TAKEN + 1.0)
-    assert losses["discriminator"] == pytest.approx(REAL_TAKEN + FAKE_FOUND + 1.0)  # D has the latent distance too
+    assert losses["discriminator"] == pytest.approx(
+        REAL_TAKEN + FAKE_FOUND + 1.0
+    )  # D has the latent distance too
     # Its gradient, d/dv (v − v/2)² = 1, makes v smaller: Adam's first step is the learning rate.
     assert networks["discriminator"].v.item() == pytest.approx(2.0 - 1e-3)
 
@@ -221,7 +247,11 @@ def test_score_terms_by_hand():
     # Sums of absolute differences: 1024 pixels of ½, and one feature of 1.
     for cls in (EGBAD, AnoGAN):
         detector = cls(**({"average_decay": None} if cls is EGBAD else {"search_steps": 1}))
-        detector.networks_ = {"encoder": MeanEncoder(1.0), "generator": Constant(0.5), "discriminator": d}
+        detector.networks_ = {
+            "encoder": MeanEncoder(1.0),
+            "generator": Constant(0.5),
+            "discriminator": d,
+        }
         assert [t.tolist() for t in detector.terms(x)] == [[512.0, 512.0], [1.0, 1.0]]
         detector.score_distance = "l1"
         assert [t.tolist() for t in detector.terms(x)] == [[0.5, 0.5], [1.0, 1.0]]
@@ -235,7 +265,7 @@ def test_ganomaly_scores_by_the_latent_term_alone(digits):
     assert not np.array_equal(terms.image, terms.latent)
 
 
-# ── a discriminator whose loss collapsed ──────────────────────────────────────────────────────────────────────────
+# ── a discriminator whose loss collapsed ──────────────────────────────────────────────────────────
 
 
 def test_weights_are_drawn_anew_only_where_the_loss_collapsed():
@@ -268,7 +298,7 @@ def test_a_collapsed_discriminator_starts_again(cls, digits):
     assert torch.allclose(discriminator_after(0.0), torch.tensor(0.5))
 
 
-# ── EGBAD's averages ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── EGBAD's averages ──────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_moving_average_by_hand():
@@ -311,11 +341,15 @@ def test_egbad_scores_with_the_averages_where_there_are_any(digits):
     settings = {"width": 4, "latent": 8, "epochs": 1, "learning_rate": 1e-2}
     averaged = EGBAD(**settings).fit(digits.train[:64], progress=False)
     last = EGBAD(**settings, average_decay=None).fit(digits.train[:64], progress=False)
-    assert torch.equal(last.networks_["encoder"].head.weight, averaged.networks_["encoder"].head.weight)
-    assert not np.allclose(last.decision_function(images), averaged.decision_function(images), rtol=1e-5)
+    assert torch.equal(
+        last.networks_["encoder"].head.weight, averaged.networks_["encoder"].head.weight
+    )
+    assert not np.allclose(
+        last.decision_function(images), averaged.decision_function(images), rtol=1e-5
+    )
 
 
-# ── AnoGAN's search ───────────────────────────────────────────────────────────────────────────────────────────────
+# ── AnoGAN's search ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
@@ -331,16 +365,22 @@ def test_an_images_search_never_depends_on_its_neighbours_or_place(anogan, digit
     together = anogan.search(to_unit(images))
     torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
     order = torch.arange(11, -1, -1)
-    torch.testing.assert_close(anogan.search(to_unit(images[order])), alone[order], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        anogan.search(to_unit(images[order])), alone[order], rtol=1e-3, atol=1e-4
+    )
     strangers = torch.cat([images[:1], 255 - images[1:]])
-    torch.testing.assert_close(anogan.search(to_unit(strangers))[:1], alone[:1], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        anogan.search(to_unit(strangers))[:1], alone[:1], rtol=1e-3, atol=1e-4
+    )
     assert (alone[0] - alone[1]).abs().max() > 0.05  # and yet different images find different z
 
 
 def test_the_search_comes_nearer_and_starts_the_same_for_all(anogan, digits):
     x = to_unit(digits.test[:12])
     with torch.no_grad():
-        start = anogan._draw(1, torch.device("cpu"), torch.Generator().manual_seed(anogan.seed)).expand(12, -1, -1, -1)
+        start = anogan._draw(
+            1, torch.device("cpu"), torch.Generator().manual_seed(anogan.seed)
+        ).expand(12, -1, -1, -1)
         features = anogan.networks_["discriminator"](x)[1]
         image, latent = anogan._distances(x, features, start)
         found_image, found_latent = anogan.terms(x)
@@ -359,7 +399,9 @@ def test_the_search_leaves_networks_and_their_gradients_alone(anogan, digits):
 def test_one_search_serves_score_map_and_reconstruction(anogan, digits, monkeypatch):
     searches = []
     search = AnoGAN._search
-    monkeypatch.setattr(AnoGAN, "_search", lambda self, x: searches.append(len(x)) or search(self, x))
+    monkeypatch.setattr(
+        AnoGAN, "_search", lambda self, x: searches.append(len(x)) or search(self, x)
+    )
     images = digits.test[30:38]
     scores = anogan.decision_function(images)
     anogan.reconstruct(images)
@@ -413,7 +455,9 @@ def test_searches_on_disk_spare_all_batches_but_the_one_that_was_stopped(
     assert all(np.array_equal(a, b) for a, b in zip(resumed, again, strict=True))
 
 
-def test_searches_on_disk_of_other_weights_images_or_settings_are_never_taken(anogan, digits, tmp_path, monkeypatch):
+def test_searches_on_disk_of_other_weights_images_or_settings_are_never_taken(
+    anogan, digits, tmp_path, monkeypatch
+):
     monkeypatch.setattr(anogan, "search_steps", 2)
     monkeypatch.setattr(anogan, "scoring_folder", tmp_path)
     x = to_unit(digits.test[80:83])
@@ -439,7 +483,9 @@ def test_searches_on_disk_of_other_weights_images_or_settings_are_never_taken(an
         weight.copy_(old)
     assert len(files_after(x[:2])) == 6
     (own,) = first
-    (tmp_path / f"{own}.safetensors").write_bytes(next(f for f in tmp_path.iterdir() if f.stem != own).read_bytes())
+    (tmp_path / f"{own}.safetensors").write_bytes(
+        next(f for f in tmp_path.iterdir() if f.stem != own).read_bytes()
+    )
     anogan._found.clear()
     with pytest.raises(ValueError, match="not the search result of its name"):
         anogan.search(x)
@@ -456,12 +502,17 @@ def test_the_search_shows_a_bar_only_when_asked(anogan, digits, capsys, monkeypa
 
 
 def test_a_run_may_be_resumed_under_another_search(digits, tmp_path):
-    settings, file = {"width": 4, "latent": 8, "batch_size": 16}, tmp_path / "checkpoint.safetensors"
+    settings, file = (
+        {"width": 4, "latent": 8, "batch_size": 16},
+        tmp_path / "checkpoint.safetensors",
+    )
     AnoGAN(**settings, epochs=1, search_steps=3).fit(digits.train[:32], resume=file, progress=False)
     other = AnoGAN(**settings, epochs=2, search_steps=4, search_alpha=0.5, score_distance="l2")
     assert len(other.fit(digits.train[:32], resume=file, progress=False).history_) == 2
     with pytest.raises(ValueError, match="prior"):
-        AnoGAN(**settings, epochs=3, prior="normal").fit(digits.train[:32], resume=file, progress=False)
+        AnoGAN(**settings, epochs=3, prior="normal").fit(
+            digits.train[:32], resume=file, progress=False
+        )
 
 
 def test_many_images_are_searched_in_even_batches(anogan, digits, monkeypatch):

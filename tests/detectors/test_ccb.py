@@ -18,7 +18,9 @@ SMALL = {"width": 4, "batch_size": 16, "device": "cpu"}
 
 @pytest.fixture(scope="module")
 def fitted(digits):
-    return CCB(epochs=2, **SMALL).fit(digits.train[:400], calibration=digits.calibration, progress=False)
+    return CCB(epochs=2, **SMALL).fit(
+        digits.train[:400], calibration=digits.calibration, progress=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,9 @@ def test_terms_equal_the_formula_in_plain_pytorch(fitted, digits):
     assert terms.latent == pytest.approx((z - z_hat).pow(2).mean((1, 2, 3)).numpy(), rel=1e-5)
 
 
-def test_batch_statistics_make_neighbours_matter_and_change_nothing_for_good(fitted, digits, scores):
+def test_batch_statistics_make_neighbours_matter_and_change_nothing_for_good(
+    fitted, digits, scores
+):
     before = {name: value.clone() for name, value in fitted._state().items()}
     order = torch.randperm(128, generator=torch.Generator().manual_seed(0))
     images = digits.test[:128]
@@ -91,7 +95,9 @@ def test_threshold_predict_and_p_values_agree(fitted, scores, digits):
 
 
 def test_the_threshold_follows_alpha_and_can_be_moved_by_hand(digits):
-    detector = CCB(epochs=1, **SMALL).fit(digits.train[:64], calibration=digits.calibration, progress=False)
+    detector = CCB(epochs=1, **SMALL).fit(
+        digits.train[:64], calibration=digits.calibration, progress=False
+    )
     at_default = detector.threshold_
     detector.alpha = 0.0
     assert detector.threshold_ != at_default
@@ -128,7 +134,9 @@ def test_reconstructions_and_maps_have_the_promised_form(fitted, digits):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_size_and_channel_count_trains_and_scores(image_size, channels):
     images = torch.randint(0, 256, (4, channels, image_size, image_size), dtype=torch.uint8)
-    detector = CCB(epochs=1, width=2, chain=(1, None, 0, 2), device="cpu").fit(images, progress=False)
+    detector = CCB(epochs=1, width=2, chain=(1, None, 0, 2), device="cpu").fit(
+        images, progress=False
+    )
     assert len(set(detector.decision_function(images))) == 4
 
 
@@ -149,9 +157,13 @@ def test_every_size_and_channel_count_trains_and_scores(image_size, channels):
     ids=str,
 )
 def test_every_choice_changes_the_scores(setting, digits):
-    plain, other = (CCB(epochs=1, **SMALL, **s).fit(digits.train[:64], progress=False) for s in ({}, setting))
+    plain, other = (
+        CCB(epochs=1, **SMALL, **s).fit(digits.train[:64], progress=False) for s in ({}, setting)
+    )
     assert not np.allclose(
-        plain.decision_function(digits.test[:8]), other.decision_function(digits.test[:8]), rtol=1e-6
+        plain.decision_function(digits.test[:8]),
+        other.decision_function(digits.test[:8]),
+        rtol=1e-6,
     )
     assert other.get_params()[next(iter(setting))] == next(iter(setting.values()))
 
@@ -228,7 +240,10 @@ class TestForeignFiles:
         fitted.save(tmp_path / "m.safetensors")
         with safe_open(tmp_path / "m.safetensors", framework="pt") as file:
             header = json.loads(file.metadata()["ccb_lib"])
-        del header["sha256"], header["weights"]  # as in older files: digests have tests of their own
+        del (
+            header["sha256"],
+            header["weights"],
+        )  # as in older files: digests have tests of their own
         return tmp_path / "m.safetensors", load_file(tmp_path / "m.safetensors"), header
 
     def rewrite(self, path, tensors, header):
@@ -258,7 +273,9 @@ class TestForeignFiles:
 
     def test_settings_that_would_need_more_memory_than_the_file_holds(self, saved):
         path, tensors, header = saved
-        self.rewrite(path, tensors, {**header, "settings": {**header["settings"], "width": 100_000}})
+        self.rewrite(
+            path, tensors, {**header, "settings": {**header["settings"], "width": 100_000}}
+        )
         with pytest.raises(ValueError, match="tensors do not fit"):
             load_detector(path)
 
@@ -290,7 +307,9 @@ def test_a_read_only_folder(fitted, tmp_path):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_cuda_trains_scores_and_agrees_with_the_cpu(digits, tmp_path):
-    detector = CCB(epochs=2, width=4, device="cuda").fit(digits.train, calibration=digits.calibration, progress=False)
+    detector = CCB(epochs=2, width=4, device="cuda").fit(
+        digits.train, calibration=digits.calibration, progress=False
+    )
     detector.save(tmp_path / "m.safetensors")
     on_cpu = load_detector(tmp_path / "m.safetensors", device="cpu").decision_function(digits.test)
     assert detector.decision_function(digits.test) == pytest.approx(on_cpu, rel=1e-2)
@@ -307,7 +326,8 @@ def test_a_slice_of_cifar10(raw_data, tmp_path):
     scores = detector.decision_function(split.test[some])
     detector.save(tmp_path / "m.safetensors")
     assert np.array_equal(
-        load_detector(tmp_path / "m.safetensors", device="cpu").decision_function(split.test[some]), scores
+        load_detector(tmp_path / "m.safetensors", device="cpu").decision_function(split.test[some]),
+        scores,
     )
 
 
@@ -321,19 +341,26 @@ def test_a_saved_detector_says_what_made_it(fitted, digits, tmp_path):
 
 def test_logging_skips_changes_no_weight_and_tells_their_size(digits):
     images = digits.train[:64]
-    logged, plain = (CCB(epochs=1, **SMALL, log_skips=log).fit(images, progress=False) for log in (True, False))
+    logged, plain = (
+        CCB(epochs=1, **SMALL, log_skips=log).fit(images, progress=False) for log in (True, False)
+    )
     assert np.array_equal(logged.decision_function(images), plain.decision_function(images))
     more = logged.history_[0].keys() - plain.history_[0].keys()
     assert more == {f"skip {k}{what}" for k in range(1, 5) for what in ("", " spread", " gradient")}
     assert all(logged.history_[0][name] > 0 for name in more)
-    assert all(logged.history_[0][f"skip {k} spread"] < logged.history_[0][f"skip {k}"] for k in range(1, 5))
+    assert all(
+        logged.history_[0][f"skip {k} spread"] < logged.history_[0][f"skip {k}"]
+        for k in range(1, 5)
+    )
     with pytest.raises(ValueError, match="log_skips"):
         CCB(log_skips=True, fast="compiled")
 
 
 def test_a_wider_generator_leaves_the_discriminator_as_it_is(digits):
     wide, plain = (
-        CCB(epochs=1, **SMALL, chain=(0, 0, 0, 0), generator_width=w).fit(digits.train[:32], progress=False)
+        CCB(epochs=1, **SMALL, chain=(0, 0, 0, 0), generator_width=w).fit(
+            digits.train[:32], progress=False
+        )
         for w in (6, None)
     )
     shapes = [[p.shape for p in d.networks_["discriminator"].parameters()] for d in (wide, plain)]
@@ -361,7 +388,9 @@ def test_arms_that_differ_in_the_skips_start_alike_elsewhere():
     assert equal_weights(own["generator"].encoder, without["generator"].encoder)
     assert equal_weights(own["discriminator"], wide["discriminator"])
     with seeded(4, torch.device("cpu")):
-        assert not equal_weights(own["generator"].encoder, CCB(width=4).build(32, 3)["generator"].encoder)
+        assert not equal_weights(
+            own["generator"].encoder, CCB(width=4).build(32, 3)["generator"].encoder
+        )
 
 
 def equal_weights(a, b):

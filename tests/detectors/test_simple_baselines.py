@@ -32,7 +32,9 @@ def test_pca_leaves_what_scikit_learns_leaves(digits):
     projected = pca.inverse_transform(pca.transform(unit(digits.test)))
     detector = PixelPCA(components=12).fit(digits.train)
     np.testing.assert_allclose(
-        detector.decision_function(digits.test), ((unit(digits.test) - projected) ** 2).mean(1), rtol=1e-3
+        detector.decision_function(digits.test),
+        ((unit(digits.test) - projected) ** 2).mean(1),
+        rtol=1e-3,
     )
     pixels = np.clip((projected[:5] + 1) * 127.5, 0, 255)
     np.testing.assert_allclose(detector.reconstruct(digits.test[:5]).flatten(1), pixels, atol=0.51)
@@ -66,7 +68,9 @@ def test_neighbours_are_scikit_learns(digits, neighbours, chunk, monkeypatch):
     oracle = SklearnNeighbours(n_neighbors=neighbours).fit(unit(digits.train))
     distances, rows = oracle.kneighbors(unit(digits.test[:50]))
     detector = NearestNeighbours(neighbours=neighbours).fit(digits.train)
-    np.testing.assert_allclose(detector.decision_function(digits.test[:50]), distances.mean(1), rtol=1e-5)
+    np.testing.assert_allclose(
+        detector.decision_function(digits.test[:50]), distances.mean(1), rtol=1e-5
+    )
     assert torch.equal(detector.reconstruct(digits.test[:50]), digits.train[rows[:, 0]])
 
 
@@ -109,7 +113,9 @@ def test_the_face_is_that_of_all_detectors(cls, colour, tmp_path):
         detector.decision_function(test[:, :1])
 
 
-@pytest.mark.parametrize(("cls", "name"), [(PixelPCA, "mean"), (PixelPCA, "components"), (NearestNeighbours, "images")])
+@pytest.mark.parametrize(
+    ("cls", "name"), [(PixelPCA, "mean"), (PixelPCA, "components"), (NearestNeighbours, "images")]
+)
 def test_changed_files_are_refused(cls, name, colour, tmp_path):
     file = tmp_path / "detector.safetensors"
     cls().fit(colour[:20]).save(file)
@@ -123,7 +129,9 @@ def test_changed_files_are_refused(cls, name, colour, tmp_path):
         load_detector(file)
 
 
-@pytest.mark.parametrize(("cls", "wrong"), [(PixelPCA, {"components": 0}), (NearestNeighbours, {"neighbours": 1.5})])
+@pytest.mark.parametrize(
+    ("cls", "wrong"), [(PixelPCA, {"components": 0}), (NearestNeighbours, {"neighbours": 1.5})]
+)
 def test_wrong_settings_are_refused_by_name(cls, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         cls(**wrong)

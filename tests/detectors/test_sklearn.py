@@ -33,7 +33,9 @@ def small(method, **settings):
 
 @pytest.fixture(scope="module", params=METHODS)
 def fitted(request, digits):
-    return small(request.param).fit(digits.train[:48], calibration=digits.calibration[:20], progress=False)
+    return small(request.param).fit(
+        digits.train[:48], calibration=digits.calibration[:20], progress=False
+    )
 
 
 @pytest.fixture
@@ -41,23 +43,35 @@ def ccb(digits):
     return small("ccb").fit(digits.train[:48], calibration=digits.calibration[:20], progress=False)
 
 
-# ── settings ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── settings ──────────────────────────────────────────────────────────────────────────────────────
 
 # Frozen: checkpoints hold every other setting, and are loaded only where those are equal.
-NOT_OF_TRAINING = {"device", "epochs", "alpha", "image_distance", "latent_distance", "score_distance", "fast"}
+NOT_OF_TRAINING = {
+    "device",
+    "epochs",
+    "alpha",
+    "image_distance",
+    "latent_distance",
+    "score_distance",
+    "fast",
+}
 NOT_OF_TRAINING |= {"log_skips", "search_steps", "search_learning_rate", "search_alpha"}
 
 
 @pytest.mark.parametrize("method", DEEP)
 def test_training_depends_on_the_settings_that_checkpoints_hold(method):
     detector = METHODS[method]()
-    expected = {name: value for name, value in detector.get_params().items() if name not in NOT_OF_TRAINING}
+    expected = {
+        name: value for name, value in detector.get_params().items() if name not in NOT_OF_TRAINING
+    }
     assert detector.training_settings() == expected
 
 
 def test_a_checkpoint_holds_the_settings_of_training(digits, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    detector = GANomaly(epochs=1, width=4, device="cpu", alpha=0.3).fit(digits.train[:64], resume=path, progress=False)
+    detector = GANomaly(epochs=1, width=4, device="cpu", alpha=0.3).fit(
+        digits.train[:64], resume=path, progress=False
+    )
     held = load_tensors(path)[1]["settings"]
     wanted = {
         "method": "ganomaly",
@@ -75,7 +89,15 @@ def test_a_checkpoint_holds_the_settings_of_training(digits, tmp_path):
     assert {name: held[name] for name in wanted} == wanted
     assert not NOT_OF_TRAINING & held.keys()
     other = {"epochs": 2, "alpha": 0.7, "latent_distance": "l1", "fast": not detector.fast_}
-    assert len(clone(detector).set_params(**other).fit(digits.train[:64], resume=path, progress=False).history_) == 2
+    assert (
+        len(
+            clone(detector)
+            .set_params(**other)
+            .fit(digits.train[:64], resume=path, progress=False)
+            .history_
+        )
+        == 2
+    )
     with pytest.raises(ValueError, match=r"other settings \(width: 4 → 8;"):
         clone(detector).set_params(width=8).fit(digits.train[:64], resume=path, progress=False)
 
@@ -148,9 +170,13 @@ def test_a_distance_of_the_score_needs_a_new_calibration(ccb, digits):
         ccb.predict(digits.test)
 
 
-@pytest.mark.parametrize("setting", [{"width": 8}, {"seed": 1}, {"learning_rate": 1e-3}, {"chain": (0, 0, 0, 0)}])
+@pytest.mark.parametrize(
+    "setting", [{"width": 8}, {"seed": 1}, {"learning_rate": 1e-3}, {"chain": (0, 0, 0, 0)}]
+)
 def test_a_setting_of_training_needs_a_new_fit(setting, ccb, digits, tmp_path):
-    ccb.set_params(**{name: getattr(ccb, name) for name in setting})  # the same values change nothing
+    ccb.set_params(
+        **{name: getattr(ccb, name) for name in setting}
+    )  # the same values change nothing
     check_is_fitted(ccb)
     ccb.set_params(**setting)
     with pytest.raises(NotFittedError, match="fit"):
@@ -166,7 +192,7 @@ def test_neighbours_are_counted_when_scoring(digits):
     assert np.array_equal(scores, other.decision_function(digits.test))
 
 
-# ── pipelines and searches ────────────────────────────────────────────────────────────────────────────────────────
+# ── pipelines and searches ────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("method", ["ccb", "pca"])
@@ -178,8 +204,12 @@ def test_a_pipeline_fits_scores_and_predicts(method, digits):
     options = {"calibration": 255 - digits.calibration[:20], "progress": False}
     pipeline.fit(digits.train[:48], **{f"{step}__{name}": value for name, value in options.items()})
     check_is_fitted(pipeline)
-    alone = small(method).fit(255 - digits.train[:48], calibration=255 - digits.calibration[:20], progress=False)
-    assert np.array_equal(pipeline.decision_function(digits.test), alone.decision_function(255 - digits.test))
+    alone = small(method).fit(
+        255 - digits.train[:48], calibration=255 - digits.calibration[:20], progress=False
+    )
+    assert np.array_equal(
+        pipeline.decision_function(digits.test), alone.decision_function(255 - digits.test)
+    )
     assert np.array_equal(pipeline.predict(digits.test), alone.predict(255 - digits.test))
     pipeline.set_params(**{f"{step}__alpha": 0.0})
     assert pipeline[-1].alpha == 0.0
@@ -200,10 +230,14 @@ def test_a_search_by_test_labels_finds_the_best_auc(as_input, digits):
     images, labels = torch.cat([train, digits.test]), np.r_[np.zeros(60), digits.test_labels]
     folds = PredefinedSplit(np.r_[np.full(60, -1), np.zeros(len(digits.test))])
     grid = {"components": [2, 8, 32]}
-    search = GridSearchCV(PixelPCA(), grid, cv=folds, scoring="roc_auc", refit=False, error_score="raise")
+    search = GridSearchCV(
+        PixelPCA(), grid, cv=folds, scoring="roc_auc", refit=False, error_score="raise"
+    )
     search.fit(as_input(images), labels, progress=False)
     expected = [
-        roc_auc_score(digits.test_labels, PixelPCA(components=k).fit(train).decision_function(digits.test))
+        roc_auc_score(
+            digits.test_labels, PixelPCA(components=k).fit(train).decision_function(digits.test)
+        )
         for k in grid["components"]
     ]
     assert search.cv_results_["mean_test_score"] == pytest.approx(expected, abs=1e-12)
@@ -218,7 +252,9 @@ def test_a_search_on_normals_alone_refits(digits):
     def negative_error(detector, images, labels=None):
         return -float(detector.decision_function(images).mean())
 
-    search = GridSearchCV(PixelPCA(), {"components": [2, 16]}, cv=folds, scoring=negative_error, error_score="raise")
+    search = GridSearchCV(
+        PixelPCA(), {"components": [2, 16]}, cv=folds, scoring=negative_error, error_score="raise"
+    )
     search.fit(normals, progress=False)
     assert search.best_params_ == {"components": 16}
     alone = PixelPCA(components=16).fit(normals).decision_function(digits.test)
@@ -242,7 +278,7 @@ def test_scikit_learn_knows_what_it_is():
     assert routing.predict.requests == routing.decision_function.requests == {}
 
 
-# ── copies ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── copies ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def through_joblib(detector):
@@ -264,7 +300,9 @@ COPIES = {
 def test_a_copy_scores_the_same_bit_by_bit(how, fitted, digits):
     copied = COPIES[how](fitted)
     assert copied.get_params() == fitted.get_params()
-    for theirs, own in zip(copied.score_terms(digits.test[:20]), fitted.score_terms(digits.test[:20]), strict=True):
+    for theirs, own in zip(
+        copied.score_terms(digits.test[:20]), fitted.score_terms(digits.test[:20]), strict=True
+    ):
         assert np.array_equal(theirs, own)
     assert copied.threshold_ == fitted.threshold_
     assert np.array_equal(copied.predict(digits.test[:20]), fitted.predict(digits.test[:20]))
@@ -285,7 +323,10 @@ def test_an_unfitted_copy_fits_as_the_original(how, digits):
     copied = COPIES[how](detector)
     with pytest.raises(NotReady):
         copied.decision_function(digits.test)
-    a, b = (d.fit(digits.train[:32], progress=False).decision_function(digits.test[:8]) for d in (copied, detector))
+    a, b = (
+        d.fit(digits.train[:32], progress=False).decision_function(digits.test[:8])
+        for d in (copied, detector)
+    )
     assert np.array_equal(a, b)
 
 
@@ -303,8 +344,12 @@ def test_the_detector_of_an_epoch_can_be_kept(digits):
     images = digits.train[:48]
     small("ccb").set_params(epochs=2).fit(images, on_epoch_end=keep, progress=False)
     first = small("ccb").fit(images, progress=False)
-    assert np.array_equal(kept[1].decision_function(digits.test), first.decision_function(digits.test))
-    assert not np.array_equal(kept[2].decision_function(digits.test), first.decision_function(digits.test))
+    assert np.array_equal(
+        kept[1].decision_function(digits.test), first.decision_function(digits.test)
+    )
+    assert not np.array_equal(
+        kept[2].decision_function(digits.test), first.decision_function(digits.test)
+    )
 
 
 def test_a_pickle_for_another_machine_is_refused_by_name(ccb):

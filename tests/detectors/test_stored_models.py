@@ -31,7 +31,9 @@ def test_there_is_one_of_digits_and_one_of_skin():
 def test_digits_are_told_from_an_eight_better_than_by_chance(digits):
     detector = load_detector(MODELS / "digits-8-ccb.safetensors", device="cpu")
     assert roc_auc_score(digits.test_labels, detector.decision_function(digits.test)) > 0.6
-    false_alarms = (detector.decision_function(digits.test[~digits.test_labels]) > detector.threshold_).mean()
+    false_alarms = (
+        detector.decision_function(digits.test[~digits.test_labels]) > detector.threshold_
+    ).mean()
     assert false_alarms < 0.15  # 5 % of the calibration images, on other images
 
 
@@ -40,7 +42,9 @@ def test_skin_is_scored_as_the_calibration_promises(raw_data):
     split = load_dataset("ham10000", abnormal="vasc", root=raw_data, test="natural")
     scores = detector.decision_function(split.test)
     assert len(np.unique(scores)) > 0.99 * len(scores)
-    assert (scores[~split.test_labels] > detector.threshold_).mean() == pytest.approx(0.05, abs=0.04)
+    assert (scores[~split.test_labels] > detector.threshold_).mean() == pytest.approx(
+        0.05, abs=0.04
+    )
 
 
 def test_skin_warns_of_photographs_of_other_things_and_not_of_skin(raw_data):

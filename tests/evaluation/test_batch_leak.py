@@ -17,7 +17,11 @@ def test_the_two_ends_of_purity():
     assert changes(mixed_order(LABELS, 1.0)) == 1
     # neighbours of a shuffled set differ with probability 2·(1/3)·(2/3)
     assert changes(mixed_order(LABELS, 0.0)) == pytest.approx(999 * 4 / 9, rel=0.15)
-    assert changes(mixed_order(LABELS, 1.0)) < changes(mixed_order(LABELS, 0.8)) < changes(mixed_order(LABELS, 0.3))
+    assert (
+        changes(mixed_order(LABELS, 1.0))
+        < changes(mixed_order(LABELS, 0.8))
+        < changes(mixed_order(LABELS, 0.3))
+    )
 
 
 @pytest.mark.parametrize("purity", [0.0, 0.37, 1.0])

@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 import torch
 
-from ccb_lib import CCB, CLEAN, EGBAD, RELEASED, AnoGAN, CCBFork, EpochScores, GANomaly, SkipGANomaly, evaluate
+from ccb_lib import (
+    CCB,
+    CLEAN,
+    EGBAD,
+    RELEASED,
+    AnoGAN,
+    CCBFork,
+    EpochScores,
+    GANomaly,
+    SkipGANomaly,
+    evaluate,
+)
 from ccb_lib.datasets.splits import balanced_draw
 from ccb_lib.detectors.simple_baselines import PixelPCA
 from ccb_lib.evaluation.feeding import feeding_order, recomputed_statistics, score_split
@@ -42,12 +53,17 @@ def last(protocol, **changes):
 def test_the_walk_changes_one_field_at_a_time():
     for a, b in pairwise(STEPS_TO_CLEAN[:-1]):
         assert len(differing_fields(a, b)) == 1
-    # the last step takes the order and the company away with the batch's statistics: they no longer matter
-    assert set(differing_fields(STEPS_TO_CLEAN[-2], STEPS_TO_CLEAN[-1])) == {"batch_norm", "order", "batch_size"}
+    # the last step takes the order and the company away with the batch's statistics: they no
+    # longer matter
+    assert set(differing_fields(STEPS_TO_CLEAN[-2], STEPS_TO_CLEAN[-1])) == {
+        "batch_norm",
+        "order",
+        "batch_size",
+    }
     assert (STEPS_TO_CLEAN[0], STEPS_TO_CLEAN[-1]) == (RELEASED, CLEAN)
-    assert len({protocol.name for protocol in (*STEPS_TO_CLEAN, *SINGLE_CHANGES)}) == len(STEPS_TO_CLEAN) + len(
-        SINGLE_CHANGES
-    )
+    assert len({protocol.name for protocol in (*STEPS_TO_CLEAN, *SINGLE_CHANGES)}) == len(
+        STEPS_TO_CLEAN
+    ) + len(SINGLE_CHANGES)
 
 
 def test_the_two_ends_are_what_the_notes_say():
@@ -62,26 +78,40 @@ def test_the_two_ends_are_what_the_notes_say():
 
 
 def test_order_matters_in_train_mode_and_not_in_eval(fitted, small):
-    in_order, shuffled = (last(RELEASED, order=order) for order in ("normals then abnormals", "shuffled"))
+    in_order, shuffled = (
+        last(RELEASED, order=order) for order in ("normals then abnormals", "shuffled")
+    )
     a, b = (score_split(fitted, small, protocol)[0] for protocol in (in_order, shuffled))
-    assert not np.allclose(anomaly_score(a, fitted.alpha), anomaly_score(b, fitted.alpha), rtol=1e-4)
+    assert not np.allclose(
+        anomaly_score(a, fitted.alpha), anomaly_score(b, fitted.alpha), rtol=1e-4
+    )
     quiet = [replace(CLEAN, order=order) for order in ("normals then abnormals", "shuffled", "any")]
-    scores = [anomaly_score(score_split(fitted, small, protocol)[0], fitted.alpha) for protocol in quiet]
+    scores = [
+        anomaly_score(score_split(fitted, small, protocol)[0], fitted.alpha) for protocol in quiet
+    ]
     assert scores[0] == pytest.approx(scores[1], rel=1e-5)
     assert scores[0] == pytest.approx(scores[2], rel=1e-5)
 
 
 def test_scoring_never_changes_a_detector(fitted, small):
     before = {name: value.clone() for name, value in fitted._state().items()}
-    modes = [module.training for network in fitted.networks_.values() for module in network.modules()]
-    momenta = [m.momentum for n in fitted.networks_.values() for m in n.modules() if hasattr(m, "momentum")]
+    modes = [
+        module.training for network in fitted.networks_.values() for module in network.modules()
+    ]
+    momenta = [
+        m.momentum for n in fitted.networks_.values() for m in n.modules() if hasattr(m, "momentum")
+    ]
     for protocol in (RELEASED, *STEPS_TO_CLEAN, *SINGLE_CHANGES):
         if protocol.batch_size == 1 and not isinstance(fitted, CCB | CCBFork | SkipGANomaly):
             continue  # a batch norm of single values has no statistics of one image
         score_split(fitted, small, protocol)
     assert all(torch.equal(value, before[name]) for name, value in fitted._state().items())
-    assert [module.training for network in fitted.networks_.values() for module in network.modules()] == modes
-    assert [m.momentum for n in fitted.networks_.values() for m in n.modules() if hasattr(m, "momentum")] == momenta
+    assert [
+        module.training for network in fitted.networks_.values() for module in network.modules()
+    ] == modes
+    assert [
+        m.momentum for n in fitted.networks_.values() for m in n.modules() if hasattr(m, "momentum")
+    ] == momenta
 
 
 def test_imposed_is_marked_where_public_code_tests_in_eval(fitted, small):
@@ -95,7 +125,9 @@ def test_evaluate_under_clean_equals_the_detectors_own_face(fitted, small):
     assert evaluation.scores == pytest.approx(fitted.decision_function(small.test), rel=1e-5)
     assert evaluation.threshold == pytest.approx(fitted.threshold_, rel=1e-5)
     assert evaluation.auc == auc(evaluation.scores, small.test_labels)
-    assert evaluation.metrics.tp == (evaluation.scores > evaluation.threshold)[small.test_labels].sum()
+    assert (
+        evaluation.metrics.tp == (evaluation.scores > evaluation.threshold)[small.test_labels].sum()
+    )
     assert evaluation.epoch == 1
 
 
@@ -119,7 +151,9 @@ def test_the_best_epoch_is_chosen_by_test_auc(recorded, small):
 
 def test_the_thresholds_fields(recorded, small):
     detector, _ = recorded
-    calibrated, oracle = (evaluate(detector, small, replace(CLEAN, threshold=t)) for t in ("calibrated", "oracle"))
+    calibrated, oracle = (
+        evaluate(detector, small, replace(CLEAN, threshold=t)) for t in ("calibrated", "oracle")
+    )
     own = anomaly_score(calibrated.calibration, detector.alpha)
     assert calibrated.threshold == normal_quantile(own, 0.05)
     assert oracle.metrics.f1 >= calibrated.metrics.f1
@@ -173,7 +207,9 @@ def test_epochs_survive_a_killed_run(small, tmp_path):
 
 
 def test_orders(small):
-    assert np.array_equal(feeding_order(small, "normals then abnormals"), np.arange(len(small.test)))
+    assert np.array_equal(
+        feeding_order(small, "normals then abnormals"), np.arange(len(small.test))
+    )
     grouped = feeding_order(small, "normals by class then abnormals")
     classes, labels = small.test_classes[grouped], small.test_labels[grouped]
     assert (np.diff(labels.astype(int)) >= 0).all()
@@ -198,7 +234,13 @@ def test_recomputed_statistics_are_plain_averages_over_the_normals(small):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("batch_norm", "train"), ("order", "random"), ("epoch", "best"), ("threshold", "0.5"), ("batch_size", 0)],
+    [
+        ("batch_norm", "train"),
+        ("order", "random"),
+        ("epoch", "best"),
+        ("threshold", "0.5"),
+        ("batch_size", 0),
+    ],
 )
 def test_unknown_values_are_refused(field, value):
     with pytest.raises(ValueError, match=f"{field}="):
@@ -215,17 +257,25 @@ SHARING = (
 
 @pytest.mark.parametrize("method", [CCB, SkipGANomaly, PixelPCA])
 @pytest.mark.parametrize("protocol", SHARING, ids=str)
-def test_what_test_sets_share_is_scored_once_and_comes_out_the_same(method, protocol, small, monkeypatch):
+def test_what_test_sets_share_is_scored_once_and_comes_out_the_same(
+    method, protocol, small, monkeypatch
+):
     settings = {} if method is PixelPCA else {"epochs": 1, "width": 4, "device": "cpu"}
     fitted = method(**settings).fit(small.train, progress=False)
-    fewer = replace(small, **{name: getattr(small, name)[:-46] for name in TEST_PARTS})  # 96 normal, 50 abnormal
+    fewer = replace(
+        small, **{name: getattr(small, name)[:-46] for name in TEST_PARTS}
+    )  # 96 normal, 50 abnormal
     draws = [balanced_draw(fewer, k) for k in (1, 2)]  # with one mixed batch each
     alone = [score_split(fitted, split, protocol) for split in draws]
     fed, score, shared = [], method.score_terms, {}
-    monkeypatch.setattr(method, "score_terms", lambda self, x, **k: fed.append(len(x)) or score(self, x, **k))
+    monkeypatch.setattr(
+        method, "score_terms", lambda self, x, **k: fed.append(len(x)) or score(self, x, **k)
+    )
     together = [score_split(fitted, split, protocol, shared) for split in draws]
     for a, b in zip(alone, together, strict=True):
-        assert all(np.array_equal(x, y) for x, y in zip((*a[0], *a[1]), (*b[0], *b[1]), strict=True))
+        assert all(
+            np.array_equal(x, y) for x, y in zip((*a[0], *a[1]), (*b[0], *b[1]), strict=True)
+        )
     once = len(small.calibration)
     assert (
         fed

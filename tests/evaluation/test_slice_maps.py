@@ -30,7 +30,9 @@ def test_each_pixel_averages_the_patches_that_cover_it(slice_, kind):
             if lung[row : row + 32, column : column + 32].mean() >= 0.75:
                 for y in range(row, row + 32):
                     for x in range(column, column + 32):
-                        lists.setdefault((y, x), []).append(grey[y, x] / 2 if kind == "pixel" else grey[row, column])
+                        lists.setdefault((y, x), []).append(
+                            grey[y, x] / 2 if kind == "pixel" else grey[row, column]
+                        )
     expected = np.full(grey.shape, np.nan)
     for place, values in lists.items():
         expected[place] = np.mean(values) if lung[place] else np.nan
@@ -49,7 +51,9 @@ def test_mistakes_are_named(slice_):
     grey, lung = slice_
     with pytest.raises(ValueError, match="both need one"):
         map_of_slice(brightness, grey, lung[:, :-1])
-    with pytest.raises(ValueError, match="No patch of 32×32 pixels has 75% of its pixels in the lung"):
+    with pytest.raises(
+        ValueError, match="No patch of 32×32 pixels has 75% of its pixels in the lung"
+    ):
         map_of_slice(brightness, grey, np.zeros_like(lung))
     with pytest.raises(ValueError, match="one value a patch"):
         map_of_slice(lambda patches: patches, grey, lung)

@@ -14,7 +14,15 @@ SCORES, LABELS = [0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1]
 
 @pytest.mark.parametrize(
     "scores",
-    [[0.0, 5e-324], [1e-320, 2e-320], [0.0, 1e-310], [-5e-324, 5e-324], [1e-320] * 2, [1e16, 1e16 + 2], [1e300, 0.0]],
+    [
+        [0.0, 5e-324],
+        [1e-320, 2e-320],
+        [0.0, 1e-310],
+        [-5e-324, 5e-324],
+        [1e-320] * 2,
+        [1e16, 1e16 + 2],
+        [1e300, 0.0],
+    ],
 )
 def test_scores_that_lie_very_close_or_far_apart_are_drawn(scores):
     assert "ccb-explorer" in explorer_html(scores, [0, 1])
@@ -73,12 +81,18 @@ def test_tables_of_a_wrong_kind_are_named(table, axes, said):
         table_html(table, axes=axes)
 
 
-_TEXT = st.text(st.characters(exclude_categories=()), max_size=5) | st.sampled_from([HALF, "</script>", "<!--", "$x"])
+_TEXT = st.text(st.characters(exclude_categories=()), max_size=5) | st.sampled_from(
+    [HALF, "</script>", "<!--", "$x"]
+)
 _NUMBER = st.floats() | st.sampled_from([0.0, 5e-324, 1e-320, 1.7e308, 1e300, 10**400, None, "1"])
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(_NUMBER, st.sampled_from([0, 1])), max_size=6), st.dictionaries(_TEXT, _NUMBER), _TEXT)
+@given(
+    st.lists(st.tuples(_NUMBER, st.sampled_from([0, 1])), max_size=6),
+    st.dictionaries(_TEXT, _NUMBER),
+    _TEXT,
+)
 def test_any_names_and_numbers(pairs, thresholds, title):
     scores, labels = [score for score, _ in pairs], [label for _, label in pairs]
     try:

@@ -1,4 +1,5 @@
-"""Both faces of the explorer in Python: counts at every stop, size, hostile names, and what can be set and observed."""
+"""Both faces of the explorer in Python: counts at every stop, size, hostile names, and what can be
+set and observed."""
 
 import html.parser
 import json
@@ -32,18 +33,24 @@ labelled = st.lists(st.tuples(st.integers(-9, 9), st.booleans()), min_size=1, ma
 
 
 def data_of(page):
-    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.DOTALL).group(1))
+    return json.loads(
+        re.search(r'<script type="application/json">(.*?)</script>', page, re.DOTALL).group(1)
+    )
 
 
 def counts_of(cell):
     """Undo the page's packing: the first count, then what is lost at each stop."""
-    return [np.cumsum([cell[name][0], *(-drop for drop in cell[name][1:])]) for name in ("tp", "fp")]
+    return [
+        np.cumsum([cell[name][0], *(-drop for drop in cell[name][1:])]) for name in ("tp", "fp")
+    ]
 
 
-# ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── steps ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@given(labelled, st.lists(st.floats(-2, 2) | st.sampled_from([-math.inf, math.inf, 0.125]), max_size=4))
+@given(
+    labelled, st.lists(st.floats(-2, 2) | st.sampled_from([-math.inf, math.inf, 0.125]), max_size=4)
+)
 def test_every_stop_counts_what_lies_above_it_and_every_cut_has_a_stop(pair, wanted):
     scores, labels = pair
     steps = Steps.of(scores, labels, {str(i): phi for i, phi in enumerate(wanted)})
@@ -84,7 +91,15 @@ def test_extreme_scores_do_not_squeeze_the_others_into_one_bar():
 
 
 @pytest.mark.parametrize(
-    "scores", [[3.0, 3.0], [0.0, 0.0], [1.0, 1 + 2e-16], [1e-300, 2e-300], [-1e300, 1e300], [1e9, 1e9 + 1e-3]]
+    "scores",
+    [
+        [3.0, 3.0],
+        [0.0, 0.0],
+        [1.0, 1 + 2e-16],
+        [1e-300, 2e-300],
+        [-1e300, 1e300],
+        [1e9, 1e9 + 1e-3],
+    ],
 )
 def test_odd_scales_are_drawn_and_counted(scores):
     page = explorer_html(scores, [0, 1])
@@ -110,7 +125,7 @@ def test_short_decimals_are_as_short_as_their_gap_allows():
     assert shortest(0.1234567, 0.09, 0.2, digits=4) == 0.1235
 
 
-# ── the page ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the page ──────────────────────────────────────────────────────────────────────────────────────
 
 
 class Reader(html.parser.HTMLParser):
@@ -136,7 +151,9 @@ class Reader(html.parser.HTMLParser):
 
 def test_names_from_outside_stay_text_in_the_page():
     page = explorer_html(SCORES, LABELS, {HOSTILE: 0.5}, title=HOSTILE)
-    table = table_html({(HOSTILE, "b"): (SCORES, LABELS, {HOSTILE: 0.5})}, axes=(HOSTILE, "Class"), title=HOSTILE)
+    table = table_html(
+        {(HOSTILE, "b"): (SCORES, LABELS, {HOSTILE: 0.5})}, axes=(HOSTILE, "Class"), title=HOSTILE
+    )
     for written in (page, table):
         read = Reader(written)
         assert "img" not in read.tags
@@ -162,7 +179,9 @@ def test_the_page_needs_no_ipywidgets_and_the_widget_says_what_it_needs():
         "except ImportError as error:\n    print(error)\n"
     )
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    )
     length, message = done.stdout.splitlines()
     assert int(length) > 10_000
     assert 'pip install "ccb-lib[widgets]"' in message
@@ -193,7 +212,9 @@ def test_wrong_input_is_named(make, changes, words):
 def test_wrong_tables_are_named():
     with pytest.raises(ValueError, match="empty"):
         table_html({})
-    with pytest.raises(ValueError, match=r"Key \('A',\) has 1 parts; one for each of axes=\('Method', 'Class'\)"):
+    with pytest.raises(
+        ValueError, match=r"Key \('A',\) has 1 parts; one for each of axes=\('Method', 'Class'\)"
+    ):
         table_html({"A": (SCORES, LABELS)})
     with pytest.raises(ValueError, match="1 parts given"):
         table_html({("A", "b"): (SCORES,)})
@@ -205,7 +226,7 @@ def test_wrong_tables_are_named():
         explorer_html(SCORES, LABELS, stops=3)
 
 
-# ── the live face ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── the live face ─────────────────────────────────────────────────────────────────────────────────
 
 
 def figures(explorer):
@@ -216,13 +237,15 @@ def figures(explorer):
 
 def check(explorer, scores=SCORES, labels=LABELS):
     found, verdicts = explorer.metrics, scores > explorer.threshold
-    assert found == metrics_at(scores, labels, explorer.threshold, prevalence=explorer.prevalence) or math.isnan(
-        found.precision
-    )
+    assert found == metrics_at(
+        scores, labels, explorer.threshold, prevalence=explorer.prevalence
+    ) or math.isnan(found.precision)
     (tn, fp), (fn, tp) = sk.confusion_matrix(labels, verdicts, labels=[False, True])
     assert (found.tp, found.fp, found.tn, found.fn) == (tp, fp, tn, fn)
     texts = figures(explorer)
-    assert [texts[name] for name in ("tp", "fp", "tn", "fn")] == [str(count) for count in (tp, fp, tn, fn)]
+    assert [texts[name] for name in ("tp", "fp", "tn", "fn")] == [
+        str(count) for count in (tp, fp, tn, fn)
+    ]
     assert texts["recall"] == f"{sk.recall_score(labels, verdicts):.3f}"
 
 
@@ -243,8 +266,12 @@ def test_threshold_and_prevalence_can_be_set_and_everything_observed():
     explorer = ThresholdExplorer(SCORES, LABELS, NAMED, prevalence=0.1)
     seen, at = [], []
     explorer.observe(lambda change: seen.append(change["new"]), "metrics")
-    explorer.observe(lambda change: at.append((change["new"], explorer.metrics.threshold)), "threshold")
-    assert explorer.threshold == NAMED["normal 95 %"]  # the very number that was given, not a rounded one
+    explorer.observe(
+        lambda change: at.append((change["new"], explorer.metrics.threshold)), "threshold"
+    )
+    assert (
+        explorer.threshold == NAMED["normal 95 %"]
+    )  # the very number that was given, not a rounded one
     explorer.threshold = 0.4321
     assert at == [(0.4321, 0.4321)]  # who is told of the threshold finds the metrics already there
     assert seen == [explorer.metrics]
@@ -318,7 +345,9 @@ def test_one_object_has_two_faces_in_one_bundle():
 
 def test_hostile_names_stay_text_in_the_widget():
     explorer = ThresholdExplorer(SCORES, LABELS, {HOSTILE: 0.5}, title=HOSTILE)
-    assert explorer._named.children[0].description == HOSTILE  # a button's description is text to ipywidgets
+    assert (
+        explorer._named.children[0].description == HOSTILE
+    )  # a button's description is text to ipywidgets
     for part in (explorer._head, explorer._plot, explorer._panels):
         assert "img" not in Reader(part.value).tags
 
@@ -331,7 +360,7 @@ def test_one_kind_of_image_alone_leaves_the_rest_undefined():
     assert explorer.metrics.fp == (SCORES[~LABELS] > 1).sum()
 
 
-# ── tables ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── tables ────────────────────────────────────────────────────────────────────────────────────────
 
 TABLE = {
     ("CCB", "cat"): (SCORES, LABELS, {"normal 95 %": 1.5, "oracle F1": 0.4}),
@@ -387,7 +416,9 @@ def test_an_axis_of_floats_is_a_slider_in_order():
     check(explorer, 0.5 * SCORES)
     data = data_of(explorer.to_html())
     assert data["axes"] == [{"values": ["0.0", "0.5", "1.0"]}]
-    assert isinstance(ThresholdExplorer.from_table(TABLE)._choosers.children[0], ipywidgets.Dropdown)
+    assert isinstance(
+        ThresholdExplorer.from_table(TABLE)._choosers.children[0], ipywidgets.Dropdown
+    )
 
 
 def test_a_whole_table_of_the_paper_stays_small():

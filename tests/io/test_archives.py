@@ -44,12 +44,17 @@ def test_good_archives_are_unpacked_whole(tmp_path):
         make_tar(tmp_path / "a.tar.gz", ("x/1.txt", b"one"), ("2.txt", b"two")),
     ):
         folder = tmp_path / archive.stem
-        assert [file.relative_to(folder).as_posix() for file in unpack(archive, folder)] == ["2.txt", "x/1.txt"]
+        assert [file.relative_to(folder).as_posix() for file in unpack(archive, folder)] == [
+            "2.txt",
+            "x/1.txt",
+        ]
         assert (folder / "x/1.txt").read_bytes() == b"one"
         assert stat.S_IMODE(folder.stat().st_mode) & 0o055
 
 
-@pytest.mark.parametrize("name", ["../out.txt", "x/../../out.txt", "/out.txt", "C:/out.txt", "..\\out.txt", "a\\b.txt"])
+@pytest.mark.parametrize(
+    "name", ["../out.txt", "x/../../out.txt", "/out.txt", "C:/out.txt", "..\\out.txt", "a\\b.txt"]
+)
 def test_a_member_outside_unpacks_nothing(tmp_path, name):
     box = tmp_path / "box"
     box.mkdir()
@@ -65,7 +70,9 @@ def test_a_member_outside_unpacks_nothing(tmp_path, name):
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
 def test_links_and_devices_are_refused(tmp_path, kind):
-    archive = make_tar(tmp_path / "bad.tar.gz", ("good.txt", b"good"), ("link", b"", kind, "/etc/hostname"))
+    archive = make_tar(
+        tmp_path / "bad.tar.gz", ("good.txt", b"good"), ("link", b"", kind, "/etc/hostname")
+    )
     with pytest.raises(ValueError, match="is a link or a device"):
         unpack(archive, tmp_path / "new")
     assert inside(tmp_path) == ["bad.tar.gz"]
@@ -158,7 +165,8 @@ def test_no_zip_is_refused_as_a_source_of_members(tmp_path):
 
 @pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
 def test_a_header_that_claims_gigabytes_costs_no_memory(tmp_path, kind):
-    """tarfile reads names and other facts of a member whole, however long the archive says that they are."""
+    """tarfile reads names and other facts of a member whole, however long the archive says that
+    they are."""
     member = tarfile.TarInfo("name")
     member.type, member.size = kind, 3 * 10**9
     with gzip.open(tmp_path / "bad.tar.gz", "wb") as file:

@@ -34,9 +34,18 @@ def test_hounsfield_units_by_hand(tmp_path):
 
 
 def test_headers_place_a_slice(tmp_path):
-    dicom_writing.write_image(tmp_path / "a.dcm", RAW[:16], number=7, location=-12.5, series="1.2.3")
-    assert dicom.read_header(tmp_path / "a.dcm") == dicom.Header(tmp_path / "a.dcm", "1.2.3", 7, -12.5, (16, 32))
-    change(tmp_path / "a.dcm", SliceLocation=None, InstanceNumber=None, ImagePositionPatient=[0, 0, 3.5])
+    dicom_writing.write_image(
+        tmp_path / "a.dcm", RAW[:16], number=7, location=-12.5, series="1.2.3"
+    )
+    assert dicom.read_header(tmp_path / "a.dcm") == dicom.Header(
+        tmp_path / "a.dcm", "1.2.3", 7, -12.5, (16, 32)
+    )
+    change(
+        tmp_path / "a.dcm",
+        SliceLocation=None,
+        InstanceNumber=None,
+        ImagePositionPatient=[0, 0, 3.5],
+    )
     header = dicom.read_header(tmp_path / "a.dcm")
     assert (header.number, header.location) == (None, 3.5)
 
@@ -55,7 +64,12 @@ def test_ct_is_windowed_for_lungs_unless_told_otherwise(tmp_path):
     raw[0, :4] = [-2000, 24, 724, 1424]  # HU −3024, −1000, −300, 400
     dicom_writing.write_image(tmp_path / "a.dcm", raw)
     assert np.asarray(dicom.read_image(tmp_path / "a.dcm"))[0, :4].tolist() == [0, 0, 128, 255]
-    assert np.asarray(dicom.read_image(tmp_path / "a.dcm", (-300, 400)))[0, :4].tolist() == [0, 0, 0, 255]
+    assert np.asarray(dicom.read_image(tmp_path / "a.dcm", (-300, 400)))[0, :4].tolist() == [
+        0,
+        0,
+        0,
+        255,
+    ]
 
 
 def test_other_modalities_take_their_own_window_or_their_bits(tmp_path):
@@ -85,14 +99,18 @@ def test_colour_is_read_as_colour(tmp_path):
 
 def test_files_are_known_by_content_and_old_ones_by_ending(tmp_path):
     dicom_writing.write_image(tmp_path / "IM0001", RAW)
-    assert read_images([tmp_path / "IM0001"], image_size=32, channels=1).float().mean() == 178  # −24 HU
+    assert (
+        read_images([tmp_path / "IM0001"], image_size=32, channels=1).float().mean() == 178
+    )  # −24 HU
     whole = (tmp_path / "IM0001").read_bytes()
     bare = pydicom.dcmread(tmp_path / "IM0001")
     bare.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
     content = pydicom.filebase.DicomBytesIO()
     content.is_little_endian, content.is_implicit_VR = True, True
     pydicom.filewriter.write_dataset(content, bare)
-    (tmp_path / "bare.dcm").write_bytes(content.getvalue())  # no mark after 128 bytes, no file header
+    (tmp_path / "bare.dcm").write_bytes(
+        content.getvalue()
+    )  # no mark after 128 bytes, no file header
     assert b"DICM" in whole
     assert b"DICM" not in (tmp_path / "bare.dcm").read_bytes()
     assert dicom.read_hounsfield(tmp_path / "bare.dcm")[0, 0] == -24
@@ -153,7 +171,13 @@ def test_damaged_files_are_refused_with_one_kind_of_error(tmp_path):
     dicom_writing.write_image(tmp_path / "a.dcm", RAW[:4], number=1, location=2.0, series="1.2.3")
     whole, rng = (tmp_path / "a.dcm").read_bytes(), np.random.default_rng(0)
     refused = 0
-    functions = (dicom.is_grey, dicom.read_header, dicom.read_hounsfield, dicom.read_mask, dicom.read_image)
+    functions = (
+        dicom.is_grey,
+        dicom.read_header,
+        dicom.read_hounsfield,
+        dicom.read_mask,
+        dicom.read_image,
+    )
     for number in range(150):
         damaged = bytearray(whole)
         for at in rng.integers(128, len(whole), size=rng.choice([1, 4])):

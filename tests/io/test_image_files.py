@@ -29,7 +29,9 @@ def save(path, pixels, **options):
 
 def test_eight_bit_grey_is_kept_exactly(tmp_path):
     pixels = np.arange(1024, dtype=np.uint16).reshape(32, 32) % 256
-    np.testing.assert_array_equal(read(save(tmp_path / "a.png", pixels.astype(np.uint8)))[0], pixels)
+    np.testing.assert_array_equal(
+        read(save(tmp_path / "a.png", pixels.astype(np.uint8)))[0], pixels
+    )
 
 
 def test_sixteen_bits_are_scaled_over_their_whole_range(tmp_path):
@@ -43,12 +45,20 @@ def test_sixteen_bits_are_scaled_over_their_whole_range(tmp_path):
 def test_a_dark_sixteen_bit_image_is_not_stretched(tmp_path):
     """Brightness must not depend on an image's own maximum, or two images could not be compared."""
     with pytest.warns(UserWarning, match=r"pass window=\(0, 4095\)"):
-        assert set(read(save(tmp_path / "a.png", np.full((32, 32), 200, dtype=np.uint16))).ravel()) == {1}
+        assert set(
+            read(save(tmp_path / "a.png", np.full((32, 32), 200, dtype=np.uint16))).ravel()
+        ) == {1}
 
 
 def test_a_window_says_what_is_black_and_white(tmp_path):
-    pixels = np.array([[0, 1000, 2000, 3000, 4095, 65535]] * 6, dtype=np.uint16).repeat(16, 0).repeat(16, 1)
-    got = read_images([save(tmp_path / "a.png", pixels)], image_size=96, channels=1, window=(1000, 3000))[0, 0]
+    pixels = (
+        np.array([[0, 1000, 2000, 3000, 4095, 65535]] * 6, dtype=np.uint16)
+        .repeat(16, 0)
+        .repeat(16, 1)
+    )
+    got = read_images(
+        [save(tmp_path / "a.png", pixels)], image_size=96, channels=1, window=(1000, 3000)
+    )[0, 0]
     assert got[8, 8::16].tolist() == [0, 0, 128, 255, 255, 255]  # 127.5 rounds to even
 
 
@@ -89,8 +99,14 @@ def test_the_centre_is_cut_and_shrinking_averages(tmp_path):
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I", "I;16"])
 def test_every_mode_decodes(mode):
-    image = Image.new("RGB", (40, 50), (250, 250, 250)).convert("L" if mode in ("I", "I;16") else mode)
-    image = image if mode not in ("I", "I;16") else Image.fromarray(np.full((50, 40), 64250, dtype=np.uint16))
+    image = Image.new("RGB", (40, 50), (250, 250, 250)).convert(
+        "L" if mode in ("I", "I;16") else mode
+    )
+    image = (
+        image
+        if mode not in ("I", "I;16")
+        else Image.fromarray(np.full((50, 40), 64250, dtype=np.uint16))
+    )
     for channels in (1, 3):
         assert square(image, 32, channels).shape == (channels, 32, 32)
         assert square(image, 32, channels).mean() > 240
@@ -107,7 +123,12 @@ def test_broken_files_are_all_named(tmp_path):
     paths = [good, cut, tmp_path / "text.jpg", tmp_path / "none.png", stack]
     with pytest.raises(ValueError, match="4 of 5 images cannot be read") as error:
         read_images(paths, image_size=32, channels=1)
-    for name in ("cut.png", "text.jpg", "none.png: there is no such file", "stack.tif: a TIFF stack of 3"):
+    for name in (
+        "cut.png",
+        "text.jpg",
+        "none.png: there is no such file",
+        "stack.tif: a TIFF stack of 3",
+    ):
         assert name in str(error.value)
     assert "good.png" not in str(error.value)
     images, broken = read_each(paths, image_size=32, channels=1)
@@ -116,7 +137,9 @@ def test_broken_files_are_all_named(tmp_path):
 
 
 def test_postscript_is_never_run(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    (tmp_path / "a.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+    )
     with pytest.raises(ValueError, match="no image in a format that is read here"):
         read(tmp_path / "a.png")
 
@@ -143,7 +166,9 @@ def test_grey_is_told_from_colour_by_the_header(tmp_path):
 
 def test_no_format_that_starts_a_program_is_opened(tmp_path):
     path = tmp_path / "1.png"
-    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n")
+    path.write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n"
+    )
     with Image.open(path) as image:
         assert image.format == "EPS"  # so Pillow by itself takes it for an image
     with pytest.raises(ValueError, match="no image in a format that is read here"):
@@ -152,8 +177,12 @@ def test_no_format_that_starts_a_program_is_opened(tmp_path):
 
 def test_pillow_opens_files_in_one_place_alone():
     package = Path(ccb_lib.__file__).parent
-    texts = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
-    openers = [name for name, text in texts.items() if re.search(r"Image\.open\b|import open\b", text)]
+    texts = {
+        path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")
+    }
+    openers = [
+        name for name, text in texts.items() if re.search(r"Image\.open\b|import open\b", text)
+    ]
     assert openers == ["io/image_files.py"]
     assert texts["io/image_files.py"].count("Image.open(") == 1
 
@@ -171,7 +200,8 @@ def huge_png(path, side):
     header = struct.pack(">IIBBBBB", side, side, 8, 6, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
     coded = (
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
     )
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(coded))
     return path
@@ -204,7 +234,9 @@ def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch):
         return np.zeros((1, 32, 32), dtype=np.uint8)
 
     monkeypatch.setattr(image_files, "square", slow)
-    monkeypatch.setattr(image_files, "ThreadPoolExecutor", partial(image_files.ThreadPoolExecutor, 4))
+    monkeypatch.setattr(
+        image_files, "ThreadPoolExecutor", partial(image_files.ThreadPoolExecutor, 4)
+    )
     read_images(paths, image_size=32, channels=1)
     assert max(most) > 1
     most.clear()

@@ -27,7 +27,13 @@ def test_every_accepted_form_gives_the_same_tensor(photos, tmp_path):
         paths.append(tmp_path / f"{i}.png")
         Image.fromarray(photo.transpose(1, 2, 0)).save(paths[-1])
     expected = torch.from_numpy(photos)
-    for form in (photos, expected, photos.transpose(0, 2, 3, 1), expected.permute(0, 2, 3, 1), Labelled()):
+    for form in (
+        photos,
+        expected,
+        photos.transpose(0, 2, 3, 1),
+        expected.permute(0, 2, 3, 1),
+        Labelled(),
+    ):
         assert torch.equal(as_images(form), expected)
     assert torch.equal(as_images(paths, image_size=32, channels=3), expected)
     assert torch.equal(as_images([str(p) for p in paths], image_size=32), expected)
@@ -73,7 +79,9 @@ def test_unreadable_files_are_listed_together(tmp_path):
     good, bad, missing = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "missing.png"
     Image.new("L", (40, 50)).save(good)
     bad.write_text("no image")
-    with pytest.raises(ValueError, match=r"2 of 3 images cannot be read(.|\n)*bad\.png(.|\n)*missing\.png"):
+    with pytest.raises(
+        ValueError, match=r"2 of 3 images cannot be read(.|\n)*bad\.png(.|\n)*missing\.png"
+    ):
         as_images([good, bad, missing], image_size=32)
 
 

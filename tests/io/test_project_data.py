@@ -1,4 +1,5 @@
-"""The project's own data: found in a checkout, carried by the wheel, named where they are missing."""
+"""The project's own data: found in a checkout, carried by the wheel, named where they are
+missing."""
 
 import subprocess
 import sys
@@ -33,15 +34,22 @@ def test_a_wheel_carries_all_data_and_no_unfinished_run(tmp_path):
     site = tmp_path / "site"
     zipfile.ZipFile(next(tmp_path.glob("*.whl"))).extractall(site)
     for name in NAMES:
-        own = {file.name for file in (ROOT / "data" / name).iterdir() if not file.name.startswith(".")}
+        own = {
+            file.name for file in (ROOT / "data" / name).iterdir() if not file.name.startswith(".")
+        }
         assert {file.name for file in (site / "ccb_lib" / "data" / name).iterdir()} == own
     code = (
         "import ccb_lib; from ccb_lib.io.project_data import project_data; "
         "from ccb_lib.reproduction.runs import results_folder; "
-        "print(ccb_lib.__file__, project_data('paper'), results_folder(), ccb_lib.reported(1).shape)"
+        "print(ccb_lib.__file__, project_data('paper'), results_folder(), "
+        "ccb_lib.reported(1).shape)"
     )
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(site)}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr
     package = site / "ccb_lib"

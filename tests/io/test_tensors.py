@@ -9,7 +9,11 @@ from ccb_lib.io.tensors import digest, load_tensors, read_header, save_tensors
 
 
 def test_round_trip(tmp_path):
-    tensors = {"a": torch.randn(3, 2), "b": torch.arange(4).to(torch.uint8), "view": torch.arange(6).view(2, 3).T}
+    tensors = {
+        "a": torch.randn(3, 2),
+        "b": torch.arange(4).to(torch.uint8),
+        "view": torch.arange(6).view(2, 3).T,
+    }
     save_tensors(tmp_path / "deep" / "x.safetensors", tensors, {"α": [1, None, "<b>"]})
     loaded, header = load_tensors(tmp_path / "deep" / "x.safetensors")
     assert header == {"α": [1, None, "<b>"]}

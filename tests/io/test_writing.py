@@ -20,7 +20,7 @@ def write(path, text="new"):
         part.write_text(text)
 
 
-# ── what may be replaced ──────────────────────────────────────────────────────────────────────────────
+# ── what may be replaced ──────────────────────────────────────────────────────────────────────────
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -77,15 +77,21 @@ def test_what_is_no_file_is_refused(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-# ── failures ──────────────────────────────────────────────────────────────────────────────────────────
+# ── failures ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_full_disk_is_named_with_the_file(tmp_path, no_file_above):
     file = tmp_path / "x.safetensors"
     file.write_text("old")
-    with no_file_above(1000), pytest.raises(OSError, match=r"Cannot write .*x\.safetensors: .*Free some"):
+    with (
+        no_file_above(1000),
+        pytest.raises(OSError, match=r"Cannot write .*x\.safetensors: .*Free some"),
+    ):
         save_tensors(file, {"a": torch.zeros(1000)}, {})
-    with no_file_above(1000), pytest.raises(OSError, match=r"Cannot write .*x.*too large.*choose another"):
+    with (
+        no_file_above(1000),
+        pytest.raises(OSError, match=r"Cannot write .*x.*too large.*choose another"),
+    ):
         write(file, "a" * 2000)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
@@ -106,7 +112,7 @@ def test_errors_about_other_files_pass_as_they_are(tmp_path):
         (tmp_path / "missing").read_text()
 
 
-# ── what killed processes leave ───────────────────────────────────────────────────────────────────────
+# ── what killed processes leave ───────────────────────────────────────────────────────────────────
 
 _WRITER = """
 import sys, time
@@ -122,7 +128,9 @@ with replacing(Path(sys.argv[1])) as part:
 @pytest.fixture
 def writer(tmp_path):
     """A process in the midst of writing."""
-    process = subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path / "x")], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(tmp_path / "x")], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "writing\n"
     writing._swept.clear()  # as in a process that just started
     yield process
@@ -172,7 +180,8 @@ def test_files_of_other_programs_and_links_are_never_deleted(tmp_path):
 
 
 def test_a_folder_swept_before_it_has_a_lock_is_made_anew(tmp_path, monkeypatch):
-    """Between the making of a folder and its lock another process may take it for one left behind."""
+    """Between the making of a folder and its lock another process may take it for one left
+    behind."""
     real, made = writing.tempfile.mkdtemp, []
 
     def swept_once(**options):

@@ -1,4 +1,5 @@
-"""Bootstrap intervals: each replicate equals scikit-learn on the drawn images, groups stay whole, pairs stay paired."""
+"""Bootstrap intervals: each replicate equals scikit-learn on the drawn images, groups stay whole,
+pairs stay paired."""
 
 import math
 import time
@@ -26,7 +27,9 @@ def plain(metric, scores, labels, prevalence=None):
         return getattr(metrics_at(scores, labels, 0.4, prevalence=prevalence), metric)
     if metric == "average_precision":
         return average_precision(scores, labels, prevalence)
-    return auc(scores, labels) if metric == "auc" else sensitivity_at_specificity(scores, labels, 0.9)
+    return (
+        auc(scores, labels) if metric == "auc" else sensitivity_at_specificity(scores, labels, 0.9)
+    )
 
 
 MEMBERS = torch.from_numpy(replicates.numbered(GROUPS)[0])
@@ -37,7 +40,9 @@ def drawn(times, seed):
 
 
 def of_replicates(metric, *settings):
-    return replicates.replicate_metric(torch.from_numpy(SCORES), torch.from_numpy(LABELS), MEMBERS, metric, *settings)
+    return replicates.replicate_metric(
+        torch.from_numpy(SCORES), torch.from_numpy(LABELS), MEMBERS, metric, *settings
+    )
 
 
 @pytest.mark.parametrize("prevalence", [None, 0.03])
@@ -48,7 +53,9 @@ def test_every_replicate_is_the_metric_of_the_images_drawn(metric, prevalence):
     assert values.dtype == torch.float64
     for row, value in zip(counts, values, strict=True):
         repeated = np.repeat(np.arange(120), row[MEMBERS].long())
-        assert float(value) == pytest.approx(plain(metric, SCORES[repeated], LABELS[repeated], prevalence), abs=1e-12)
+        assert float(value) == pytest.approx(
+            plain(metric, SCORES[repeated], LABELS[repeated], prevalence), abs=1e-12
+        )
     found = bootstrap_interval(
         SCORES, LABELS, metric, threshold=0.4, specificity=0.9, prevalence=prevalence, replicates=50
     )
@@ -60,7 +67,9 @@ def test_weighted_replicates_agree_with_scikit_learns_weights():
     counts = drawn(1, seed=3)
     value = of_replicates("auc")(counts)
     weights = counts[0, MEMBERS].numpy()
-    assert float(value) == pytest.approx(sk.roc_auc_score(LABELS, SCORES, sample_weight=weights), abs=1e-12)
+    assert float(value) == pytest.approx(
+        sk.roc_auc_score(LABELS, SCORES, sample_weight=weights), abs=1e-12
+    )
 
 
 def test_a_replicate_without_one_kind_has_no_ranking():
@@ -96,8 +105,13 @@ def test_replicates_do_not_depend_on_how_many_are_worked_on_at_once(monkeypatch)
 
 
 def test_copies_in_one_group_add_no_evidence():
-    # Five copies of each image say no more than one: grouped, the interval stays; ungrouped, it shrinks by √5.
-    scores, labels, groups = np.repeat(SCORES, 5), np.repeat(LABELS, 5), np.repeat(np.arange(120), 5)
+    # Five copies of each image say no more than one: grouped, the interval stays; ungrouped, it
+    # shrinks by √5.
+    scores, labels, groups = (
+        np.repeat(SCORES, 5),
+        np.repeat(LABELS, 5),
+        np.repeat(np.arange(120), 5),
+    )
     single = bootstrap_interval(SCORES, LABELS)
     assert bootstrap_interval(scores, labels, groups=groups) == pytest.approx(single)
     pretended = bootstrap_interval(scores, labels)
@@ -117,7 +131,9 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 
 def test_a_detector_does_not_differ_from_itself():
     assert paired_difference(SCORES, SCORES, LABELS, groups=GROUPS) == Estimate(0.0, 0.0, 0.0)
-    shifted = paired_difference(SCORES, SCORES + 5, LABELS, "f1", thresholds=(0.4, 5.4), groups=GROUPS)
+    shifted = paired_difference(
+        SCORES, SCORES + 5, LABELS, "f1", thresholds=(0.4, 5.4), groups=GROUPS
+    )
     assert shifted == Estimate(0.0, 0.0, 0.0)
 
 
@@ -127,7 +143,9 @@ def test_pairing_sees_a_difference_that_separate_intervals_hide():
     difference = paired_difference(SCORES, slightly_worse, LABELS)
     assert difference.estimate == pytest.approx(a.estimate - b.estimate)
     assert b.high > a.low  # apart, the two overlap
-    assert difference.high - difference.low < 0.7 * (a.high - a.low + b.high - b.low) / 2 * math.sqrt(2)
+    assert difference.high - difference.low < 0.7 * (
+        a.high - a.low + b.high - b.low
+    ) / 2 * math.sqrt(2)
     mirrored = paired_difference(slightly_worse, SCORES, LABELS)
     assert mirrored == pytest.approx((-difference.estimate, -difference.high, -difference.low))
 
@@ -156,7 +174,10 @@ def test_fifteen_thousand_scores_take_seconds():
         ({"metric": "AUROC"}, "metric='AUROC' given; choose one of auc"),
         ({"metric": "f1"}, "give the threshold"),
         ({"groups": ["a"]}, "one group per image"),
-        ({"groups": np.where(LABELS, "one patient", GROUPS)}, r"abnormal images \(50\) are all of one group"),
+        (
+            {"groups": np.where(LABELS, "one patient", GROUPS)},
+            r"abnormal images \(50\) are all of one group",
+        ),
         ({"level": 95}, "level=95"),
         ({"replicates": 0}, "replicates=0"),
         ({"prevalence": 2}, "prevalence=2"),
@@ -171,5 +192,7 @@ def test_wrong_settings_are_named(changes, words):
 def test_one_kind_of_image_has_no_auc_and_so_no_interval():
     with pytest.raises(ValueError, match="All 120 images are normal"):
         bootstrap_interval(SCORES, np.zeros(120, dtype=bool))
-    normal_only = bootstrap_interval(SCORES, np.zeros(120, dtype=bool), "specificity", threshold=0.4)
+    normal_only = bootstrap_interval(
+        SCORES, np.zeros(120, dtype=bool), "specificity", threshold=0.4
+    )
     assert normal_only.low < normal_only.estimate < normal_only.high

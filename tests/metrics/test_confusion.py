@@ -1,4 +1,5 @@
-"""Measures against scikit-learn, against numbers worked by hand, and at the edges where they are undefined."""
+"""Measures against scikit-learn, against numbers worked by hand, and at the edges where they are
+undefined."""
 
 import dataclasses
 import math
@@ -14,7 +15,10 @@ from ccb_lib.metrics.ranking import auc, average_precision, sensitivity_at_speci
 
 # Few distinct values, so that ties are the rule.
 labelled = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_size=30).map(
-    lambda rows: (np.array([row[0] for row in rows], dtype=np.float32), np.array([row[1] for row in rows]))
+    lambda rows: (
+        np.array([row[0] for row in rows], dtype=np.float32),
+        np.array([row[1] for row in rows]),
+    )
 )
 two_kinds = labelled.filter(lambda pair: pair[1].any() and not pair[1].all())
 prevalences = st.none() | st.floats(0.001, 0.999)
@@ -38,17 +42,29 @@ def test_rates_at_a_threshold_are_scikit_learns(pair, threshold, prevalence):
     (tn, fp), (fn, tp) = sk.confusion_matrix(labels, verdicts, labels=[False, True])
     assert (found.tp, found.fp, found.tn, found.fn) == (tp, fp, tn, fn)
     precision, recall, f1, _ = sk.precision_recall_fscore_support(
-        labels, verdicts, average="binary", pos_label=True, sample_weight=weights, zero_division=np.nan
+        labels,
+        verdicts,
+        average="binary",
+        pos_label=True,
+        sample_weight=weights,
+        zero_division=np.nan,
     )
     specificity = sk.recall_score(~labels, ~verdicts, zero_division=np.nan)
     accuracy = sk.accuracy_score(labels, verdicts, sample_weight=weights)
     expected = [accuracy, precision, recall, specificity, f1]
-    np.testing.assert_allclose([getattr(found, name) for name in CONFUSION_METRICS], expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        [getattr(found, name) for name in CONFUSION_METRICS], expected, rtol=1e-9, atol=1e-12
+    )
 
 
 def test_what_one_kind_of_image_leaves_undefined_is_nan():
     normal_only = metrics_at([1.0, 2.0], [0, 0], 1.5)
-    assert (normal_only.fp, normal_only.tn, normal_only.specificity, normal_only.accuracy) == (1, 1, 0.5, 0.5)
+    assert (normal_only.fp, normal_only.tn, normal_only.specificity, normal_only.accuracy) == (
+        1,
+        1,
+        0.5,
+        0.5,
+    )
     assert math.isnan(normal_only.recall)
     assert normal_only.precision == 0  # one alarm, and it is false
     weighed = metrics_at([1.0, 2.0], [0, 0], 1.5, prevalence=0.1)
@@ -67,7 +83,8 @@ def test_no_alarm_has_no_precision_and_shows_as_a_dash():
 
 
 def test_a_clinic_at_two_percent_worked_by_hand():
-    # 90 % recall, 80 % specificity, 2 % prevalence: of 1000 people 18 are found, 196 falsely alarmed.
+    # 90 % recall, 80 % specificity, 2 % prevalence: of 1000 people 18 are found, 196 falsely
+    # alarmed.
     scores = np.r_[np.zeros(8), np.ones(2), np.zeros(1), np.ones(9)]
     found = metrics_at(scores, np.arange(20) >= 10, 0.5, prevalence=0.02)
     assert found.precision == pytest.approx(18 / 214)
@@ -80,7 +97,15 @@ def test_metrics_is_frozen_and_makes_a_table_row():
     found = metrics_at([1.0, 2.0], [0, 1], 1.5)
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.tp = 3
-    assert list(dataclasses.asdict(found)) == ["threshold", "tp", "fp", "tn", "fn", "prevalence", *CONFUSION_METRICS]
+    assert list(dataclasses.asdict(found)) == [
+        "threshold",
+        "tp",
+        "fp",
+        "tn",
+        "fn",
+        "prevalence",
+        *CONFUSION_METRICS,
+    ]
 
 
 def test_confusion_is_laid_out_as_in_scikit_learn():
@@ -122,14 +147,22 @@ def test_settings_out_of_range_are_named():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0625, "0.063"), (0.0005, "0.001"), (0.0045, "0.004"), (1, "1.000"), (2 / 3, "0.667"), (math.nan, "–")],
+    [
+        (0.0625, "0.063"),
+        (0.0005, "0.001"),
+        (0.0045, "0.004"),
+        (1, "1.000"),
+        (2 / 3, "0.667"),
+        (math.nan, "–"),
+    ],
 )
 def test_rates_are_written_as_a_browser_writes_them(value, text):
     assert shown(value) == text
 
 
 def test_counts_given_by_hand():
-    # CCB on dermatofibroma, as the paper's accuracy and F1 imply: 110 of 115 abnormal found, 99 of 115 normals passed.
+    # CCB on dermatofibroma, as the paper's accuracy and F1 imply: 110 of 115 abnormal found, 99 of
+    # 115 normals passed.
     found = Metrics.from_counts(0.5, tp=110, fp=16, tn=99, fn=5)
     assert found.accuracy == 209 / 230
     assert found.f1 == 220 / (220 + 21)

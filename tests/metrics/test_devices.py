@@ -1,4 +1,5 @@
-"""On a GPU, without one: the work on tensors runs on a fake ``cuda:0``, which refuses to mix devices."""
+"""On a GPU, without one: the work on tensors runs on a fake ``cuda:0``, which refuses to mix
+devices."""
 
 import numpy as np
 import pytest
@@ -67,7 +68,11 @@ def test_confusion(cuda, prevalence):
 def test_replicates(cuda):
     ranks = object.__new__(replicates._Ranks)  # its order needs data; what is done with it does not
     index = cuda(20, dtype=torch.int64)
-    ranks.abnormal, ranks.normal, ranks.below, ranks.up_to, ranks.ties, ranks.first = *[index] * 4, True, index
+    ranks.abnormal, ranks.normal, ranks.below, ranks.up_to, ranks.ties, ranks.first = (
+        *[index] * 4,
+        True,
+        index,
+    )
     drawn = cuda(5, 40, dtype=torch.float32)
     values = [
         ranks.auc(drawn),
@@ -94,8 +99,16 @@ def test_a_real_gpu_gives_what_the_cpu_gives():
     np.testing.assert_array_equal(p_values.cpu(), conformal_p_values(scores, scores[~labels]))
     for metric in replicates.BOOTSTRAP_METRICS:
         found = bootstrap_interval(there, labels_there, metric, threshold=0.4, replicates=100)
-        assert found == pytest.approx(bootstrap_interval(scores, labels, metric, threshold=0.4, replicates=100))
-    pairs = [paired.Pair(s, "x", scores + s, scores, labels, np.arange(500).astype(str)) for s in range(3)]
-    moved = [pair._replace(a=torch.from_numpy(pair.a).cuda(), b=there, labels=labels_there) for pair in pairs]
+        assert found == pytest.approx(
+            bootstrap_interval(scores, labels, metric, threshold=0.4, replicates=100)
+        )
+    pairs = [
+        paired.Pair(s, "x", scores + s, scores, labels, np.arange(500).astype(str))
+        for s in range(3)
+    ]
+    moved = [
+        pair._replace(a=torch.from_numpy(pair.a).cuda(), b=there, labels=labels_there)
+        for pair in pairs
+    ]
     for name, found in paired.paired_differences(moved, replicates=50).items():
         assert found == pytest.approx(paired.paired_differences(pairs, replicates=50)[name])

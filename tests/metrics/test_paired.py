@@ -14,12 +14,15 @@ from ccb_lib.metrics.paired import Difference, Pair, holm, paired_differences, v
 
 
 def pair(seed, name, *, gain=0.0, count=120, noise=0.5):
-    """Two arms that see the same images through noise of their own; ``gain`` makes A's signal stronger."""
+    """Two arms that see the same images through noise of their own; ``gain`` makes A's signal
+    stronger."""
     images = np.random.default_rng(len(name))
     labels = images.random(count) < 0.4
     hard = images.normal(size=count)
     own = np.random.default_rng([seed, len(name)])
-    a, b = (hard + strength * labels + noise * own.normal(size=count) for strength in (0.8 + gain, 0.8))
+    a, b = (
+        hard + strength * labels + noise * own.normal(size=count) for strength in (0.8 + gain, 0.8)
+    )
     return Pair(seed, name, a, b, labels, np.array([f"{name}{k}" for k in range(count)]))
 
 
@@ -43,7 +46,8 @@ def test_one_seed_and_class_is_the_paired_bootstrap_over_groups():
 
 
 def test_an_interval_covers_what_seeds_do_and_not_images_alone():
-    """One seed of three ends badly: over seeds the difference is far less sure than each seed's images say."""
+    """One seed of three ends badly: over seeds the difference is far less sure than each seed's
+    images say."""
     pairs = [pair(seed, "x", gain=gain) for seed, gain in enumerate((0.6, 0.6, -0.8))]
     wide = paired_differences(pairs, replicates=500)["macro"]
     narrow = [paired_differences([p], replicates=500)["macro"] for p in pairs]
@@ -53,11 +57,14 @@ def test_an_interval_covers_what_seeds_do_and_not_images_alone():
 
 @pytest.mark.parametrize("seeds", [2, 3, 8])
 def test_seeds_that_differ_are_not_taken_for_a_difference_of_arms(seeds):
-    """Arms equal on average, each seed favouring one by chance: a verdict is given in few of 100 tries."""
+    """Arms equal on average, each seed favouring one by chance: a verdict is given in few of 100
+    tries."""
     rng = np.random.default_rng(seeds)
     decided = small_p = 0
     for attempt in range(100):
-        pairs = [pair(1000 * attempt + s, "x", gain=rng.normal(0, 0.4), noise=0.2) for s in range(seeds)]
+        pairs = [
+            pair(1000 * attempt + s, "x", gain=rng.normal(0, 0.4), noise=0.2) for s in range(seeds)
+        ]
         found = paired_differences(pairs, replicates=200, seed=attempt)["x"]
         decided += verdict(found, 0.005, planned_seeds=seeds) != "undecided"
         small_p += found.p < 0.05
@@ -67,26 +74,35 @@ def test_seeds_that_differ_are_not_taken_for_a_difference_of_arms(seeds):
 
 
 def family(seeds, attempt, classes=4, normals=60, abnormal=30, images=0.1):
-    """Arms equal on average in each class. Seeds and images favour one by chance, in classes that share normals."""
+    """Arms equal on average in each class. Seeds and images favour one by chance, in classes that
+    share normals."""
     rng = np.random.default_rng([seeds, attempt])
     labels = np.arange(normals + abnormal) >= normals
     shared = rng.normal(0, 0.3, size=seeds)
-    favours = rng.normal(0, images, size=(2, normals))  # how either arm likes the normals, with every seed
+    favours = rng.normal(
+        0, images, size=(2, normals)
+    )  # how either arm likes the normals, with every seed
     pairs = []
     for name in "abcd"[:classes]:
         liked = np.concatenate([favours, rng.normal(0, images, size=(2, abnormal))], axis=1)
         hard = rng.normal(size=len(labels))
-        groups = np.array([f"n{k}" for k in range(normals)] + [f"{name}{k}" for k in range(abnormal)])
+        groups = np.array(
+            [f"n{k}" for k in range(normals)] + [f"{name}{k}" for k in range(abnormal)]
+        )
         for seed in range(seeds):
             gain = shared[seed] + rng.normal(0, 0.3)
-            a, b = (hard + one + (0.8 + g) * labels for one, g in zip(liked, (gain / 2, -gain / 2), strict=True))
+            a, b = (
+                hard + one + (0.8 + g) * labels
+                for one, g in zip(liked, (gain / 2, -gain / 2), strict=True)
+            )
             pairs.append(Pair(seed, name, a, b, labels, groups))
     return pairs
 
 
 @pytest.mark.parametrize("seeds", [3, 8])
 def test_the_family_wise_error_over_classes_is_at_most_the_nominal(seeds):
-    """Holm over correlated classes: in at most 5 % of studies is any class called different, and the macro as well."""
+    """Holm over correlated classes: in at most 5 % of studies is any class called different, and
+    the macro as well."""
     tries = 200
     any_class = macro = 0
     for attempt in range(tries):
@@ -100,7 +116,8 @@ def test_the_family_wise_error_over_classes_is_at_most_the_nominal(seeds):
 
 
 def test_p_by_hand():
-    """Differences +.5 and 0, images without a bootstrap spread: t = .25 / .25 = 1, one degree of freedom, p = ½."""
+    """Differences +.5 and 0, images without a bootstrap spread: t = .25 / .25 = 1, one degree of
+    freedom, p = ½."""
     labels, groups = np.array([False, True]), np.array(["normal", "abnormal"])
     right, tie = np.array([0.0, 1.0]), np.array([0.0, 0.0])
     pairs = [Pair(0, "x", right, tie, labels, groups), Pair(1, "x", tie, tie, labels, groups)]
@@ -111,8 +128,12 @@ def test_p_by_hand():
 
 
 def test_p_is_the_paired_t_test_where_images_add_nothing():
-    """Many images and seeds that differ: scipy's t-test of the per-seed differences gives nearly the same."""
-    pairs = [pair(s, "x", gain=gain, count=1500, noise=0.1) for s, gain in enumerate((0.9, 0.2, 0.5, -0.1, 0.4))]
+    """Many images and seeds that differ: scipy's t-test of the per-seed differences gives nearly
+    the same."""
+    pairs = [
+        pair(s, "x", gain=gain, count=1500, noise=0.1)
+        for s, gain in enumerate((0.9, 0.2, 0.5, -0.1, 0.4))
+    ]
     own = [roc_auc_score(p.labels, p.a) - roc_auc_score(p.labels, p.b) for p in pairs]
     expected = stats.ttest_1samp(own, 0).pvalue
     found = paired_differences(pairs, replicates=300)["x"]
@@ -126,7 +147,8 @@ def test_p_is_the_paired_t_test_where_images_add_nothing():
 
 
 def test_the_variance_over_images_is_part_of_the_error():
-    """Seeds that agree to the digit, on 40 images: the images alone make the difference uncertain."""
+    """Seeds that agree to the digit, on 40 images: the images alone make the difference
+    uncertain."""
     alone = pair(0, "x", gain=0.5, count=40)
     found = paired_differences([alone._replace(seed=s) for s in range(8)], replicates=2000)["x"]
     own = paired_difference(alone.a, alone.b, alone.labels, replicates=2000)
@@ -151,8 +173,12 @@ def test_a_large_difference_is_found_and_equal_arms_are_equal():
     assert verdict(found, 0.02, planned_seeds=9) == "undecided"
     worse = paired_differences([p._replace(a=p.b, b=p.a) for p in pairs], replicates=300)["macro"]
     assert verdict(worse, 0.02, planned_seeds=8) == "worse"
-    assert worse == pytest.approx(found._replace(estimate=-found.estimate, low=-found.high, high=-found.low))
-    same = paired_differences([p._replace(b=p.a) for p in (pair(s, "x") for s in range(3))], replicates=50)
+    assert worse == pytest.approx(
+        found._replace(estimate=-found.estimate, low=-found.high, high=-found.low)
+    )
+    same = paired_differences(
+        [p._replace(b=p.a) for p in (pair(s, "x") for s in range(3))], replicates=50
+    )
     assert same["macro"][:3] == (0, 0, 0)
     assert same["macro"].p == 1
     assert verdict(same["macro"], 0.02, planned_seeds=3) == "equal within the margin"
@@ -167,7 +193,10 @@ def test_many_seeds_draw_their_sign_flips():
 def test_tensors_and_arrays_give_the_same():
     pairs = [pair(seed, "x", gain=0.5) for seed in range(3)]
     tensors = [
-        p._replace(a=torch.from_numpy(p.a), b=torch.from_numpy(p.b), labels=torch.from_numpy(p.labels)) for p in pairs
+        p._replace(
+            a=torch.from_numpy(p.a), b=torch.from_numpy(p.b), labels=torch.from_numpy(p.labels)
+        )
+        for p in pairs
     ]
     assert paired_differences(tensors, replicates=50) == paired_differences(pairs, replicates=50)
 
@@ -181,7 +210,9 @@ def test_a_seed_without_a_class_is_refused():
 
 def test_holm_by_hand():
     # Sorted .01 .03 .04: times 3, 2, 1 gives .03 .06 .04, and none may fall below the one before.
-    assert holm({"a": 0.04, "b": 0.01, "c": 0.03}) == pytest.approx({"a": 0.06, "b": 0.03, "c": 0.06})
+    assert holm({"a": 0.04, "b": 0.01, "c": 0.03}) == pytest.approx(
+        {"a": 0.06, "b": 0.03, "c": 0.06}
+    )
     assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
 
 
@@ -199,10 +230,17 @@ def test_holm_lies_between_p_and_bonferroni(p_values):
 
 @pytest.mark.parametrize(
     ("low", "high", "p", "said"),
-    [(0.01, 0.05, 0.04, "better"), (-0.05, -0.01, 0.04, "worse"), (-0.01, 0.019, 0.5, "equal within the margin"),
-     (0.001, 0.019, 0.01, "equal within the margin"), (-0.01, 0.03, 0.5, "undecided"),
-     (0.01, 0.05, 0.06, "undecided"), (-0.05, -0.01, 0.05, "undecided"), (-0.01, 0.05, 0.01, "undecided")],
-)  # fmt: skip
+    [
+        (0.01, 0.05, 0.04, "better"),
+        (-0.05, -0.01, 0.04, "worse"),
+        (-0.01, 0.019, 0.5, "equal within the margin"),
+        (0.001, 0.019, 0.01, "equal within the margin"),
+        (-0.01, 0.03, 0.5, "undecided"),
+        (0.01, 0.05, 0.06, "undecided"),
+        (-0.05, -0.01, 0.05, "undecided"),
+        (-0.01, 0.05, 0.01, "undecided"),
+    ],
+)
 def test_a_verdict_needs_the_interval_and_p(low, high, p, said):
     assert verdict(Difference(0.0, low, high, 0.0, p, 0.0, 3), 0.02, planned_seeds=3) == said
     assert verdict(Difference(0.0, low, high, 0.0, p, 0.0, 3), 0.02, planned_seeds=8) == "undecided"

@@ -1,4 +1,5 @@
-"""Scores beside those of the calibration: warned of where verdicts mean nothing, and not by chance."""
+"""Scores beside those of the calibration: warned of where verdicts mean nothing, and not by
+chance."""
 
 import warnings
 
@@ -8,7 +9,13 @@ from scipy.stats import binomtest, ks_2samp
 
 from ccb_lib import MeanIntensity
 from ccb_lib.metrics import normal_quantile
-from ccb_lib.metrics.shift import LEVEL, Shift, ShiftWarning, compare_with_calibration, warn_of_shift
+from ccb_lib.metrics.shift import (
+    LEVEL,
+    Shift,
+    ShiftWarning,
+    compare_with_calibration,
+    warn_of_shift,
+)
 
 
 def compare(scores, normal, **options):
@@ -30,14 +37,17 @@ def test_the_figures_are_those_of_scipy():
 @pytest.mark.parametrize("calibration", [20, 100, 1000])
 @pytest.mark.parametrize("abnormal", [0.0, 0.5])
 def test_sets_like_the_calibration_are_hardly_ever_called_unlike(images, calibration, abnormal):
-    """The documented rate, by simulation: normal scores, rounded so that there are ties, and abnormal ones far off."""
+    """The documented rate, by simulation: normal scores, rounded so that there are ties, and
+    abnormal ones far off."""
     rng = np.random.default_rng([images, calibration, int(10 * abnormal)])
     repeats, false = 200, 0
     for _ in range(repeats):
         normal = rng.normal(0, 1, calibration).round(1)
         scores = np.where(rng.random(images) < abnormal, 50.0, rng.normal(0, 1, images).round(1))
         false += compare(scores, normal).unlike
-    assert false <= 2  # of 200, at one in a thousand: more than 2 would come by chance once in 880 such tests
+    assert (
+        false <= 2
+    )  # of 200, at one in a thousand: more than 2 would come by chance once in 880 such tests
     assert LEVEL == 0.001
 
 
@@ -76,7 +86,9 @@ def test_shares_out_of_range_are_named(options, said):
 
 
 def test_the_warning_names_the_callers_line():
-    with pytest.warns(ShiftWarning, match=r"100 of 100 images are called abnormal \(100%.*Recalibrate") as caught:
+    with pytest.warns(
+        ShiftWarning, match=r"100 of 100 images are called abnormal \(100%.*Recalibrate"
+    ) as caught:
         warn_of_shift(Shift(100, 100, (0.96, 1.0), 0.05, 1.0, unlike=True))
     assert caught[0].filename == __file__
 
@@ -87,6 +99,8 @@ def test_predict_warns_of_images_of_another_source_alone(digits):
         warnings.simplefilter("error")
         detector.predict(digits.test)
         detector.predict(255 - digits.test[:5])  # too few to tell
-    with pytest.warns(ShiftWarning, match="not like those that the detector was calibrated on") as caught:
+    with pytest.warns(
+        ShiftWarning, match="not like those that the detector was calibrated on"
+    ) as caught:
         assert detector.predict(255 - digits.test[:100]).all()
     assert caught[0].filename == __file__

@@ -1,4 +1,5 @@
-"""Rules for φ: what each promises, held against every possible cut, ties, float rounding and simulation."""
+"""Rules for φ: what each promises, held against every possible cut, ties, float rounding and
+simulation."""
 
 import math
 import warnings
@@ -29,18 +30,23 @@ from ccb_lib.metrics import (
 from ccb_lib.metrics.counts import ThresholdCounts, count_at_thresholds
 
 shares = st.floats(0.001, 0.999)
-tied = st.lists(st.integers(-3, 3), min_size=1, max_size=40).map(lambda values: np.array(values, dtype=np.float64))
+tied = st.lists(st.integers(-3, 3), min_size=1, max_size=40).map(
+    lambda values: np.array(values, dtype=np.float64)
+)
 any_floats = st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=40).map(np.array)
 singles = st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=1, max_size=40).map(
     lambda values: np.array(values, dtype=np.float32)
 )
 labelled = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), min_size=2, max_size=30).map(
-    lambda rows: (np.array([row[0] for row in rows], dtype=np.float32), np.array([row[1] for row in rows]))
+    lambda rows: (
+        np.array([row[0] for row in rows], dtype=np.float32),
+        np.array([row[1] for row in rows]),
+    )
 )
 two_kinds = labelled.filter(lambda pair: pair[1].any() and not pair[1].all())
 
 
-# ── the quantile of held-out normals ──────────────────────────────────────────────────────────────────────────
+# ── the quantile of held-out normals ──────────────────────────────────────────────────────────────
 
 
 @given(tied | any_floats | singles, shares)
@@ -66,7 +72,7 @@ def test_neighbouring_float32_scores_stay_apart_when_compared_in_float32(low):
     assert not (scores > normal_quantile(scores, 0.1)).any()
 
 
-# ── split conformal ───────────────────────────────────────────────────────────────────────────────────────────
+# ── split conformal ───────────────────────────────────────────────────────────────────────────────
 
 
 def test_p_values_worked_by_hand():
@@ -78,7 +84,9 @@ def test_above_the_conformal_threshold_if_and_only_if_p_is_small(normals, others
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         threshold = conformal_threshold(normals, share)
-    scores = np.concatenate([np.array(others, dtype=np.float64), normals, np.nextafter(normals, np.inf)])
+    scores = np.concatenate(
+        [np.array(others, dtype=np.float64), normals, np.nextafter(normals, np.inf)]
+    )
     np.testing.assert_array_equal(scores > threshold, conformal_p_values(scores, normals) <= share)
 
 
@@ -92,7 +100,8 @@ def test_too_few_calibration_scores_can_flag_nothing_and_say_so(share):
 
 
 def test_false_alarms_of_the_conformal_rule_lie_within_their_binomial_interval():
-    # One new normal image a split makes 200 independent verdicts: with M = 99 each is wrong with chance 5/100 exactly.
+    # One new normal image a split makes 200 independent verdicts: with M = 99 each is wrong with
+    # chance 5/100 exactly.
     rng = np.random.default_rng(0)
     splits = [rng.gamma(2.0, size=100) for _ in range(200)]
     alarms = sum(scores[-1] > conformal_threshold(scores[:-1], 0.05) for scores in splits)
@@ -103,7 +112,8 @@ def test_false_alarms_of_the_conformal_rule_lie_within_their_binomial_interval()
 
 
 def test_false_alarms_on_real_images_lie_within_their_binomial_interval():
-    # Distance to the nearest of half of the digits 0 to 7, as a detector; the other half, never fitted on, is split
+    # Distance to the nearest of half of the digits 0 to 7, as a detector; the other half, never
+    # fitted on, is split
     # 200 times: calibrate on 199, judge one.
     digits = load_digits()
     normal = digits.data[digits.target < 8]
@@ -121,15 +131,21 @@ def test_false_alarms_on_real_images_lie_within_their_binomial_interval():
 def test_given_one_calibration_set_the_rate_varies_as_a_beta():
     # 200 splits of many scores; each rate is about Beta(5, 95): mean .05, standard deviation .0217.
     rng = np.random.default_rng(2)
-    rates = [np.mean(rng.normal(size=20_000) > conformal_threshold(rng.normal(size=99), 0.05)) for _ in range(200)]
+    rates = [
+        np.mean(rng.normal(size=20_000) > conformal_threshold(rng.normal(size=99), 0.05))
+        for _ in range(200)
+    ]
     assert stats.kstest(rates, stats.beta(5, 95).cdf).pvalue > 0.001
-    # The quantile allows 4 of 99 above it, the conformal rule the same: they differ where M + 1 makes room.
+    # The quantile allows 4 of 99 above it, the conformal rule the same: they differ where M + 1
+    # makes room.
     assert normal_quantile(np.arange(99)) == pytest.approx(conformal_threshold(np.arange(99)) + 0.5)
 
 
 def test_the_plain_quantile_exceeds_its_rate_on_new_images_where_the_conformal_rule_does_not():
     rng = np.random.default_rng(3)
-    scores = rng.normal(size=(4000, 21))  # M = 20: the quantile lets 1 of 20 lie above, so 1.5 of 21 to come
+    scores = rng.normal(
+        size=(4000, 21)
+    )  # M = 20: the quantile lets 1 of 20 lie above, so 1.5 of 21 to come
     plain = np.mean([row[-1] > normal_quantile(row[:-1], 0.05) for row in scores])
     conformal = np.mean([row[-1] > conformal_threshold(row[:-1], 0.05) for row in scores])
     sigma = math.sqrt(0.05 * 0.95 / 4000)
@@ -142,7 +158,9 @@ def test_false_alarm_rates_split_what_they_are_given():
     assert rates.shape == (40,)
     assert (rates <= 25 / 30).all()
     assert rates.std() > 0
-    np.testing.assert_array_equal(rates, false_alarm_rates(np.arange(50.0), lambda c: 24.5, calibration=20, splits=40))
+    np.testing.assert_array_equal(
+        rates, false_alarm_rates(np.arange(50.0), lambda c: 24.5, calibration=20, splits=40)
+    )
     with pytest.raises(ValueError, match="a number from 1 to 49"):
         false_alarm_rates(np.arange(50.0), calibration=50)
 
@@ -166,9 +184,13 @@ def test_false_alarms_lie_in_their_range_as_often_as_it_says(rule, calibration, 
 
 def test_the_range_of_false_alarms_at_its_ends():
     assert false_alarm_range(math.inf, np.arange(5), 100) == (0, 0)  # nothing is ever an alarm
-    assert false_alarm_range(4.0, np.arange(5), 10_000)[1] > 5000  # the highest of five: little is known
+    assert (
+        false_alarm_range(4.0, np.arange(5), 10_000)[1] > 5000
+    )  # the highest of five: little is known
     low, high = false_alarm_range(0.05, np.linspace(0, 1, 100_001)[::-1], 1000)
-    assert (low, high) == tuple(map(int, stats.binom.interval(0.95, 1000, 0.95)))  # φ is known: binomial
+    assert (low, high) == tuple(
+        map(int, stats.binom.interval(0.95, 1000, 0.95))
+    )  # φ is known: binomial
     for tested, level in ((0, 0.95), (10, 95)):
         with pytest.raises(ValueError, match=f"tested={tested}, level={level}"):
             false_alarm_range(0.5, [0.1], tested, level=level)
@@ -195,7 +217,7 @@ def test_every_rule_takes_tensors(pair):
         assert of_tensors == place_all(scores[~labels], scores, labels)
 
 
-# ── rules for teaching ────────────────────────────────────────────────────────────────────────────────────────
+# ── rules for teaching ────────────────────────────────────────────────────────────────────────────
 
 
 @settings(deadline=None)  # scikit-learn is called for every threshold
@@ -231,7 +253,11 @@ def test_an_oracle_needs_both_kinds(oracle, labels):
         oracle([0.1, 0.2], labels)
 
 
-@given(st.lists(st.integers(0, 100), min_size=2, max_size=30).filter(lambda values: len(set(values)) > 1))
+@given(
+    st.lists(st.integers(0, 100), min_size=2, max_size=30).filter(
+        lambda values: len(set(values)) > 1
+    )
+)
 def test_min_max_is_the_ancestors_scaled_cut(values):
     scores = np.array(values, dtype=np.float64)
     scaled = (scores - scores.min()) / (scores.max() - scores.min())
@@ -256,11 +282,13 @@ def test_only_rules_that_read_labels_are_called_oracles_and_all_that_do_are():
     reads_labels = {name for name in RULES if told[name] != otherwise[name]}
     assert reads_labels == {name for name, rule in RULES.items() if rule.oracle}
     assert reads_labels == {name for name in RULES if "oracle" in name}
-    sees_test = {name for name in RULES if told[name] != place_all(normals, scores + 1, labels)[name]}
+    sees_test = {
+        name for name in RULES if told[name] != place_all(normals, scores + 1, labels)[name]
+    }
     assert sees_test == {name for name, rule in RULES.items() if rule.sees != "held-out normals"}
 
 
-# ── every possible cut ────────────────────────────────────────────────────────────────────────────────────────
+# ── every possible cut ────────────────────────────────────────────────────────────────────────────
 
 
 @given(labelled)
@@ -282,7 +310,9 @@ def test_a_share_out_of_range_is_named(rule, share):
         rule([1.0, 2.0], share)
 
 
-@pytest.mark.parametrize("rule", [normal_quantile, conformal_threshold, lambda s: conformal_p_values([1.0], s)])
+@pytest.mark.parametrize(
+    "rule", [normal_quantile, conformal_threshold, lambda s: conformal_p_values([1.0], s)]
+)
 @pytest.mark.parametrize("scores", [[], [np.nan], [[1.0]], ["a"]])
 def test_broken_calibration_scores_are_named(rule, scores):
     with pytest.raises(ValueError, match="normal_scores"):

@@ -11,8 +11,20 @@ def conv(inputs, outputs, kernel, bias=False):
 
 
 def test_parameter_counts_from_the_layer_facts():
-    down = conv(3, 64, 4) + conv(64, 128, 4) + conv(128, 256, 4) + conv(256, 512, 4) + conv(512, 512, 4)
-    up = conv(512, 512, 4) + conv(1024, 256, 4) + conv(512, 128, 4) + conv(256, 64, 4) + conv(128, 3, 4, bias=True)
+    down = (
+        conv(3, 64, 4)
+        + conv(64, 128, 4)
+        + conv(128, 256, 4)
+        + conv(256, 512, 4)
+        + conv(512, 512, 4)
+    )
+    up = (
+        conv(512, 512, 4)
+        + conv(1024, 256, 4)
+        + conv(512, 128, 4)
+        + conv(256, 64, 4)
+        + conv(128, 3, 4, bias=True)
+    )
     norms = 2 * (128 + 256 + 512) + 2 * (512 + 256 + 128 + 64)
     assert count_parameters(Generator(chain=(0, 0, 0, 0))) == down + up + norms == 16_659_075
 
@@ -21,7 +33,14 @@ def test_parameter_counts_from_the_layer_facts():
     assert count_parameters(Generator().skips) == chains == 4_130_432
     assert count_parameters(Generator()) == 16_659_075 + 4_130_432
 
-    d = conv(3, 64, 4) + conv(64, 128, 4) + conv(128, 256, 4) + 2 * (128 + 256) + conv(256, 100, 4) + conv(100, 1, 3)
+    d = (
+        conv(3, 64, 4)
+        + conv(64, 128, 4)
+        + conv(128, 256, 4)
+        + 2 * (128 + 256)
+        + conv(256, 100, 4)
+        + conv(100, 1, 3)
+    )
     assert count_parameters(Discriminator()) == d == 1_069_700
 
 
@@ -116,5 +135,8 @@ def test_initialisation_follows_the_notes():
 
 def test_dropout_stands_in_the_two_deepest_decoder_blocks_alone():
     generator = Generator(1, 4, dropout=0.3)
-    rates = [[m.p for m in block.modules() if isinstance(m, torch.nn.Dropout)] for block in generator.decoder]
+    rates = [
+        [m.p for m in block.modules() if isinstance(m, torch.nn.Dropout)]
+        for block in generator.decoder
+    ]
     assert rates == [[0.3], [0.3], [], [], []]

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from ccb_lib.models.ccb import Generator
-from ccb_lib.models.diagnostics import linear_cka, rms, semantic_gap, signal_along_chain, watching_skips
+from ccb_lib.models.diagnostics import (
+    linear_cka,
+    rms,
+    semantic_gap,
+    signal_along_chain,
+    watching_skips,
+)
 
 
 def test_cka_of_equal_rotated_and_unrelated_features():
@@ -44,13 +50,18 @@ def test_plain_skips_deliver_what_the_encoder_made():
 
 
 def test_watched_skips_tell_signal_and_the_decoders_gradient():
-    """By hand: with loss Σ y² over what skip 1 delivers, its gradient is 2y, whatever the encoder's own way adds."""
+    """By hand: with loss Σ y² over what skip 1 delivers, its gradient is 2y, whatever the
+    encoder's own way adds."""
     generator = Generator(1, 4, (0, None, 0, 2), dropout=0.0)
     x = torch.rand(3, 1, 32, 32)
     delivered = []
     with watching_skips(generator, delivered):
         generator(x)
-    assert [tuple(signal.shape[1:]) for signal in delivered] == [(32, 2, 2), (16, 4, 4), (4, 16, 16)]
+    assert [tuple(signal.shape[1:]) for signal in delivered] == [
+        (32, 2, 2),
+        (16, 4, 4),
+        (4, 16, 16),
+    ]
     shallow = delivered[-1]
     (shallow.square().sum() + 5 * generator.encode(x)[1].sum()).backward()
     assert torch.equal(shallow.grad, 2 * shallow)

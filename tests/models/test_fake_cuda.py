@@ -1,4 +1,5 @@
-"""Networks, losses and scores on a GPU that is not there: PyTorch's fake tensors catch mixed devices."""
+"""Networks, losses and scores on a GPU that is not there: PyTorch's fake tensors catch mixed
+devices."""
 
 import pytest
 import torch
@@ -15,12 +16,16 @@ from ccb_lib.models.modes import scoring_mode
 
 CUDA = torch.device("cuda:0")
 DEEP = [name for name, cls in METHODS.items() if issubclass(cls, AdversarialDetector)]
-OPTIONS = {"ccb": {"log_skips": True}, "ccb-fork": {"chain_residual": True, "chain_residual_start": "zero"}}
+OPTIONS = {
+    "ccb": {"log_skips": True},
+    "ccb-fork": {"chain_residual": True, "chain_residual_start": "zero"},
+}
 
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
-    """Forward passes, losses and optimisers run; a backward pass needs a real card, so it gives zeros."""
+    """Forward passes, losses and optimisers run; a backward pass needs a real card, so it gives
+    zeros."""
 
     def backward(loss, inputs=(), **_):
         for tensor in inputs:
@@ -33,11 +38,15 @@ def fake(monkeypatch):
 
 def placed(method, image_size=32, channels=1):
     """A detector whose networks and optimisers are on the fake GPU."""
-    detector = METHODS[method](width=4, latent=8, device="cpu", fast=False, **OPTIONS.get(method, {}))
+    detector = METHODS[method](
+        width=4, latent=8, device="cpu", fast=False, **OPTIONS.get(method, {})
+    )
     detector.device_ = CUDA
     detector.networks_ = built(detector, CUDA, image_size, channels)
     detector.optimizers_ = detector.build_optimizers()
-    if method == "anogan":  # its kept searches are found by the images' values, which fake tensors lack
+    if (
+        method == "anogan"
+    ):  # its kept searches are found by the images' values, which fake tensors lack
         detector.search, detector.search_steps = detector._search, 2
     return detector
 
@@ -65,7 +74,9 @@ def test_a_training_step_stays_on_the_device(method, image_size):
     detector = placed(method, image_size, channels=3)
     seen = detector.training_step(batch(image_size, channels=3))
     assert {loss.device for loss in seen.values()} == {CUDA}
-    tensors = [t for net in detector.networks_.values() for t in (*net.parameters(), *net.buffers())]
+    tensors = [
+        t for net in detector.networks_.values() for t in (*net.parameters(), *net.buffers())
+    ]
     assert {tensor.device for tensor in tensors} == {CUDA}
 
 

@@ -60,7 +60,9 @@ def results(layer, x, **weights):
 
 def pair(kind, *args, **options):
     """Both layers with the same weights, in float64, weights in channels-last order."""
-    ours, theirs = (cls(*args, **options).to(torch.float64, memory_format=LAST) for cls in KINDS[kind])
+    ours, theirs = (
+        cls(*args, **options).to(torch.float64, memory_format=LAST) for cls in KINDS[kind]
+    )
     theirs.load_state_dict(ours.state_dict())
     return ours, theirs
 
@@ -70,7 +72,9 @@ def pair(kind, *args, **options):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(CASE, SMALL)
-def test_each_small_map_of_the_networks(kind, inputs, outputs, kernel, stride, padding, size, live, bias):
+def test_each_small_map_of_the_networks(
+    kind, inputs, outputs, kernel, stride, padding, size, live, bias
+):
     torch.manual_seed(0)
     ours, theirs = pair(kind, inputs, outputs, kernel, stride, padding, bias=bias)
     x = torch.randn(3, inputs, size, size, dtype=torch.float64).to(memory_format=LAST)

@@ -3,7 +3,17 @@ import pytest
 import torch
 from torch import nn
 
-from ccb_lib import CCB, EGBAD, AnoGAN, GANomaly, MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes, SkipGANomaly
+from ccb_lib import (
+    CCB,
+    EGBAD,
+    AnoGAN,
+    GANomaly,
+    MeanIntensity,
+    NearestNeighbours,
+    PixelPCA,
+    PNGBytes,
+    SkipGANomaly,
+)
 from ccb_lib.detectors import NotReady
 from ccb_lib.models.baselines import JointDiscriminator
 from ccb_lib.models.ccb import Generator, count_parameters
@@ -24,7 +34,9 @@ def texts(figure):
 
 @pytest.mark.parametrize("cls", [CCB, SkipGANomaly, GANomaly, EGBAD, AnoGAN])
 def test_the_picture_names_each_network_with_its_real_parameters(cls, noise):
-    detector = cls(**SMALL, **({"search_steps": 1} if cls is AnoGAN else {})).fit(noise[:8], progress=False)
+    detector = cls(**SMALL, **({"search_steps": 1} if cls is AnoGAN else {})).fit(
+        noise[:8], progress=False
+    )
     shown = texts(draw_method(detector))
     networks = detector.networks_
     parts = list(networks["generator"].children()) if cls is GANomaly else [networks["generator"]]
@@ -48,8 +60,15 @@ def test_layers_come_in_the_order_in_which_they_run():
         (4, 16), (8, 8), (16, 4), (32, 2), (32, 1), (32, 2), (16, 4), (8, 8), (4, 16), (1, 32)
     ]  # fmt: skip
     assert [layer.kind for layer in found] == [nn.Conv2d] * 5 + [nn.ConvTranspose2d] * 5
-    joint = layers_of(JointDiscriminator(1, 32, 4, 8), torch.zeros(1, 1, 32, 32), torch.zeros(1, 8, 1, 1))
-    assert [(layer.channels, layer.height) for layer in joint][3:] == [(16, 1), (16, 1), (32, 1), (1, 1)]
+    joint = layers_of(
+        JointDiscriminator(1, 32, 4, 8), torch.zeros(1, 1, 32, 32), torch.zeros(1, 8, 1, 1)
+    )
+    assert [(layer.channels, layer.height) for layer in joint][3:] == [
+        (16, 1),
+        (16, 1),
+        (32, 1),
+        (1, 1),
+    ]
 
 
 @pytest.mark.parametrize(

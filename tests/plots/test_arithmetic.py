@@ -35,14 +35,22 @@ def test_the_band_is_the_overlap_and_absent_where_there_is_none():
     low, high = common_prevalence(zip(pairs["accuracy"], pairs["f1"], strict=True))
     band = prevalence_intervals(pairs).axes[0].patches[-1]
     assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((low, high))
-    longer = prevalence_intervals(reported_pairs(ablation=True).query("dataset == 'ild'"), hue="chain").axes[0]
+    longer = prevalence_intervals(
+        reported_pairs(ablation=True).query("dataset == 'ild'"), hue="chain"
+    ).axes[0]
     assert longer.get_title(loc="left") == "ILD: no common prevalence"
     assert len(longer.patches) == 16  # sixteen pairs and no band
 
 
 def test_an_impossible_pair_has_no_bar():
     pairs = pd.DataFrame(
-        {"dataset": "x", "abnormal": ["a", "b"], "method": "CCB", "accuracy": [0.1, 0.8], "f1": [0.95, 0.8]}
+        {
+            "dataset": "x",
+            "abnormal": ["a", "b"],
+            "method": "CCB",
+            "accuracy": [0.1, 0.8],
+            "f1": [0.95, 0.8],
+        }
     )
     assert len(prevalence_intervals(pairs).axes[0].patches) == 1
 
@@ -58,7 +66,11 @@ def test_operating_points_by_hand(legible):
         }
     )
     ax = legible(operating_points(pairs)).axes[0]
-    points = {line.get_color(): line.get_xydata()[0].tolist() for line in ax.lines if line.get_marker() == "o"}
+    points = {
+        line.get_color(): line.get_xydata()[0].tolist()
+        for line in ax.lines
+        if line.get_marker() == "o"
+    }
     assert points[METHOD_COLOURS["CCB"]] == pytest.approx([0.2, 0.8])
     assert points[METHOD_COLOURS["EGBAD"]] == pytest.approx([1, 1], abs=0.01)
 
@@ -87,8 +99,11 @@ def test_the_marked_size_stands_out(legible):
     [
         (lambda p: prevalence_intervals(p.drop(columns="f1")), r"no column \['f1'\]"),
         (lambda p: operating_points(p.drop(columns="method")), r"no column \['method'\]"),
-        (lambda p: operating_points(p, prevalence=0.1), "can arise at one in"),
-        (lambda p: attainable_counts({"df": pd.Series([1], index=[115])}, 9, {"df": 116}), "'df' needs one"),
+        (lambda p: operating_points(p, prevalence=0.1), "prevalence=0.1 given"),
+        (
+            lambda p: attainable_counts({"df": pd.Series([1], index=[115])}, 9, {"df": 116}),
+            "'df' needs one",
+        ),
     ],
 )
 def test_wrong_input_is_named(call, message):

@@ -14,7 +14,15 @@ def texts(figure):
 
 def test_the_drawing_reads_the_real_modules():
     found = " | ".join(texts(draw_generator(Generator(1, 8, (5, 0, None, 1)), image_size=64)))
-    for part in ("x  1×64×64", "8×32×32", "64×4×4", "5 blocks, 2,920", "plain skip", "no skip", "bottleneck  64×2×2"):
+    for part in (
+        "x  1×64×64",
+        "8×32×32",
+        "64×4×4",
+        "5 blocks, 2,920",
+        "plain skip",
+        "no skip",
+        "bottleneck  64×2×2",
+    ):
         assert part in found
 
 
@@ -36,11 +44,16 @@ def test_image_grid_writes_what_neighbours_share_once_and_can_be_read_on_a_phone
     # a heading stands over the middle of its columns, and not on the pictures
     (left, right), normal = (figure.axes[k].get_position() for k in (0, 5)), figure.texts[2]
     assert normal.get_position()[0] == pytest.approx((left.x0 + right.x1) / 2, abs=0.01)
-    tops = [figure.transFigure.inverted().transform(text.get_window_extent())[0, 1] for text in figure.texts[2:]]
+    tops = [
+        figure.transFigure.inverted().transform(text.get_window_extent())[0, 1]
+        for text in figure.texts[2:]
+    ]
     assert min(tops) > left.y1
 
 
 def test_loss_curves_draw_the_history():
-    figure = loss_curves([{"epoch": 1, "total": 3.0, "seconds": 1}, {"epoch": 2, "total": 2.0, "seconds": 1}])
+    figure = loss_curves(
+        [{"epoch": 1, "total": 3.0, "seconds": 1}, {"epoch": 2, "total": 2.0, "seconds": 1}]
+    )
     assert [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes] == ["total"]
     assert figure.axes[0].lines[0].get_ydata().tolist() == [3, 2]

@@ -20,10 +20,15 @@ def test_windows_show_the_same_slice_in_other_greys(legible):
 def test_regions_and_patches_lie_where_they_are(legible):
     patches = [Patch("fibrosis", 16, 32), Patch("healthy", 0, 0)]
     contours = [("fibrosis", box(32, 16, 64, 48))]
-    figure = legible(slice_regions(np.zeros((64, 96), dtype=np.uint8), contours=contours, patches=patches))
+    figure = legible(
+        slice_regions(np.zeros((64, 96), dtype=np.uint8), contours=contours, patches=patches)
+    )
     left, right = figure.axes
     assert left.patches[0].get_xy()[:2].tolist() == [[32, 16], [64, 16]]
-    assert [(patch.get_xy(), patch.get_width()) for patch in right.patches] == [((32, 16), 32), ((0, 0), 32)]
+    assert [(patch.get_xy(), patch.get_width()) for patch in right.patches] == [
+        ((32, 16), 32),
+        ((0, 0), 32),
+    ]
     assert right.get_title("left") == "2 patches of 32×32"
     assert right.images[0].get_extent() == [0, 96, 64, 0]  # pixel edges, as contours count
 
@@ -31,7 +36,9 @@ def test_regions_and_patches_lie_where_they_are(legible):
 def test_masks_are_tinted(legible):
     mask = np.zeros((64, 64), dtype=bool)
     mask[:10] = True
-    figure = legible(slice_regions(np.zeros((64, 64), dtype=np.uint8), regions={"ground_glass": mask}))
+    figure = legible(
+        slice_regions(np.zeros((64, 64), dtype=np.uint8), regions={"ground_glass": mask})
+    )
     tint = figure.axes[0].images[1].get_array()
     assert (tint[..., 3] > 0).sum() == 640
 
@@ -40,7 +47,9 @@ def test_centres_inside_are_filled(legible):
     points = box(2, 2, 5, 4)
     figure = legible(pixel_centres(points, draw(points, (8, 8)), (0, 0, 8, 8)))
     inside, outside = figure.axes[0].collections
-    assert sorted(map(tuple, inside.get_offsets().tolist())) == [(x + 0.5, y + 0.5) for x in (2, 3, 4) for y in (2, 3)]
+    assert sorted(map(tuple, inside.get_offsets().tolist())) == [
+        (x + 0.5, y + 0.5) for x in (2, 3, 4) for y in (2, 3)
+    ]
     assert len(outside.get_offsets()) == 64 - 6
 
 
@@ -49,7 +58,9 @@ def test_verdicts_stand_above_their_images(tmp_path, legible):
     rows = []
     for line, verdict in enumerate(("normal", "abnormal"), start=1):
         Image.new("L", (40, 40), 100 * line).save(tmp_path / f"{verdict}.png")
-        Image.new("RGB", (64, 64), (0, 0, 100 * line)).save(tmp_path / f"maps/{line:06d}_{verdict}.png")
+        Image.new("RGB", (64, 64), (0, 0, 100 * line)).save(
+            tmp_path / f"maps/{line:06d}_{verdict}.png"
+        )
         rows.append({"path": f"{verdict}.png", "score": 1.0, "p_value": 0.25, "verdict": verdict})
     figure = legible(verdict_grid(pd.DataFrame(rows), tmp_path, tmp_path / "maps"))
     axes = figure.axes

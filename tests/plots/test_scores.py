@@ -44,14 +44,21 @@ def test_the_area_under_the_drawn_line_is_the_auc_in_the_legend():
 
 def test_histogram_heights_are_shares_of_the_class(legible):
     figure = legible(
-        score_histogram([0, 0, 1, 4, 3, 4], [0, 0, 0, 0, 1, 1], {"normal 95 %": 3.5, "oracle": 2.0}, bins=4)
+        score_histogram(
+            [0, 0, 1, 4, 3, 4], [0, 0, 0, 0, 1, 1], {"normal 95 %": 3.5, "oracle": 2.0}, bins=4
+        )
     )
     ax = figure.axes[0]
     normal, _, abnormal, _ = (patch.get_path().vertices for patch in ax.patches)
     assert max(normal[:, 1]) == 0.5
     assert max(abnormal[:, 1]) == 1.0  # 3 and 4 share the last bin
     assert [line.get_xdata()[0] for line in ax.lines] == [3.5, 2.0]
-    assert legend(figure) == ["normal (n = 4)", "abnormal (n = 2)", "normal 95 % = 3.5", "oracle = 2"]
+    assert legend(figure) == [
+        "normal (n = 4)",
+        "abnormal (n = 2)",
+        "normal 95 % = 3.5",
+        "oracle = 2",
+    ]
 
 
 def test_one_threshold_needs_no_name_and_none_needs_no_line():
@@ -61,7 +68,10 @@ def test_one_threshold_needs_no_name_and_none_needs_no_line():
 
 def test_the_chosen_epoch_is_ringed_and_named(legible):
     figure = legible(
-        auc_per_epoch({"released": [0.861, 0.832], "clean": [np.nan, 0.7], "EGBAD": None}, {"released": 1, "clean": 2})
+        auc_per_epoch(
+            {"released": [0.861, 0.832], "clean": [np.nan, 0.7], "EGBAD": None},
+            {"released": 1, "clean": 2},
+        )
     )
     ax = figure.axes[0]
     rings = [line.get_xydata()[0].tolist() for line in ax.lines if line.get_markersize() == 12]

@@ -40,14 +40,18 @@ def test_figure_5_shows_every_printed_number(legible):
     figure = legible(grouped_bars(reported(1, long=True)))
     drawn = {key: height for ax in figure.axes for key, height in bars(ax).items()}
     table = reported(1)
-    assert drawn == {(c, METHOD_COLOURS[m]): table.loc[m, c] for m in table.index for c in table.columns}
+    assert drawn == {
+        (c, METHOD_COLOURS[m]): table.loc[m, c] for m in table.index for c in table.columns
+    }
 
 
 def test_bars_stand_in_the_order_of_the_legend():
     figure = grouped_bars(reported(2, long=True))
     assert [t.get_text() for t in figure.legends[0].get_texts()] == [*METHODS, "chance"]
     first = sorted(figure.axes[0].patches, key=lambda bar: bar.get_x())[:5]
-    assert [mpl.colors.to_hex(bar.get_facecolor()) for bar in first] == [METHOD_COLOURS[m] for m in METHODS]
+    assert [mpl.colors.to_hex(bar.get_facecolor()) for bar in first] == [
+        METHOD_COLOURS[m] for m in METHODS
+    ]
 
 
 @pytest.mark.parametrize("how", ["nan", "absent"])
@@ -61,7 +65,9 @@ def test_a_missing_cell_leaves_a_marked_slot_and_no_bar(how, legible):
     }
     assert all(bar.get_height() > 0 for bar in ax.patches)
     blue_in_dog = next(bar for bar in ax.patches if bar.get_height() == 0.9)
-    slot = blue_in_dog.get_x() + blue_in_dog.get_width() / 2 - 1  # where the bar would have stood in the group of cat
+    slot = (
+        blue_in_dog.get_x() + blue_in_dog.get_width() / 2 - 1
+    )  # where the bar would have stood in the group of cat
     assert not_run(ax) == pytest.approx([slot])
 
 
@@ -86,7 +92,9 @@ def test_a_measured_zero_is_a_bar_of_no_height_and_not_missing():
 def test_sources_side_by_side_keep_the_printed_order_and_their_colours(legible):
     frame = two_by_two()
     clean = frame.iloc[::-1].assign(source="clean", value=0.5)
-    figure = legible(grouped_bars(pd.concat([clean, frame.assign(source="reported")]), compare="source"))
+    figure = legible(
+        grouped_bars(pd.concat([clean, frame.assign(source="reported")]), compare="source")
+    )
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["EGBAD", "CCB"]
     assert bars(figure.axes[1]) == {
         ("cat", SOURCE_COLOURS["reported"]): 0.8,
@@ -99,7 +107,12 @@ def test_sources_side_by_side_keep_the_printed_order_and_their_colours(legible):
 def test_intervals_reach_from_low_to_high():
     frame = two_by_two().assign(low=[0.3, 0.8, np.nan, 0.9], high=[0.5, 0.85, np.nan, 0.9])
     ax = grouped_bars(frame).axes[0]
-    stems = [box.get_segments()[0][:, 1] for c in ax.containers if isinstance(c, ErrorbarContainer) for box in c[2]]
+    stems = [
+        box.get_segments()[0][:, 1]
+        for c in ax.containers
+        if isinstance(c, ErrorbarContainer)
+        for box in c[2]
+    ]
     assert np.allclose(stems, [[0.3, 0.5], [0.8, 0.85]])  # the two without a spread get none
 
 
@@ -118,7 +131,10 @@ def test_figures_6_and_7_show_every_printed_number(table, legible):
     for ax in figure.axes:
         assert [label.get_text() for label in ax.get_xticklabels()] == wide.index.tolist()
         handles, names = ax.get_legend_handles_labels()
-        drawn |= {name: handle[0].get_ydata().tolist() for handle, name in zip(handles, names, strict=True)}
+        drawn |= {
+            name: handle[0].get_ydata().tolist()
+            for handle, name in zip(handles, names, strict=True)
+        }
     assert drawn == {name.replace("_", " "): wide[name].tolist() for name in wide}
     assert [ax.get_legend().get_title().get_text() for ax in figure.axes] == ["ILD", "HAM10000"]
 
@@ -181,8 +197,16 @@ def seen(colour, matrix):
 @pytest.mark.parametrize(
     "matrix",
     [
-        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ],
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ],
     ],
     ids=["protanopia", "deuteranopia"],
 )

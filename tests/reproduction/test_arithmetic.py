@@ -28,7 +28,10 @@ HAM10000 = ["akiec", "bcc", "df", "vasc"]
 
 # Sums in thousandths, taken from the paper's own text and not from the files: rows, then columns.
 SUMS = {
-    1: ([4344, 4624, 7529, 8052, 8822], [4047, 3498, 2695, 2935, 3231, 3107, 3510, 3005, 3811, 3532]),
+    1: (
+        [4344, 4624, 7529, 8052, 8822],
+        [4047, 3498, 2695, 2935, 3231, 3107, 3510, 3005, 3811, 3532],
+    ),
     2: ([1901, 2099, 2535, 2506, 3269], [3490, 2585, 2732, 3503]),
     3: ([2189, 2332, 2937, 2930, 3429], [3698, 3132, 3223, 3764]),
     4: ([1997, 2160, 2292, 3364, 3499], [2893, 3597, 3489, 3333]),
@@ -154,7 +157,8 @@ def test_attainable_lists_what_brute_force_finds(positives, negatives, accuracy,
         (tp, fp)
         for tp in range(positives + 1)
         for fp in range(negatives + 1)
-        if abs(Decimal(tp + negatives - fp) / (positives + negatives) - Decimal(accuracy) / 100) <= half
+        if abs(Decimal(tp + negatives - fp) / (positives + negatives) - Decimal(accuracy) / 100)
+        <= half
         and abs(Decimal(2 * tp) / (tp + fp + positives) - Decimal(f1) / 100) <= half
     ]
     assert attainable(accuracy / 100, f1 / 100, positives, negatives, decimals=2) == brute
@@ -171,7 +175,9 @@ def test_the_interval_is_neither_too_wide_nor_too_narrow(prevalence, recall, fal
 
     def reached(share):
         positives = round(share * total)
-        return 0 < positives < total and bool(attainable(accuracy, f1, positives, total - positives))
+        return 0 < positives < total and bool(
+            attainable(accuracy, f1, positives, total - positives)
+        )
 
     assume(interval.high - interval.low > 4 * step)
     assert not reached(interval.low - step)
@@ -183,13 +189,18 @@ def test_the_interval_is_neither_too_wide_nor_too_narrow(prevalence, recall, fal
 @pytest.mark.parametrize(("accuracy", "f1"), [(0.1, 0.95), (0.3, 0.5), (0.0, 0.01), (0.5, 1.0)])
 def test_an_impossible_pair_is_reached_at_no_prevalence(accuracy, f1):
     assert possible_prevalence(accuracy, f1) is None
-    assert not any(attainable(accuracy, f1, positives, 300 - positives) for positives in range(1, 300))
+    assert not any(
+        attainable(accuracy, f1, positives, 300 - positives) for positives in range(1, 300)
+    )
 
 
 def test_true_positive_share_by_hand():
-    # 40 of 50 found, 10 of 50 normals alarmed: accuracy .8, precision .8, recall .8, F1 .8, t = 40 / 100
+    # 40 of 50 found, 10 of 50 normals alarmed: accuracy .8, precision .8, recall .8, F1 .8, t = 40
+    # / 100
     assert true_positive_share(0.8, 0.8) == pytest.approx(0.4)
-    assert true_positive_share(0.5, 2 / 3) == pytest.approx(0.5)  # everything called abnormal, half of it rightly
+    assert true_positive_share(0.5, 2 / 3) == pytest.approx(
+        0.5
+    )  # everything called abnormal, half of it rightly
     assert true_positive_share(0.9, 0.0) == 0
 
 
@@ -273,7 +284,9 @@ def test_three_ablation_pairs_lie_outside(main, longer):
     assert round(vasc.high, 3) == 0.495
     assert round(fibrosis.high, 3) == 0.461
     ild = common_prevalence(values(main.query("dataset == 'ild'")))
-    assert fibrosis.high < ild.low < ild.high < ground_glass.low  # outside all that the main table allows
+    assert (
+        fibrosis.high < ild.low < ild.high < ground_glass.low
+    )  # outside all that the main table allows
     ham = common_prevalence(values(main.query("dataset == 'ham10000'")))
     assert ham.low < vasc.high  # vasc leaves the main table's prevalence possible, but not a half
 
@@ -289,11 +302,14 @@ def test_df_and_vasc_on_sets_of_their_own_size(main, longer):
     assert len(df) == 7
     assert df["method"].tolist() == ["GANomaly", "SkipGANomaly", "CCB", "CCB", "CCB", "CCB", "CCB"]
     assert len(names("vasc", 142)) == 5
-    assert attainable(0.909, 0.913, 115, 115) == [(110, 16)]  # 110 of 115 found, 99 of 115 normals let pass
+    assert attainable(0.909, 0.913, 115, 115) == [
+        (110, 16)
+    ]  # 110 of 115 found, 99 of 115 normals let pass
 
 
 def test_no_other_number_of_normals_fits_df_and_vasc_as_well(main, longer):
-    """The control: with all images of the class as positives, no other N from 80 % to 125 % does as well."""
+    """The control: with all images of the class as positives, no other N from 80 % to 125 % does
+    as well."""
     both = pd.concat([main, longer])
     for abnormal, positives, best in (("df", 115, 7), ("vasc", 142, 5)):
         pairs = values(both[both["abnormal"] == abnormal])

@@ -32,7 +32,9 @@ def ganomaly():
     """The stored run at the paper's settings, seed 0."""
     wanted = ("ganomaly", {"epochs": 50}, {"seed": 0})
     runs = read_results(4, RESULTS).values()
-    return next(r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted)
+    return next(
+        r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted
+    )
 
 
 def test_spread_jitter_and_collapses(tmp_path, other_run):
@@ -66,16 +68,24 @@ def test_each_normal_class_by_itself_is_scikit_learns():
     frame = by_normal_class(1, folder=RESULTS).query("method == 'png-bytes' and abnormal == 'bird'")
     assert len(frame) == 9
     runs = read_results(1, RESULTS).values()
-    run = next(r for r in runs if r.manifest["method"] == "png-bytes" and r.manifest["abnormal"] == ["bird"])
+    run = next(
+        r
+        for r in runs
+        if r.manifest["method"] == "png-bytes" and r.manifest["abnormal"] == ["bird"]
+    )
     scored, tests = scores_of(run, "bird", CLEAN)
     for line in frame.itertuples():
         chosen = np.isin(tests.classes, ["bird", line.normal])
-        assert line.auc == pytest.approx(roc_auc_score(tests.classes[chosen] == "bird", scored.test.image[chosen]))
+        assert line.auc == pytest.approx(
+            roc_auc_score(tests.classes[chosen] == "bird", scored.test.image[chosen])
+        )
     assert frame.loc[frame["similar"], "normal"].tolist() == ["airplane"]
     laid_out = similar_against_others(frame).loc[("png-bytes", "bird")]
     ranks = rankdata(frame["auc"], "min")
     assert laid_out["rank"] == ranks[frame["similar"].to_numpy()].item()
-    assert laid_out["against the others"] == pytest.approx(frame.loc[~frame["similar"], "auc"].mean())
+    assert laid_out["against the others"] == pytest.approx(
+        frame.loc[~frame["similar"], "auc"].mean()
+    )
 
 
 def test_an_area_is_counted_in_the_centred_square(tmp_path):
@@ -112,9 +122,14 @@ def test_score_by_area_is_a_rank_correlation(tmp_path):
     order = scores[tests.labels].argsort()
     abnormal = np.flatnonzero(tests.labels)[order]
     third = len(abnormal) // 3
-    for column, rows in (("smallest third", abnormal[: third + 1]), ("largest third", abnormal[-third - 1 :])):
+    for column, rows in (
+        ("smallest third", abnormal[: third + 1]),
+        ("largest third", abnormal[-third - 1 :]),
+    ):
         chosen = np.concatenate([np.flatnonzero(~tests.labels), rows])
-        assert line[column] == pytest.approx(roc_auc_score(tests.labels[chosen], scores[chosen]), abs=0.02)
+        assert line[column] == pytest.approx(
+            roc_auc_score(tests.labels[chosen], scores[chosen]), abs=0.02
+        )
     assert line["images"] == 115
 
 

@@ -22,7 +22,9 @@ RESULTS = Path(__file__).parents[2] / "data" / "results"
 def run():
     wanted = ("ganomaly", {"epochs": 50}, {"seed": 0})
     runs = read_results(4, RESULTS).values()
-    return next(r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted)
+    return next(
+        r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted
+    )
 
 
 def with_ids(result, ids, column="ids"):
@@ -35,9 +37,23 @@ def with_ids(result, ids, column="ids"):
 
 def of_geneva(result, **sets):
     """The same scores as if they were of the Geneva database, with a key that fits."""
-    made = Run(dataset="ild", method="ganomaly", abnormal=("fibrosis",), settings={"epochs": 50}, options={"seed": 0})
-    named = {name.replace("df", "fibrosis"): tests for name, tests in result.sets.items() if name.startswith("df")}
-    scored = {name.replace("df", "fibrosis"): s for name, s in result.scored.items() if name.startswith("df")}
+    made = Run(
+        dataset="ild",
+        method="ganomaly",
+        abnormal=("fibrosis",),
+        settings={"epochs": 50},
+        options={"seed": 0},
+    )
+    named = {
+        name.replace("df", "fibrosis"): tests
+        for name, tests in result.sets.items()
+        if name.startswith("df")
+    }
+    scored = {
+        name.replace("df", "fibrosis"): s
+        for name, s in result.scored.items()
+        if name.startswith("df")
+    }
     facts = {**result.manifest, **made.identity, "key": made.key}
     return replace(result, manifest=facts, sets=named, scored=scored, aucs={})
 
@@ -56,12 +72,21 @@ def test_hashing_keeps_scores_and_groups_and_passes(run):
     assert set(tests.ids) <= set(other.sets["bcc|natural"].ids) | set(tests.ids[tests.labels])
     scored, labelled = scores_of(other, "df", CLEAN)
     own, mine = scores_of(run, "df", CLEAN)
-    assert roc_auc_score(labelled.labels, scored.test.latent) == roc_auc_score(mine.labels, own.test.latent)
+    assert roc_auc_score(labelled.labels, scored.test.latent) == roc_auc_score(
+        mine.labels, own.test.latent
+    )
     assert hashed(run).sets["df|natural"].key == tests.key
 
 
 def test_names_of_files_and_patients_are_refused(run):
-    for text in ("/home/x/ISIC_0024306.jpg", "C:\\data\\1.png", "DOE^JANE", "Jane Doe", "../1", "scan.dcm"):
+    for text in (
+        "/home/x/ISIC_0024306.jpg",
+        "C:\\data\\1.png",
+        "DOE^JANE",
+        "Jane Doe",
+        "../1",
+        "scan.dcm",
+    ):
         with pytest.raises(ValueError, match="ids are not of the data set's public form"):
             check_contribution([with_ids(run, text)], 4)
     with pytest.raises(ValueError, match="groups are not of the data set's public form"):
@@ -91,7 +116,9 @@ def test_a_manifest_that_does_not_fit_is_refused(run):
             check_contribution([replace(run, manifest=manifest)], table)
     strange = Run(dataset="ham10000", method="ccb", abnormal=("mel",))
     with pytest.raises(ValueError, match=r"classes \['mel'\]"):
-        check_contribution([replace(run, manifest={**facts, **strange.identity, "key": strange.key})], 4)
+        check_contribution(
+            [replace(run, manifest={**facts, **strange.identity, "key": strange.key})], 4
+        )
 
 
 def test_a_file_goes_from_one_machine_to_another(run, tmp_path):
@@ -101,14 +128,24 @@ def test_a_file_goes_from_one_machine_to_another(run, tmp_path):
     assert done.exit_code == 0, done.output
     assert "1 runs written" in done.output
     assert b"CT-1" not in file.read_bytes()
-    again = CliRunner().invoke(main, ["table", "2", "--results", str(theirs), "--export", str(file)])
+    again = CliRunner().invoke(
+        main, ["table", "2", "--results", str(theirs), "--export", str(file)]
+    )
     assert again.exit_code == 2
     assert "exists already" in again.output
     taken = CliRunner().invoke(main, ["table", "2", "--results", str(ours), "--merge", str(file)])
     assert "1 runs added" in taken.output
     assert "GANomaly: 50 epochs, width 64, 1 seed, 1 of 4 classes" in taken.output
     refused = CliRunner().invoke(
-        main, ["table", "2", "--results", str(tmp_path / "no"), "--merge", str(theirs / "tables2-3.safetensors")]
+        main,
+        [
+            "table",
+            "2",
+            "--results",
+            str(tmp_path / "no"),
+            "--merge",
+            str(theirs / "tables2-3.safetensors"),
+        ],
     )
     assert refused.exit_code == 1
     assert "may name files or patients" in refused.output

@@ -34,8 +34,17 @@ TINY = {"epochs": 2, "limit": 48, "width": 2}
 
 
 def digits_run(seed=0, **changes):
-    return Run(**{"dataset": "digits", "method": "ccb", "abnormal": ("8",), "seed": seed, "limit": 48,
-                  "settings": {"epochs": 2, "width": 2, "batch_size": 16}, **changes})  # fmt: skip
+    return Run(
+        **{
+            "dataset": "digits",
+            "method": "ccb",
+            "abnormal": ("8",),
+            "seed": seed,
+            "limit": 48,
+            "settings": {"epochs": 2, "width": 2, "batch_size": 16},
+            **changes,
+        }
+    )
 
 
 def equal(a, b):
@@ -52,11 +61,16 @@ def equal(a, b):
 def test_grids_count_what_the_paper_prints():
     assert len(table_runs(1, methods=["ccb"])) == 10
     assert len(table_runs(1, seeds=3)) == 3 * 6 * 10 + 4 * 10  # trivial scores have one seed
-    assert [len(run.abnormal) for run in table_runs(4, methods=["ccb"])] == [4]  # trained once, tested on four classes
+    assert [len(run.abnormal) for run in table_runs(4, methods=["ccb"])] == [
+        4
+    ]  # trained once, tested on four classes
     ablation = table_runs(6, seeds=3)
     assert len(ablation) == 2 * 3 * 5
     assert {run.settings["chain"] for run in ablation} == set(CHAINS)
-    assert len({run.key for table in range(1, 8) for run in table_runs(table, seeds=2)}) == 160 + 20 + 20 + 20
+    assert (
+        len({run.key for table in range(1, 8) for run in table_runs(table, seeds=2)})
+        == 160 + 20 + 20 + 20
+    )
     assert {run.options.get("seed") for run in table_runs(4, seeds=2, methods=["ccb"])} == {0, 1}
 
 
@@ -72,17 +86,25 @@ def test_grids_refuse_what_the_paper_does_not_have():
 def test_a_key_follows_what_matters_alone():
     run = digits_run()
     assert run.key == digits_run(protocols=AUDIT).key
-    others = [digits_run(1), digits_run(limit=49), digits_run(method="egbad"), digits_run(options={"seed": 1})]
+    others = [
+        digits_run(1),
+        digits_run(limit=49),
+        digits_run(method="egbad"),
+        digits_run(options={"seed": 1}),
+    ]
     assert len({run.key, *(other.key for other in others)}) == 5
 
 
 def test_a_default_said_aloud_makes_the_same_run():
-    aloud = table_runs(6, chain_init="he", similarity="l2", width=64, image_size=32, normal="nv+bkl+mel")
+    aloud = table_runs(
+        6, chain_init="he", similarity="l2", width=64, image_size=32, normal="nv+bkl+mel"
+    )
     assert [run.key for run in aloud] == [run.key for run in table_runs(6)]
     assert table_runs(6, chain_init="dcgan")[0].key != aloud[0].key
     # What goes without saying differs: Skip-GANomaly's loss is l1 and EGBAD's width 128.
     skip, egbad = (
-        table_runs(4, methods=[m], similarity="l2", width=64)[0].settings for m in ("skip-ganomaly", "egbad")
+        table_runs(4, methods=[m], similarity="l2", width=64)[0].settings
+        for m in ("skip-ganomaly", "egbad")
     )
     assert skip == {"epochs": 50, "similarity": "l2"}
     assert egbad == {"epochs": 50, "width": 64}
@@ -111,7 +133,9 @@ def test_runs_with_other_settings_stay_out_of_the_main_cells():
 
 
 def test_settings_find_a_default_said_aloud():
-    frame = pd.DataFrame({"method": ["ccb", "ccb", "skip-ganomaly"], "similarity": [None, "l1", None]})
+    frame = pd.DataFrame(
+        {"method": ["ccb", "ccb", "skip-ganomaly"], "similarity": [None, "l1", None]}
+    )
     assert at_settings(frame, {"similarity": "l2"}).index.tolist() == [0]
     assert at_settings(frame, {"similarity": "l1"}).index.tolist() == [1, 2]
     assert at_settings(frame, {"similarity": None}).index.tolist() == [0, 2]
@@ -150,23 +174,32 @@ def test_a_run_killed_between_epochs_ends_as_an_unbroken_one(tmp_path, monkeypat
 
 
 def test_recorded_epochs_are_found_again_whatever_order_sets_of_text_have(tmp_path):
-    """Each process hashes text anew, so a file's name must follow from its test set, not from a count."""
+    """Each process hashes text anew, so a file's name must follow from its test set, not from a
+    count."""
     execute(digits_run(), device="cpu", work=str(tmp_path))
     names = {path.name for path in tmp_path.glob("*, *")}
     assert names == {f"{digits_run().key}-8, as released.safetensors"}
 
 
 def test_draws_are_scored_under_names_of_their_own_and_the_first_stays(tmp_path):
-    plain, drawn = (execute(digits_run(protocols=p), device="cpu") for p in (BOTH, (*BOTH, *RELEASED_DRAWS[:2])))
+    plain, drawn = (
+        execute(digits_run(protocols=p), device="cpu") for p in (BOTH, (*BOTH, *RELEASED_DRAWS[:2]))
+    )
     assert plain.key == drawn.key
     for name, scored in plain.scored.items():
-        assert all(np.array_equal(a, b) for a, b in zip(scored.test, drawn.scored[name].test, strict=True))
+        assert all(
+            np.array_equal(a, b) for a, b in zip(scored.test, drawn.scored[name].test, strict=True)
+        )
         assert scored.calibration is not None
     assert plain.aucs == {name: drawn.aucs[name] for name in plain.aucs}
     sets = {name: tests for name, tests in drawn.sets.items() if "draw" in name}
     assert sorted(sets) == ["8|as released, draw 1", "8|as released, draw 2"]
-    assert all(len(set(tests.ids)) == len(tests) and tests.labels.mean() == 0.5 for tests in sets.values())
-    assert len({tests.key for tests in drawn.sets.values()}) == 3  # digits has one test for clean and released
+    assert all(
+        len(set(tests.ids)) == len(tests) and tests.labels.mean() == 0.5 for tests in sets.values()
+    )
+    assert (
+        len({tests.key for tests in drawn.sets.values()}) == 3
+    )  # digits has one test for clean and released
     store = Store(tmp_path / "t.safetensors")
     store.add(drawn)
     read = Store.read(store.path).results[drawn.key]
@@ -178,12 +211,19 @@ def test_draws_are_scored_under_names_of_their_own_and_the_first_stays(tmp_path)
 
 def test_only_what_is_missing_is_run_and_one_failure_spares_the_others(tmp_path):
     store = Store(tmp_path / "t.safetensors")
-    runs = [digits_run(0), digits_run(1, settings={"epochs": 40, "learning_rate": 1e30, "width": 2}), digits_run(2)]
+    runs = [
+        digits_run(0),
+        digits_run(1, settings={"epochs": 40, "learning_rate": 1e30, "width": 2}),
+        digits_run(2),
+    ]
     failed = run_missing(runs, store, device="cpu", work=str(tmp_path / "work"), progress=False)
     assert list(failed) == [str(runs[1])]
     assert "TrainingDiverged" in failed[str(runs[1])]
     assert set(Store.read(store.path).results) == {runs[0].key, runs[2].key}
-    left = {path.name.split("-")[0].removesuffix(".safetensors") for path in (tmp_path / "work").iterdir()}
+    left = {
+        path.name.split("-")[0].removesuffix(".safetensors")
+        for path in (tmp_path / "work").iterdir()
+    }
     assert left <= {runs[1].key}  # what is stored needs no checkpoint
     stamp = store.path.stat().st_mtime_ns
     assert not run_missing(runs[::2], Store.read(store.path), device="cpu", progress=False)
@@ -204,16 +244,24 @@ def test_limited_keeps_the_parts_together(digits):
     small = limited(digits, 10)
     assert (len(small.train), len(small.calibration), len(small.test)) == (10, 10, 20)
     assert small.test_labels.sum() == 10
-    assert [len(getattr(small, f"{part}_ids")) for part in ("train", "calibration", "test")] == [10, 10, 20]
+    assert [len(getattr(small, f"{part}_ids")) for part in ("train", "calibration", "test")] == [
+        10,
+        10,
+        20,
+    ]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills a process by signal")
 def test_a_dask_cluster_finishes_although_a_worker_is_killed(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     distributed = pytest.importorskip("distributed")
-    runs = [digits_run(seed, settings={"epochs": 6, "width": 2, "batch_size": 16}) for seed in range(3)]
+    runs = [
+        digits_run(seed, settings={"epochs": 6, "width": 2, "batch_size": 16}) for seed in range(3)
+    ]
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
         distributed.Client(cluster) as client,
     ):
         victim = next(iter(client.run(os.getpid).values()))
@@ -228,7 +276,12 @@ def test_a_dask_cluster_finishes_although_a_worker_is_killed(tmp_path, monkeypat
         killer = Timer(0, kill)
         killer.start()
         failed = run_missing(
-            runs, store, executor=client.get_executor(), device="cpu", work=str(tmp_path / "work"), progress=False
+            runs,
+            store,
+            executor=client.get_executor(),
+            device="cpu",
+            work=str(tmp_path / "work"),
+            progress=False,
         )
         killer.join()
     assert failed == {}
@@ -239,8 +292,12 @@ def test_a_dask_cluster_finishes_although_a_worker_is_killed(tmp_path, monkeypat
 @pytest.fixture(scope="module")
 def results(made_cifar, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    runs = table_runs(1, methods=["ccb", "skip-ganomaly", "egbad", "pca"], abnormal=["airplane", "frog"], **TINY)
-    assert not run_missing(runs, Store(store_path(1, folder)), root=str(made_cifar), device="cpu", progress=False)
+    runs = table_runs(
+        1, methods=["ccb", "skip-ganomaly", "egbad", "pca"], abnormal=["airplane", "frog"], **TINY
+    )
+    assert not run_missing(
+        runs, Store(store_path(1, folder)), root=str(made_cifar), device="cpu", progress=False
+    )
     return folder
 
 
@@ -248,7 +305,10 @@ def results(made_cifar, tmp_path_factory):
 class TestTable1:
     def test_a_frame_of_every_run_class_and_protocol(self, results):
         frame = load_results(
-            1, folder=results, protocols=(CLEAN, RELEASED, *STEPS_TO_CLEAN[1:-1]), alphas=(None, 0.0, 1.0)
+            1,
+            folder=results,
+            protocols=(CLEAN, RELEASED, *STEPS_TO_CLEAN[1:-1]),
+            alphas=(None, 0.0, 1.0),
         )
         counts = frame.groupby(["method", "protocol"]).size()
         assert counts["ccb", "clean"] == counts["ccb", "shuffled"] == 2 * 3
@@ -262,7 +322,9 @@ class TestTable1:
         laid_out = table(1, settings=settings, folder=results)
         assert laid_out.loc["ccb", ("frog", "seeds")] == 1
         frame = load_results(1, folder=results)
-        own = frame[(frame.method == "ccb") & (frame.abnormal == "frog") & (frame.protocol == "clean")].auc.item()
+        own = frame[
+            (frame.method == "ccb") & (frame.abnormal == "frog") & (frame.protocol == "clean")
+        ].auc.item()
         assert laid_out.loc["ccb", ("frog", "mean")] == own
         assert np.isnan(laid_out.loc["ccb", ("cat", "mean")])
         assert np.isnan(laid_out.loc["anogan", ("frog", "mean")])
@@ -271,7 +333,8 @@ class TestTable1:
         assert compared.loc[("ccb", "frog"), "clean"] == own
         assert compared.loc[("ccb", "frog"), "clean − reported"] == pytest.approx(own - 0.977)
         assert compared.loc[("pca", "frog"), ["released", "clean"]].nunique() == 1
-        # runs of other settings never stand in the paper's cells, the trivial ones of fewer images included
+        # runs of other settings never stand in the paper's cells, the trivial ones of fewer images
+        # included
         assert reported_and_measured(1, folder=results)[["released", "clean"]].isna().all(axis=None)
 
     def test_placebo_takes_the_classes_own_detectors(self, results):
@@ -283,7 +346,9 @@ class TestTable1:
         assert (frame["unseen adds"] == frame["clean"] - frame["placebo"]).all()
 
     def test_explorer_cells(self, results):
-        cells = explorer_cells(1, settings={"epochs": 2, "limit": 48, "width": 2}, folder=results, methods=["ccb"])
+        cells = explorer_cells(
+            1, settings={"epochs": 2, "limit": 48, "width": 2}, folder=results, methods=["ccb"]
+        )
         assert set(cells) == {("CCB", "airplane"), ("CCB", "frog")}
         scores, labels, thresholds = cells["CCB", "frog"]
         assert len(scores) == len(labels)
@@ -305,9 +370,13 @@ class TestTable1:
         shown = CliRunner().invoke(main, ["table", "1", *common, "--method", "ccb", "egbad"])
         assert shown.exit_code == 0, shown.output
         lines = shown.output.splitlines()
-        assert lines[1:3] == [f"  {name}: 2 epochs, width 2, 1 seed, 2 of 10 classes, CPU" for name in ("EGBAD", "CCB")]
+        assert lines[1:3] == [
+            f"  {name}: 2 epochs, width 2, 1 seed, 2 of 10 classes, CPU"
+            for name in ("EGBAD", "CCB")
+        ]
         assert lines[3] == (
-            "released: as the public code tests; clean: each image by itself; –: not reported or not run; "
+            "released: as the public code tests; clean: each image by itself; "
+            "–: not reported or not run; "
             "*: imposed; the method's own code tests otherwise"
         )
         assert "0.977" in shown.output
@@ -315,22 +384,45 @@ class TestTable1:
         assert len(lines) == 2 + 2 + 2 + 20 + 1  # about, runs, headings, reported cells, not run
         unrun = ", ".join(name for name in CLASSES["cifar10"] if name not in ("airplane", "frog"))
         assert lines[-1] == f"Not run: EGBAD ({unrun}); CCB ({unrun})"
-        clean = CliRunner().invoke(main, ["table", "1", *common, "--protocol", "clean", "--abnormal", "frog"]).output
+        clean = (
+            CliRunner()
+            .invoke(main, ["table", "1", *common, "--protocol", "clean", "--abnormal", "frog"])
+            .output
+        )
         assert "*" not in clean
         assert "clean: each image by itself; –: not reported or not run" in clean.splitlines()
         assert "pca" in clean
         assert clean.splitlines()[-1] == (
-            "Not run: AnoGAN, GANomaly, CCB fork, mean-intensity, png-bytes, nearest-neighbours (all classes)"
+            "Not run: AnoGAN, GANomaly, CCB fork, mean-intensity, png-bytes, "
+            "nearest-neighbours (all classes)"
         )
         ran = CliRunner().invoke(
-            main, ["table", "1", *common, "--run", "--method", "ccb", "--abnormal", "cat", "--device", "cpu"]
+            main,
+            [
+                "table",
+                "1",
+                *common,
+                "--run",
+                "--method",
+                "ccb",
+                "--abnormal",
+                "cat",
+                "--device",
+                "cpu",
+            ],
         )
         assert ran.exit_code == 0, ran.output
-        assert {run.abnormal for run in table_runs(1, methods=["ccb"], abnormal=["cat"])} == {("cat",)}
-        assert len(load_results(1, folder=results).query("abnormal == 'cat' and method == 'ccb'")) == 2
+        assert {run.abnormal for run in table_runs(1, methods=["ccb"], abnormal=["cat"])} == {
+            ("cat",)
+        }
+        assert (
+            len(load_results(1, folder=results).query("abnormal == 'cat' and method == 'ccb'")) == 2
+        )
 
     def test_dask_needs_an_address(self, results):
-        result = CliRunner().invoke(main, ["table", "1", "--run", "--executor", "dask", "--results", str(results)])
+        result = CliRunner().invoke(
+            main, ["table", "1", "--run", "--executor", "dask", "--results", str(results)]
+        )
         assert result.exit_code == 2
         assert "--scheduler" in result.output
 
@@ -338,12 +430,23 @@ class TestTable1:
 def test_tables_4_and_6_on_real_images(raw_data, tmp_path):
     how = {"root": str(raw_data), "device": "cpu", "progress": False}
     for number, chosen in ((4, {"methods": ["ccb", "png-bytes"]}), (6, {})):
-        runs = [run for run in table_runs(number, abnormal=["df"], **TINY, **chosen) if run.dataset == "ham10000"][:2]
+        runs = [
+            run
+            for run in table_runs(number, abnormal=["df"], **TINY, **chosen)
+            if run.dataset == "ham10000"
+        ][:2]
         assert not run_missing(runs, Store(store_path(number, tmp_path)), **how)
     frame = load_results(4, folder=tmp_path)
     assert set(frame["method"]) == {"ccb", "png-bytes"}
     assert frame["f1"].between(0, 1).all()
-    assert len(table(6, settings={"epochs": 2, "limit": 48, "width": 2}, folder=tmp_path).dropna(how="all")) == 2
+    assert (
+        len(
+            table(6, settings={"epochs": 2, "limit": 48, "width": 2}, folder=tmp_path).dropna(
+                how="all"
+            )
+        )
+        == 2
+    )
 
 
 def test_no_results_is_an_empty_table_not_an_error(tmp_path):
@@ -357,5 +460,7 @@ def test_no_results_is_an_empty_table_not_an_error(tmp_path):
 
 
 def test_settings_pick_rows():
-    frame = pd.DataFrame({"method": ["ccb", "ccb", "pca"], "epochs": [50, 2, np.nan], "limit": [None, None, None]})
+    frame = pd.DataFrame(
+        {"method": ["ccb", "ccb", "pca"], "epochs": [50, 2, np.nan], "limit": [None, None, None]}
+    )
     assert list(at_settings(frame, {"epochs": 50, "limit": None}).index) == [0, 2]

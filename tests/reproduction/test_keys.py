@@ -10,7 +10,15 @@ from ccb_lib.datasets.splits import balanced_draw
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED, RELEASED_DRAWS
 from ccb_lib.reproduction.results import load_results, read_results
-from ccb_lib.reproduction.runs import AUDIT, NETWORK_METHODS, Run, kind, protocols_of, store_path, table_runs
+from ccb_lib.reproduction.runs import (
+    AUDIT,
+    NETWORK_METHODS,
+    Run,
+    kind,
+    protocols_of,
+    store_path,
+    table_runs,
+)
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.studies import arm_of, runs_of
 from ccb_lib.reproduction.tables import table
@@ -29,7 +37,11 @@ def as_given(manifest):
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in manifest["settings"].items()}
     options = {k: v for k, v in manifest["options"].items() if k not in ("seed", "source")}
     own = {} if manifest["dataset"] == "cifar10" else {"seed": manifest["seed"]}
-    split = {"split_seed": manifest["options"]["seed"]} if manifest["options"].get("seed") != own.get("seed") else {}
+    split = (
+        {"split_seed": manifest["options"]["seed"]}
+        if manifest["options"].get("seed") != own.get("seed")
+        else {}
+    )
     return settings, options | split
 
 
@@ -38,7 +50,9 @@ def test_there_is_something_to_compare():
     assert len(OF_STUDIES) >= 77
 
 
-@pytest.mark.parametrize(("number", "result"), STORED, ids=lambda value: getattr(value, "key", value))
+@pytest.mark.parametrize(
+    ("number", "result"), STORED, ids=lambda value: getattr(value, "key", value)
+)
 def test_grids_still_yield_the_key_of_every_stored_run(number, result):
     facts = result.manifest
     settings, options = as_given(facts)
@@ -55,11 +69,15 @@ def test_grids_still_yield_the_key_of_every_stored_run(number, result):
         **options,
         **settings,
     )
-    (own,) = [run for run in runs if run.seed == facts["seed"] and run.settings.get("chain") == chain]
+    (own,) = [
+        run for run in runs if run.seed == facts["seed"] and run.settings.get("chain") == chain
+    ]
     assert own.key == result.key == facts["key"]
 
 
-@pytest.mark.parametrize(("studies", "result"), OF_STUDIES, ids=lambda v: v[0] if isinstance(v, tuple) else v.key)
+@pytest.mark.parametrize(
+    ("studies", "result"), OF_STUDIES, ids=lambda v: v[0] if isinstance(v, tuple) else v.key
+)
 def test_studies_still_yield_the_key_of_every_stored_run(studies, result):
     facts = result.manifest
     settings, options = as_given(facts)
@@ -89,7 +107,8 @@ def test_settings_of_stored_runs_are_settings_still():
 
 
 def test_clean_scores_every_image_that_released_scores():
-    """So that CLEAN on RELEASED's images follows from what is stored, on CIFAR-10 the class's training images too."""
+    """So that CLEAN on RELEASED's images follows from what is stored, on CIFAR-10 the class's
+    training images too."""
     compared = 0
     for _, result in STORED:
         for abnormal in result.manifest["abnormal"]:
@@ -104,13 +123,14 @@ def test_clean_scores_every_image_that_released_scores():
     assert compared
 
 
-# ── draws ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── draws ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("abnormal", ["akiec", "bcc", "df"])
 def test_draws_of_real_lesions_are_in_the_natural_test(raw_data, abnormal):
     natural, balanced = (
-        load_dataset("ham10000", abnormal=abnormal, test=test, root=raw_data) for test in ("natural", "balanced")
+        load_dataset("ham10000", abnormal=abnormal, test=test, root=raw_data)
+        for test in ("natural", "balanced")
     )
     assert set(balanced.test_ids) <= set(natural.test_ids)
     draws = [balanced_draw(natural, protocol.draw) for protocol in RELEASED_DRAWS]
@@ -123,14 +143,23 @@ def test_draws_of_real_lesions_are_in_the_natural_test(raw_data, abnormal):
         assert draw.train is natural.train
     normals = [tuple(draw.test_ids[: len(bad)]) for draw in (balanced, *draws)]
     assert len(set(normals)) == 5
-    assert len({frozenset(ids) for ids in normals}) == (1 if abnormal == "bcc" else 5)  # all 514 are held out
+    assert len({frozenset(ids) for ids in normals}) == (
+        1 if abnormal == "bcc" else 5
+    )  # all 514 are held out
 
 
 def test_a_draw_follows_from_its_number_and_the_ids_and_thins_the_more_numerous_kind(digits):
-    rows = np.concatenate([np.flatnonzero(~digits.test_labels)[:20], np.flatnonzero(digits.test_labels)[:50]])
-    few = replace(digits, test=digits.test[rows], **{
-        name: getattr(digits, name)[rows] for name in ("test_labels", "test_ids", "test_groups", "test_classes")
-    })  # fmt: skip
+    rows = np.concatenate(
+        [np.flatnonzero(~digits.test_labels)[:20], np.flatnonzero(digits.test_labels)[:50]]
+    )
+    few = replace(
+        digits,
+        test=digits.test[rows],
+        **{
+            name: getattr(digits, name)[rows]
+            for name in ("test_labels", "test_ids", "test_groups", "test_classes")
+        },
+    )
     one, again, two = (balanced_draw(few, draw) for draw in (1, 1, 2))
     assert np.array_equal(one.test_ids, again.test_ids)
     assert sorted(one.test_ids[:20]) == sorted(few.test_ids[:20])  # all normals, in another order
@@ -138,15 +167,24 @@ def test_a_draw_follows_from_its_number_and_the_ids_and_thins_the_more_numerous_
     assert set(one.test_ids[20:]) != set(two.test_ids[20:])
     assert len(set(one.test_ids)) == 40
     row_of = {name: row for row, name in enumerate(few.test_ids)}
-    assert all((image == few.test[row_of[name]]).all() for image, name in zip(one.test, one.test_ids, strict=True))
+    assert all(
+        (image == few.test[row_of[name]]).all()
+        for image, name in zip(one.test, one.test_ids, strict=True)
+    )
     with pytest.raises(ValueError, match="0 normal and 50 abnormal"):
-        balanced_draw(replace(few, test_labels=np.ones(70, bool)[20:], test_ids=few.test_ids[20:]), 1)
+        balanced_draw(
+            replace(few, test_labels=np.ones(70, bool)[20:], test_ids=few.test_ids[20:]), 1
+        )
 
 
 def test_what_each_run_is_scored_under():
-    assert protocols_of(1, "cifar10", "ccb-fork", 0) == protocols_of(1, "cifar10", "ccb", 0) == AUDIT
     assert (
-        protocols_of(1, "cifar10", "ccb", 1) == protocols_of(1, "cifar10", "egbad", 0) == (CLEAN, RELEASED, LAST_EPOCH)
+        protocols_of(1, "cifar10", "ccb-fork", 0) == protocols_of(1, "cifar10", "ccb", 0) == AUDIT
+    )
+    assert (
+        protocols_of(1, "cifar10", "ccb", 1)
+        == protocols_of(1, "cifar10", "egbad", 0)
+        == (CLEAN, RELEASED, LAST_EPOCH)
     )
     for method in NETWORK_METHODS:
         names = [protocol.name for protocol in protocols_of(4, "ham10000", method, 0)]
@@ -156,7 +194,7 @@ def test_what_each_run_is_scored_under():
     assert protocols_of(4, "ham10000", "pca", 0) == (CLEAN, RELEASED)
 
 
-# ── starts on one split ───────────────────────────────────────────────────────────────────────────────────────────
+# ── starts on one split ───────────────────────────────────────────────────────────────────────────
 
 
 def test_seeds_may_share_a_split_and_never_stand_for_seeds_that_do_not(tmp_path, other_run):
@@ -164,9 +202,14 @@ def test_seeds_may_share_a_split_and_never_stand_for_seeds_that_do_not(tmp_path,
     assert [run.options["seed"] for run in own] == [0, 1, 2]
     assert [run.options["seed"] for run in shared] == [0, 0, 0]
     assert [a.key == b.key for a, b in zip(own, shared, strict=True)] == [True, False, False]
-    assert table_runs(1, methods=["ccb"], split_seed=0)[0].key == table_runs(1, methods=["ccb"])[0].key
+    assert (
+        table_runs(1, methods=["ccb"], split_seed=0)[0].key == table_runs(1, methods=["ccb"])[0].key
+    )
     assert table_runs(1, methods=["ccb"], split_seed=5)[0].options == {"seed": 5}
-    assert {run.options["seed"] for run in runs_of("skips", datasets=["ham10000"], seeds=2, split_seed=7)} == {7}
+    assert {
+        run.options["seed"]
+        for run in runs_of("skips", datasets=["ham10000"], seeds=2, split_seed=7)
+    } == {7}
     assert runs_of("skips", datasets=["cifar10"], seeds=1, split_seed=0)[0].options == {}
     stored = next(r for r in read_results(4).values() if r.manifest["method"] == "ccb")
     store = Store(store_path(4, tmp_path))
@@ -177,7 +220,7 @@ def test_seeds_may_share_a_split_and_never_stand_for_seeds_that_do_not(tmp_path,
     assert table(4, folder=tmp_path).loc["ccb"].notna().any()
 
 
-# ── the fork in tables ────────────────────────────────────────────────────────────────────────────────────────────
+# ── the fork in tables ────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_fork_has_rows_of_its_own(tmp_path, other_run):
@@ -192,4 +235,7 @@ def test_the_fork_has_rows_of_its_own(tmp_path, other_run):
         assert laid_out.dropna(how="all").index.tolist() == [row]
     fork, ccb = (table_runs(6, methods=[name])[0] for name in ("ccb-fork", "ccb"))
     assert fork.key != ccb.key
-    assert Run(dataset="ham10000", method="ccb-fork", abnormal=("df",)).identity["method"] == "ccb-fork"
+    assert (
+        Run(dataset="ham10000", method="ccb-fork", abnormal=("df",)).identity["method"]
+        == "ccb-fork"
+    )

@@ -45,7 +45,7 @@ def plan():
     return {entry.name: entry for entry in read_plan(project_data("results") / "plan.toml")}
 
 
-# ── the project's own plan ───────────────────────────────────────────────────────────────────────────────────
+# ── the project's own plan ────────────────────────────────────────────────────────────────────────
 
 
 def test_the_plan_has_the_runs_that_were_decided(plan):
@@ -68,7 +68,9 @@ def test_the_plan_has_the_runs_that_were_decided(plan):
         "ham10000-first", "ham10000-baselines", "cifar10-first",
     ]  # fmt: skip
     every = [run for entry in plan.values() for run in entry.runs()]
-    in_files = [(store_path(entry.source), run.key) for entry in plan.values() for run in entry.runs()]
+    in_files = [
+        (store_path(entry.source), run.key) for entry in plan.values() for run in entry.runs()
+    ]
     assert len(set(in_files)) == len(in_files)
     assert {run.settings["epochs"] for run in every} == {3, 50}
     assert not any("width" in run.settings or "image_size" in run.options for run in every)
@@ -76,14 +78,18 @@ def test_the_plan_has_the_runs_that_were_decided(plan):
 
 def test_runs_have_the_keys_of_the_commands_table_and_study(plan):
     runs = plan["ham10000-first"].runs()
-    assert set(keys(runs)) == set(keys(table_runs(4, methods=["skip-ganomaly", "ccb", "ccb-fork"], seeds=3)))
+    assert set(keys(runs)) == set(
+        keys(table_runs(4, methods=["skip-ganomaly", "ccb", "ccb-fork"], seeds=3))
+    )
     assert [(run.seed, run.method) for run in runs[:4]] == [
         (0, "skip-ganomaly"), (0, "ccb"), (0, "ccb-fork"), (1, "skip-ganomaly"),
     ]  # fmt: skip
     by_class = plan["cifar10-first"].runs()
     assert [(run.abnormal, run.method) for run in by_class[:3]] == [
-        (("airplane",), "skip-ganomaly"), (("airplane",), "ccb-fork"), (("automobile",), "skip-ganomaly"),
-    ]  # fmt: skip
+        (("airplane",), "skip-ganomaly"),
+        (("airplane",), "ccb-fork"),
+        (("automobile",), "skip-ganomaly"),
+    ]
     study = {"datasets": ["ham10000"], "chosen": ["ccb", "identity"]}
     parts = [plan[name].runs() for name in ("skips-first", "skips-last")]
     assert keys(parts[0] + parts[1]) == keys(runs_of("skips", **study, seeds=8))
@@ -96,14 +102,18 @@ def test_runs_have_the_keys_of_the_commands_table_and_study(plan):
 def test_curves_are_recorded_under_both_protocols(plan):
     for run in plan["cifar10-curves"].runs():
         assert run.protocols == AUDIT
-        chosen_by_epoch = {protocol.batch_norm for protocol in run.protocols if protocol.epoch != "last"}
+        chosen_by_epoch = {
+            protocol.batch_norm for protocol in run.protocols if protocol.epoch != "last"
+        }
         assert {"batch", "running"} <= chosen_by_epoch
 
 
 def test_the_readme_shows_the_plan():
     folder = project_data("results")
     text = (folder / "README.md").read_text(encoding="utf-8")
-    assert with_plan(text, read_plan(folder / "plan.toml")) == text, "Run: ccb measure --write-readme"
+    assert with_plan(text, read_plan(folder / "plan.toml")) == text, (
+        "Run: ccb measure --write-readme"
+    )
 
 
 def test_the_status_page_counts_what_is_stored(tmp_path, plan):
@@ -115,20 +125,31 @@ def test_the_status_page_counts_what_is_stored(tmp_path, plan):
     assert plan_table(tmp_path)["runs done"].tolist()[0] == "1 of 9"
 
 
-# ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── reading ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_good_entry_is_read(tmp_path):
     (entry,) = read(tmp_path, GOOD)
-    assert (entry.source, entry.seeds, entry.must, entry.settings) == (4, (0, 2), False, {"epochs": 5})
-    assert set(keys(entry.runs())) == set(keys(table_runs(4, methods=entry.rows, seeds=[0, 2], epochs=5)))
+    assert (entry.source, entry.seeds, entry.must, entry.settings) == (
+        4,
+        (0, 2),
+        False,
+        {"epochs": 5},
+    )
+    assert set(keys(entry.runs())) == set(
+        keys(table_runs(4, methods=entry.rows, seeds=[0, 2], epochs=5))
+    )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ('name = "one"', "", "entry 1, key name: missing"),
-        ('name = "one"', 'name = "One!"', "entry 'One!', key name: 'One!' given; a name of lower-case letters"),
+        (
+            'name = "one"',
+            'name = "One!"',
+            "entry 'One!', key name: 'One!' given; a name of lower-case letters",
+        ),
         ('why = "a reason"', "", "entry 'one', key why: missing; one line"),
         ('why = "a reason"', 'why = "a\\nb"', "key why: .* one line"),
         ("table = 4", "", "entry 'one', keys table and study: exactly one of them"),
@@ -147,7 +168,11 @@ def test_a_good_entry_is_read(tmp_path):
         ("epochs = 5", "image_size = 33", "key image_size: 33 given; one of 32, 64, 128"),
         ("epochs = 5", 'chain_init = "best"', "key chain_init: 'best' given; one of he, dcgan"),
         ("epochs = 5", 'normal = "nv+df"', "key normal: 'nv.df' given; some of"),
-        ("epochs = 5", 'classes = ["cat"]', r"key classes: \['cat'\] given; a list of some of akiec"),
+        (
+            "epochs = 5",
+            'classes = ["cat"]',
+            r"key classes: \['cat'\] given; a list of some of akiec",
+        ),
         ("epochs = 5", "classes = []", "key classes:"),
         ("epochs = 5", 'datasets = ["ild"]', "key datasets: .* some of ham10000"),
         ("epochs = 5", "must = 1", "key must: 1 given; true or false"),
@@ -178,7 +203,7 @@ def test_a_folder_with_a_plan_of_its_own_is_asked_first(tmp_path):
     assert plan_path(tmp_path) == tmp_path / "plan.toml"
 
 
-# ── states ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── states ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_state_tells_done_from_under_way_from_missing(tmp_path):
@@ -192,14 +217,27 @@ def test_a_state_tells_done_from_under_way_from_missing(tmp_path):
     assert keys(state.done) == [done.key]
     assert keys(state.missing) == keys([under_way, *missing])
     assert state.under_way == {under_way.key: 2}
-    assert [(run.key, protocols) for run, protocols in state.lacking] == [(done.key, list(done.protocols))]
+    assert [(run.key, protocols) for run, protocols in state.lacking] == [
+        (done.key, list(done.protocols))
+    ]
     assert state_of(entry, folder=tmp_path, work=tmp_path / "elsewhere").under_way == {}
 
 
 def test_a_stored_run_that_lacks_a_protocol_is_found():
-    run = Run(dataset="cifar10", method="ccb", abnormal=("cat", "dog"), protocols=(CLEAN, RELEASED, SINGLE_CHANGES[-1]))
-    both = {scored_name(name, kind(p), feeding(p)): None for name in ("cat", "dog") for p in (CLEAN, RELEASED)}
-    assert missing_protocols(run, Result({}, scored=both)) == []  # the last one shares CLEAN's scores
+    run = Run(
+        dataset="cifar10",
+        method="ccb",
+        abnormal=("cat", "dog"),
+        protocols=(CLEAN, RELEASED, SINGLE_CHANGES[-1]),
+    )
+    both = {
+        scored_name(name, kind(p), feeding(p)): None
+        for name in ("cat", "dog")
+        for p in (CLEAN, RELEASED)
+    }
+    assert (
+        missing_protocols(run, Result({}, scored=both)) == []
+    )  # the last one shares CLEAN's scores
     del both[scored_name("dog", kind(RELEASED), feeding(RELEASED))]
     assert missing_protocols(run, Result({}, scored=both)) == [RELEASED]
     assert missing_protocols(run, Result({})) == list(run.protocols)
@@ -207,6 +245,8 @@ def test_a_stored_run_that_lacks_a_protocol_is_found():
 
 def test_the_table_for_readers_has_one_line_an_entry(tmp_path):
     entries = read(tmp_path, GOOD)
-    assert as_markdown(entries).splitlines()[2] == "| one | a reason |  | `ccb measure --only one` |"
+    assert (
+        as_markdown(entries).splitlines()[2] == "| one | a reason |  | `ccb measure --only one` |"
+    )
     with pytest.raises(ValueError, match="no place for the plan"):
         with_plan("text", entries)

@@ -63,7 +63,9 @@ def test_rounding_moves_an_auc_by_less_than_a_thousandth(tmp_path):
     Store(tmp_path / "t.safetensors").add(result)
     stored = Store.read(tmp_path / "t.safetensors").results[result.key]
     (name, found), labels = next(iter(result.scored.items())), result.sets["cat|natural"].labels
-    assert auc(stored.scored[name].test.image, labels) == pytest.approx(auc(found.test.image, labels), abs=1e-3)
+    assert auc(stored.scored[name].test.image, labels) == pytest.approx(
+        auc(found.test.image, labels), abs=1e-3
+    )
 
 
 def test_a_test_set_that_runs_share_is_stored_once(tmp_path):
@@ -76,7 +78,8 @@ def test_a_test_set_that_runs_share_is_stored_once(tmp_path):
 
 
 def test_table_1_at_three_seeds_stays_under_30_mb(tmp_path):
-    """150 runs of 15,000 + 2,250 images: CLEAN and RELEASED for all, the audit's ten feedings for 20 of them."""
+    """150 runs of 15,000 + 2,250 images: CLEAN and RELEASED for all, the audit's ten feedings for
+    20 of them."""
     bytes_a_pair = 2 * 2 * (15_000 + 2_250)
     feedings = 150 * 2 + 20 * 8
     Store(tmp_path / "t.safetensors").add(made(rows=15_000))
@@ -102,7 +105,9 @@ def test_files_of_two_machines_merge_and_adding_keeps_what_others_wrote(tmp_path
     meanwhile = Store.read(tmp_path / "here.safetensors")
     meanwhile.add(made("c", seed=2))
     assert here.merge(tmp_path / "there.safetensors") == 1
-    assert set(Store.read(tmp_path / "here.safetensors").results) == {run(name).key for name in "abc"}
+    assert set(Store.read(tmp_path / "here.safetensors").results) == {
+        run(name).key for name in "abc"
+    }
     with pytest.raises(FileNotFoundError, match="No results at"):
         here.merge(tmp_path / "nowhere")
 
@@ -129,7 +134,9 @@ class TestVerification:
 
     def test_scores_for_other_images(self, parts):
         path, tensors, header = parts
-        name = next(name for name, t in tensors.items() if name.startswith("terms/") and len(t) == 200)
+        name = next(
+            name for name, t in tensors.items() if name.startswith("terms/") and len(t) == 200
+        )
         old, short = name.removeprefix("terms/"), tensors.pop(name)[:-1].clone()
         tensors[f"terms/{digest(short)}"] = short
         self.rewrite(path, tensors, json.loads(json.dumps(header).replace(old, digest(short))))
@@ -180,7 +187,9 @@ class TestVerification:
         save_file(tensors, path, metadata={"ccb_lib": changed})
         with pytest.raises(ValueError, match="does not match the digest stored with it"):
             Store.read(path)
-        header["runs"][run().key]["manifest"]["seconds"] = 2.5  # a file without a digest still loads
+        header["runs"][run().key]["manifest"]["seconds"] = (
+            2.5  # a file without a digest still loads
+        )
         self.rewrite(path, tensors, header)
         assert Store.read(path).results[run().key].manifest["seconds"] == 2.5
 
@@ -190,7 +199,9 @@ class TestVerification:
         whole, refused = path.read_bytes(), []
         stored = Store.read(path).results
         rng = np.random.default_rng(0)
-        for at, bit in zip(rng.integers(len(whole), size=300), rng.integers(8, size=300), strict=True):
+        for at, bit in zip(
+            rng.integers(len(whole), size=300), rng.integers(8, size=300), strict=True
+        ):
             flipped = bytearray(whole)
             flipped[at] ^= 1 << bit
             path.write_bytes(flipped)
@@ -251,7 +262,13 @@ class TestVerification:
 
 def places(value, path=()):
     """The place of every entry of nested dicts and lists."""
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    pairs = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in pairs:
         yield (*path, key)
         yield from places(inner, (*path, key))

@@ -14,7 +14,13 @@ from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.runs import is_imposed
 from ccb_lib.reproduction.settings import CHOICES, PAPER, fullest_of
 from ccb_lib.reproduction.store import Store
-from ccb_lib.reproduction.tables import coverage, fullest_settings, reported_and_measured, runs_in_words, select
+from ccb_lib.reproduction.tables import (
+    coverage,
+    fullest_settings,
+    reported_and_measured,
+    runs_in_words,
+    select,
+)
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
@@ -23,7 +29,9 @@ def ganomaly():
     """The stored run at the paper's settings, seed 0."""
     wanted = ("ganomaly", {"epochs": 50}, {"seed": 0})
     runs = read_results(4, RESULTS).values()
-    return next(r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted)
+    return next(
+        r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted
+    )
 
 
 def frame_of(*rows):
@@ -41,7 +49,11 @@ def frame_of(*rows):
         ([("ccb", 50, 8, "df", 0), ("ccb", 50, None, "df", 0)], 50, None),
         ([("ccb", 10, 8, "df", 0), ("ccb", 10, 8, "df", 1), ("ccb", 15, 8, "df", 0)], 10, 8),
         # every class for a short time before one class for a long time
-        ([("ccb", 50, None, "df", 0), ("ccb", 3, None, "df", 0), ("ccb", 3, None, "bcc", 0)], 3, None),
+        (
+            [("ccb", 50, None, "df", 0), ("ccb", 3, None, "df", 0), ("ccb", 3, None, "bcc", 0)],
+            3,
+            None,
+        ),
         # the default said aloud is the default
         ([("egbad", 50, 128, "df", 0)], 50, None),
     ],
@@ -115,7 +127,9 @@ def test_other_choices_are_computed_from_the_stored_terms():
     key = shown.query("method == 'skip-ganomaly' and seed == 0")["key"].iloc[0]
     scored, tests = scores_of(read_results(4, RESULTS)[key], "df", CLEAN)
     value = frame.set_index("choice")["value"]
-    weights = np.where(tests.labels, 0.5 / tests.labels.sum(), 0.5 / (~tests.labels).sum())  # as at 50/50
+    weights = np.where(
+        tests.labels, 0.5 / tests.labels.sum(), 0.5 / (~tests.labels).sum()
+    )  # as at 50/50
     phi = np.quantile(scored.calibration.image, 0.95, method="higher")
     expected = accuracy_score(tests.labels, scored.test.image > phi, sample_weight=weights)
     assert value["α 1"] == pytest.approx(expected, abs=0.01)
@@ -123,7 +137,9 @@ def test_other_choices_are_computed_from_the_stored_terms():
     scores = (alpha * scored.test.image + (1 - alpha) * scored.test.latent).astype(np.float32)
     scaled = scores > min_max(scores, 0.2)
     assert scaled.sum() == ((scores - scores.min()) / np.ptp(scores) >= 0.2).sum()
-    assert value["min-max 0.2"] == pytest.approx(accuracy_score(tests.labels, scaled, sample_weight=weights))
+    assert value["min-max 0.2"] == pytest.approx(
+        accuracy_score(tests.labels, scaled, sample_weight=weights)
+    )
     f1 = alternatives(5, folder=RESULTS).query(
         "method == 'skip-ganomaly' and seed == 0 and abnormal == 'df' and protocol == 'clean'"
     )
@@ -140,7 +156,8 @@ def test_alpha_moves_the_auc_of_table_1_and_needs_two_terms():
     run = next(
         run
         for run in runs
-        if run.manifest["method"] == "skip-ganomaly" and line["abnormal"] in run.manifest["abnormal"]
+        if run.manifest["method"] == "skip-ganomaly"
+        and line["abnormal"] in run.manifest["abnormal"]
     )
     scored, tests = scores_of(run, line["abnormal"], CLEAN)
     assert line["choice"] == "α 0"

@@ -42,7 +42,10 @@ def test_times_are_those_of_steps_and_of_what_lies_between_epochs():
     assert progress.scoring == 10
     assert progress.next_epoch == 4 * 2 + 10
     assert progress.left == 2 * 18 - 2
-    assert str(progress) == "digits ccb 8 seed 0: epoch 2 of 3, step 1 of 4, 2 s/step, 34 s of training left"
+    assert (
+        str(progress)
+        == "digits ccb 8 seed 0: epoch 2 of 3, step 1 of 4, 2 s/step, 34 s of training left"
+    )
     watch.after_epoch(RUN, 3)
     assert str(progress) == "digits ccb 8 seed 0: trained, scoring"
     watch.end(RUN, "stored")
@@ -81,7 +84,8 @@ def test_no_run_begins_when_the_time_is_up():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "spoken"), [(0.4, "0 s"), (59, "59 s"), (60, "1 min"), (3599, "60 min"), (5400, "1.5 h")]
+    ("seconds", "spoken"),
+    [(0.4, "0 s"), (59, "59 s"), (60, "1 min"), (3599, "60 min"), (5400, "1.5 h")],
 )
 def test_durations_in_words(seconds, spoken):
     assert duration(seconds) == spoken

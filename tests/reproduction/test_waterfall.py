@@ -37,18 +37,26 @@ def ganomaly():
     """The stored run at the paper's settings, seed 0."""
     wanted = ("ganomaly", {"epochs": 50}, {"seed": 0})
     runs = read_results(4, RESULTS).values()
-    return next(r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted)
+    return next(
+        r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted
+    )
 
 
 def networks(number):
-    return [run for run in read_results(number, RESULTS).values() if "epochs" in run.manifest["settings"]]
+    return [
+        run
+        for run in read_results(number, RESULTS).values()
+        if "epochs" in run.manifest["settings"]
+    ]
 
 
 def clean_on(result, abnormal, protocol=RELEASED):
     """Labels and CLEAN scores of the images that RELEASED was fed, matched by id."""
     _, fed = scores_of(result, abnormal, protocol)
     scored, tests = scores_of(result, abnormal, CLEAN)
-    score_of = dict(zip(tests.ids, anomaly_score(scored.test, result.manifest["alpha"]), strict=True))
+    score_of = dict(
+        zip(tests.ids, anomaly_score(scored.test, result.manifest["alpha"]), strict=True)
+    )
     return fed.labels, np.array([score_of[name] for name in fed.ids])
 
 
@@ -75,7 +83,9 @@ def test_every_auc_is_scikit_learns(number):
 def test_the_last_epochs_auc_is_taken_from_the_record_where_scores_are_not_stored():
     result = ganomaly()
     record = result.aucs[f"df|as released|{feeding(RELEASED)}"]
-    frame = waterfall(4, settings=PAPER, folder=RESULTS).query(f"abnormal == 'df' and key == '{result.key}'")
+    frame = waterfall(4, settings=PAPER, folder=RESULTS).query(
+        f"abnormal == 'df' and key == '{result.key}'"
+    )
     frame = frame.set_index("step")["value"]
     if scores_of(result, "df", LAST_EPOCH) is None:
         assert frame[LAST] == record[-1]
@@ -84,16 +94,16 @@ def test_the_last_epochs_auc_is_taken_from_the_record_where_scores_are_not_store
     both = next(run for run in networks(1) if scores_of(run, "airplane", LAST_EPOCH))
     scored, tests = scores_of(both, "airplane", LAST_EPOCH)
     last = both.aucs[f"airplane|as released|{feeding(RELEASED)}"][-1]
-    assert roc_auc_score(tests.labels, anomaly_score(scored.test, both.manifest["alpha"])) == pytest.approx(
-        last, abs=1e-4
-    )
+    assert roc_auc_score(
+        tests.labels, anomaly_score(scored.test, both.manifest["alpha"])
+    ) == pytest.approx(last, abs=1e-4)
 
 
 @pytest.mark.parametrize(("metric", "measure"), [("accuracy", accuracy_score), ("f1", f1_score)])
 def test_accuracy_and_f1_are_scikit_learns_on_the_balanced_images(metric, measure):
-    frame = waterfall(4, metric=metric, settings=PAPER, folder=RESULTS).set_index(["method", "abnormal", "step"])[
-        "value"
-    ]
+    frame = waterfall(4, metric=metric, settings=PAPER, folder=RESULTS).set_index(
+        ["method", "abnormal", "step"]
+    )["value"]
     result = ganomaly()
     alpha = result.manifest["alpha"]
     for abnormal in result.manifest["abnormal"]:
@@ -113,7 +123,9 @@ def test_accuracy_and_f1_are_scikit_learns_on_the_balanced_images(metric, measur
                 ties = np.flatnonzero(best == best.max())
                 reached = {accuracy_score(fed.labels, scores >= cuts[tie]) for tie in ties}
                 assert any(cell[step] == pytest.approx(value, abs=1e-12) for value in reached)
-        assert cell[REPORTED] == reported({"accuracy": 4, "f1": 5}[metric]).loc["GANomaly", abnormal]
+        assert (
+            cell[REPORTED] == reported({"accuracy": 4, "f1": 5}[metric]).loc["GANomaly", abnormal]
+        )
 
 
 def test_effects_are_differences_of_steps_and_add_up():
@@ -124,18 +136,29 @@ def test_effects_are_differences_of_steps_and_add_up():
         assert found[method, "both"] == pytest.approx(means[method, BEST] - means[method, SAME])
         parts = found[method, "choice of the epoch"] + found[method, "batch statistics"]
         assert parts == pytest.approx(found[method, "both"])
-        assert found[method, "other normals"] == pytest.approx(means[method, SAME] - means[method, ALL])
+        assert found[method, "other normals"] == pytest.approx(
+            means[method, SAME] - means[method, ALL]
+        )
 
 
 def test_both_tests_of_cifar10_have_the_same_images():
-    wide = waterfall(1, folder=RESULTS).pivot(index=["method", "abnormal", "seed"], columns="step", values="value")
+    wide = waterfall(1, folder=RESULTS).pivot(
+        index=["method", "abnormal", "seed"], columns="step", values="value"
+    )
     assert (wide[SAME] == wide[ALL]).all()
-    assert (wide.loc[("skip-ganomaly", "airplane"), REPORTED] == reported(1).loc["SkipGANomaly", "airplane"]).all()
+    assert (
+        wide.loc[("skip-ganomaly", "airplane"), REPORTED]
+        == reported(1).loc["SkipGANomaly", "airplane"]
+    ).all()
 
 
 def test_what_is_not_stored_is_missing_and_so_is_its_mean(tmp_path):
     result = ganomaly()
-    scored = {name: value for name, value in result.scored.items() if not name.startswith("df|as released")}
+    scored = {
+        name: value
+        for name, value in result.scored.items()
+        if not name.startswith("df|as released")
+    }
     Store(tmp_path / "tables4-5.safetensors").add(replace(result, scored=scored, aucs={}))
     frame = waterfall(4, folder=tmp_path)
     df = frame[frame["abnormal"] == "df"].set_index("step")["value"]
@@ -151,7 +174,9 @@ def test_further_draws_are_averaged_and_every_step_takes_the_same_ones(tmp_path)
     found, tests = result.scored[f"{name}|{way}"], result.sets[name]
     record = result.aucs[f"{name}|{way}"]
     keep = np.r_[0 : len(tests) : 2]  # another draw: every second image
-    fewer = TestSet(*(getattr(tests, column)[keep] for column in ("labels", "ids", "groups", "classes")))
+    fewer = TestSet(
+        *(getattr(tests, column)[keep] for column in ("labels", "ids", "groups", "classes"))
+    )
     other = ScoreTerms(-found.test.image[keep], -found.test.latent[keep])
     more = replace(
         result,
@@ -175,7 +200,9 @@ def test_further_draws_are_averaged_and_every_step_takes_the_same_ones(tmp_path)
     # One draw has no last epoch: no step takes it.
     part = replace(more, aucs=result.aucs)
     Store(tmp_path / "part" / "tables4-5.safetensors").add(part)
-    value = waterfall(4, folder=tmp_path / "part").query("abnormal == 'df'").set_index("step")["value"]
+    value = (
+        waterfall(4, folder=tmp_path / "part").query("abnormal == 'df'").set_index("step")["value"]
+    )
     assert value[BEST] == pytest.approx(first)
     assert value[SAME] == pytest.approx(roc_auc_score(labels, clean))
 
@@ -195,7 +222,9 @@ def test_images_are_matched_by_id_in_any_order():
         return TestSet(np.zeros(len(ids), bool), ids, ids, ids)
 
     assert rows_in(of(["a", "b", "c"]), of(["c", "a"])).tolist() == [2, 0]
-    with pytest.raises(ValueError, match="1 images of one stored test set are not in the other, such as d"):
+    with pytest.raises(
+        ValueError, match="1 images of one stored test set are not in the other, such as d"
+    ):
         rows_in(of(["a", "b"]), of(["d"]))
 
 
@@ -204,7 +233,11 @@ def test_grids_score_the_last_epoch_where_one_is_chosen():
     assert LAST_EPOCH in runs["ccb"]
     assert LAST_EPOCH not in runs["anogan"]
     assert LAST_EPOCH not in runs["pca"]
-    assert (LAST_EPOCH.epoch, LAST_EPOCH.batch_norm, LAST_EPOCH.order) == ("last", RELEASED.batch_norm, RELEASED.order)
+    assert (LAST_EPOCH.epoch, LAST_EPOCH.batch_norm, LAST_EPOCH.order) == (
+        "last",
+        RELEASED.batch_norm,
+        RELEASED.order,
+    )
 
 
 def test_a_method_with_its_last_epoch_alone_has_no_choice_of_epoch(tmp_path, other_run):

@@ -17,7 +17,9 @@ def checkpoint(tmp_path_factory):
 
 
 def fit(path, epochs=2):
-    images = torch.randint(0, 256, (16, 1, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    images = torch.randint(0, 256, (16, 1, 32, 32), generator=torch.Generator().manual_seed(0)).to(
+        torch.uint8
+    )
     detector = CCB(epochs=epochs, batch_size=8, width=2, device="cpu", chain=(1, 0, None, 0))
     detector.fit(images, resume=path, progress=False)
 
@@ -28,7 +30,9 @@ def refused(path, tensors, header):
         fit(path)
 
 
-@pytest.mark.parametrize("value", [None, [], "x", 3, [[]], [{"epoch": "1"}], [{"epoch": None}], {"a": 1}])
+@pytest.mark.parametrize(
+    "value", [None, [], "x", 3, [[]], [{"epoch": "1"}], [{"epoch": None}], {"a": 1}]
+)
 @pytest.mark.parametrize("entry", ["settings", "history"])
 def test_settings_and_history_of_a_wrong_kind(checkpoint, tmp_path, entry, value):
     tensors, header = checkpoint
@@ -37,7 +41,9 @@ def test_settings_and_history_of_a_wrong_kind(checkpoint, tmp_path, entry, value
     refused(tmp_path / "c.safetensors", tensors, {**header, entry: value})
 
 
-@pytest.mark.parametrize("place", ["optimizer.generator.x.step", "optimizer.generator.99.step", "network.generator.y"])
+@pytest.mark.parametrize(
+    "place", ["optimizer.generator.x.step", "optimizer.generator.99.step", "network.generator.y"]
+)
 def test_a_tensor_that_belongs_nowhere(checkpoint, tmp_path, place):
     tensors, header = checkpoint
     refused(tmp_path / "c.safetensors", {**tensors, place: torch.ones(1)}, header)
@@ -49,10 +55,18 @@ def test_an_optimiser_of_which_a_part_is_missing(checkpoint, tmp_path, part):
     name = f"optimizer.generator.0.{part}"
     assert name in tensors
     refused(tmp_path / "c.safetensors", {k: v for k, v in tensors.items() if k != name}, header)
-    every = {k: v for k, v in tensors.items() if not (k.startswith("optimizer.generator.") and k.endswith(f".{part}"))}
+    every = {
+        k: v
+        for k, v in tensors.items()
+        if not (k.startswith("optimizer.generator.") and k.endswith(f".{part}"))
+    }
     refused(tmp_path / "c.safetensors", every, header)
 
 
 def test_an_optimiser_of_another_shape(checkpoint, tmp_path):
     tensors, header = checkpoint
-    refused(tmp_path / "c.safetensors", {**tensors, "optimizer.generator.0.exp_avg": torch.ones(3, 5)}, header)
+    refused(
+        tmp_path / "c.safetensors",
+        {**tensors, "optimizer.generator.0.exp_avg": torch.ones(3, 5)},
+        header,
+    )

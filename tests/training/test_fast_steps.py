@@ -1,6 +1,7 @@
 """The fast path against the plain one: the same step for all five methods, alone and side by side.
 
-Without a GPU the function that would be recorded is called as it is; what needs the recording itself is skipped.
+Without a GPU the function that would be recorded is called as it is; what needs the recording
+itself is skipped.
 """
 
 import itertools
@@ -47,7 +48,9 @@ def small(method, **settings):
 def ready(detector, seed=0):
     """A detector with fresh networks and optimisers, as `fit` makes them, in training mode."""
     torch.manual_seed(seed)
-    detector.networks_ = {name: detector._placed(net).train() for name, net in detector.build(32, 1).items()}
+    detector.networks_ = {
+        name: detector._placed(net).train() for name, net in detector.build(32, 1).items()
+    }
     detector.optimizers_ = detector.build_optimizers()
     return detector
 
@@ -80,14 +83,19 @@ def copy_state(source, target):
 
 
 def same(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a._state().values(), b._state().values(), strict=True))
+    return all(
+        torch.equal(x, y) for x, y in zip(a._state().values(), b._state().values(), strict=True)
+    )
 
 
 def without_seconds(detector):
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in detector.history_]
+    return [
+        {key: value for key, value in line.items() if key != "seconds"}
+        for line in detector.history_
+    ]
 
 
-# ── the same step ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the same step ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
@@ -101,7 +109,8 @@ def exact():
 
 @pytest.fixture
 def same_masks(monkeypatch):
-    """Dropout that draws in the order of an image's axes: torch's draws in that of memory, which the layout changes."""
+    """Dropout that draws in the order of an image's axes: torch's draws in that of memory, which
+    the layout changes."""
 
     def dropout(x, p, training, inplace=False):
         keep = torch.rand(x.shape, device=x.device, dtype=torch.float32) >= p
@@ -113,13 +122,17 @@ def same_masks(monkeypatch):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("method", FIVE)
 def test_from_equal_states_both_paths_take_the_same_step(method, device, noise, exact, same_masks):
-    """Losses in every step, gradients in three of four: where an activation lies within rounding of ReLU's corner, or a
-    pixel of L1's, each path may find itself on another side, and the gradient jumps. Float64 below is that fine."""
+    """Losses in every step, gradients in three of four: where an activation lies within rounding
+    of ReLU's corner, or a
+    pixel of L1's, each path may find itself on another side, and the gradient jumps. Float64 below
+    is that fine."""
     plain, quick = (ready(small(method, fast=fast, device=device)) for fast in (False, True))
     quick_steps, images = FastSteps(torch.float32, layout=quick._layout), noise.to(device)
     apart = []
     for number in range(20):
-        order = torch.randperm(64, generator=torch.Generator().manual_seed(number))[None, :16].to(device)
+        order = torch.randperm(64, generator=torch.Generator().manual_seed(number))[None, :16].to(
+            device
+        )
         if number:
             copy_state(plain, quick)
         (expected,) = list(eager_steps(plain, images, order, number))
@@ -140,7 +153,9 @@ def test_in_float64_both_paths_run_free_and_stay_together(method, device, noise,
     try:
         plain, quick = (ready(small(method, fast=fast, device=device)) for fast in (False, True))
         images = noise.to(device)
-        order = torch.randint(0, 64, (20, 16), generator=torch.Generator().manual_seed(1)).to(device)
+        order = torch.randint(0, 64, (20, 16), generator=torch.Generator().manual_seed(1)).to(
+            device
+        )
         sums = []
         for detector, steps in ((plain, eager_steps), (quick, FastSteps(torch.float32))):
             step = detector.training_step
@@ -169,13 +184,17 @@ def test_the_fast_path_is_laid_out_for_speed_and_the_plain_one_is_plain(noise):
 
 
 def test_a_setting_other_than_on_off_or_compiled_is_refused():
-    with pytest.raises(ValueError, match="fast='quick' given; True, False, 'compiled' or None is needed"):
+    with pytest.raises(
+        ValueError, match="fast='quick' given; True, False, 'compiled' or None is needed"
+    ):
         CCB(fast="quick", device="cpu")
 
 
 def test_compiled_networks_take_the_same_step(noise, monkeypatch):
     compile_ = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda net: compile_(net, backend="eager"))  # without a minute of C++
+    monkeypatch.setattr(
+        torch, "compile", lambda net: compile_(net, backend="eager")
+    )  # without a minute of C++
     order = torch.arange(32).view(2, 16)
     ends = []
     for compiled in (False, True):
@@ -189,7 +208,7 @@ def test_compiled_networks_take_the_same_step(noise, monkeypatch):
         torch.testing.assert_close(value, wanted, rtol=1e-4, atol=1e-5)
 
 
-# ── passes that two losses share ──────────────────────────────────────────────────────────────────────────────────
+# ── passes that two losses share ──────────────────────────────────────────────────────────────────
 
 
 def skip_ganomalys_step(detector, x):
@@ -278,9 +297,13 @@ def test_counted_twice_is_what_two_rounds_of_passes_leave(passes):
         twice(batch)
     with counted_twice(once, passes):
         outputs = [once(batch) for batch in batches]
-    sum(output.square().sum() for output in outputs).backward()  # autograd takes no offence at the changed buffers
+    sum(
+        output.square().sum() for output in outputs
+    ).backward()  # autograd takes no offence at the changed buffers
     for name, wanted in twice.state_dict().items():
-        torch.testing.assert_close(once.state_dict()[name], wanted, rtol=1e-12, atol=1e-12, msg=name)
+        torch.testing.assert_close(
+            once.state_dict()[name], wanted, rtol=1e-12, atol=1e-12, msg=name
+        )
 
 
 def test_weights_are_renewed_without_a_branch_only_where_the_loss_collapsed():
@@ -296,7 +319,7 @@ def test_weights_are_renewed_without_a_branch_only_where_the_loss_collapsed():
     assert (network.blocks[1][1].bias == 0).all()
 
 
-# ── bfloat16 ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── bfloat16 ──────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("method", FIVE)
@@ -330,13 +353,16 @@ def test_halved_weights_pass_no_gradient_to_a_frozen_network(noise):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_bfloat16_finds_what_float32_finds(device, digits, monkeypatch):
-    """After a short training, its AUC within what another seed changes, and its ranks nearer than another seed's."""
+    """After a short training, its AUC within what another seed changes, and its ranks nearer than
+    another seed's."""
     images, labels = digits.test[::3], digits.test_labels[::3]
     scores = {}
     for precision in (torch.float32, torch.bfloat16):
         monkeypatch.setattr(adversarial, "FastSteps", partial(FastSteps, precision))
         scores[precision] = [
-            small("skip-ganomaly", epochs=3, seed=seed, learning_rate=1e-3, latent=16, device=device)
+            small(
+                "skip-ganomaly", epochs=3, seed=seed, learning_rate=1e-3, latent=16, device=device
+            )
             .fit(digits.train[:320], progress=False)
             .decision_function(images)
             for seed in range(3)
@@ -351,15 +377,21 @@ def test_bfloat16_finds_what_float32_finds(device, digits, monkeypatch):
     assert not np.array_equal(whole, half)
 
 
-# ── checkpoints, progress, losses that break ──────────────────────────────────────────────────────────────────────
+# ── checkpoints, progress, losses that break ──────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("method", ["ccb", "egbad"])
-def test_a_resumed_run_ends_where_an_unbroken_one_does_on_either_path(method, fast, noise, tmp_path):
+def test_a_resumed_run_ends_where_an_unbroken_one_does_on_either_path(
+    method, fast, noise, tmp_path
+):
     unbroken = small(method, epochs=3, fast=fast).fit(noise[:32], progress=False)
-    small(method, epochs=1, fast=fast).fit(noise[:32], progress=False, resume=tmp_path / "run.safetensors")
-    resumed = small(method, epochs=3, fast=fast).fit(noise[:32], progress=False, resume=tmp_path / "run.safetensors")
+    small(method, epochs=1, fast=fast).fit(
+        noise[:32], progress=False, resume=tmp_path / "run.safetensors"
+    )
+    resumed = small(method, epochs=3, fast=fast).fit(
+        noise[:32], progress=False, resume=tmp_path / "run.safetensors"
+    )
     assert same(resumed, unbroken)
     assert without_seconds(resumed) == without_seconds(unbroken)
 
@@ -369,7 +401,9 @@ def test_a_run_may_go_on_by_the_other_path(first, noise, tmp_path):
     path = tmp_path / "run.safetensors"
     settings = {"dropout": 0.0}  # its masks follow the order of memory, which differs
     small("ccb", epochs=1, fast=first, **settings).fit(noise[:32], progress=False, resume=path)
-    mixed = small("ccb", epochs=2, fast=not first, **settings).fit(noise[:32], progress=False, resume=path)
+    mixed = small("ccb", epochs=2, fast=not first, **settings).fit(
+        noise[:32], progress=False, resume=path
+    )
     alone = small("ccb", epochs=2, fast=first, **settings).fit(noise[:32], progress=False)
     once = small("ccb", epochs=1, fast=first, **settings).fit(noise[:32], progress=False)
     assert len(mixed.history_) == 2
@@ -378,7 +412,9 @@ def test_a_run_may_go_on_by_the_other_path(first, noise, tmp_path):
 
 
 def distance_of_weights(a, b):
-    pairs = zip(a.networks_["generator"].parameters(), b.networks_["generator"].parameters(), strict=True)
+    pairs = zip(
+        a.networks_["generator"].parameters(), b.networks_["generator"].parameters(), strict=True
+    )
     return sum((x - y).square().sum() for x, y in pairs).sqrt().item()
 
 
@@ -391,7 +427,9 @@ def test_fast_and_plain_detectors_share_files(noise, tmp_path):
     plain = small("ccb", fast=False)
     plain.image_size_, plain.channels_ = 32, 1
     plain._load_state(fitted._state())
-    np.testing.assert_allclose(plain.decision_function(noise), fitted.decision_function(noise), rtol=1e-4)
+    np.testing.assert_allclose(
+        plain.decision_function(noise), fitted.decision_function(noise), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -404,9 +442,14 @@ def test_progress_and_a_loss_that_breaks(fast, noise, capsys, monkeypatch):
     class Breaks(CCB):
         def training_step(self, x):
             found = super().training_step(x)
-            return {**found, "latent": found["latent"] * (float("nan") if next(count) == 5 else 1.0)}
+            return {
+                **found,
+                "latent": found["latent"] * (float("nan") if next(count) == 5 else 1.0),
+            }
 
-    with pytest.raises(TrainingDiverged, match=r"The latent loss stopped being finite in epoch 2, by step 2\."):
+    with pytest.raises(
+        TrainingDiverged, match=r"The latent loss stopped being finite in epoch 2, by step 2\."
+    ):
         Breaks(width=4, epochs=3, batch_size=16, fast=fast, device="cpu").fit(noise, progress=False)
 
 
@@ -447,7 +490,9 @@ def test_work_that_cannot_be_recorded_is_done_with_a_warning_that_says_why(monke
 
     monkeypatch.setattr("ccb_lib.training.cuda_graphs._record", refuse)
     done = []
-    with pytest.warns(RuntimeWarning, match="graph could be made of a step, .*reason: operation not permitted$"):
+    with pytest.warns(
+        RuntimeWarning, match="graph could be made of a step, .*reason: operation not permitted$"
+    ):
         work = CapturedWork(lambda: done.append(1), torch.device("cuda"), what="a step")
     work()
     assert done == [1]
@@ -460,7 +505,7 @@ def test_without_a_gpu_a_function_is_simply_called():
     assert torch.equal(doubled(torch.ones(5))[0], torch.full((5,), 2.0))
 
 
-# ── side by side ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── side by side ──────────────────────────────────────────────────────────────────────────────────
 
 
 def counting(log, name, turns, independent=True, error=None):
@@ -480,7 +525,12 @@ def test_independent_work_takes_turns_and_the_rest_is_done_alone():
         partial(counting, log, "c", 2, independent=False),
         partial(counting, log, "d", 1),
     ]
-    assert list(run_concurrently(starts, cpu, at_once=2)) == [(1, "b"), (2, "c"), (3, "d"), (0, "a")]
+    assert list(run_concurrently(starts, cpu, at_once=2)) == [
+        (1, "b"),
+        (2, "c"),
+        (3, "d"),
+        (0, "a"),
+    ]
     assert log == ["a0", "b0", "a1", "c0", "c1", "d0", "a2"]
     log.clear()
     assert [name for _, name in run_concurrently(starts, cpu)] == ["a", "b", "c", "d"]
@@ -500,15 +550,21 @@ def test_work_is_stopped_by_ctrl_c():
 
 
 def several():
-    return [small("ccb", epochs=2), small("egbad", seed=1), small("anogan", seed=2), MeanIntensity(device="cpu")]
+    return [
+        small("ccb", epochs=2),
+        small("egbad", seed=1),
+        small("anogan", seed=2),
+        MeanIntensity(device="cpu"),
+    ]
 
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_trained_together_each_ends_as_it_would_alone(resume, noise, tmp_path, capsys):
     sets = [noise[:32], noise[16:48], noise[:48], noise]
     alone = [
-        d.fit(x, calibration=noise[48:], progress=False) for d, x in zip(several(), sets, strict=True)
-    ]  # fmt: skip
+        d.fit(x, calibration=noise[48:], progress=False)
+        for d, x in zip(several(), sets, strict=True)
+    ]
     files = [tmp_path / f"{k}.safetensors" if k < 3 else None for k in range(4)] if resume else None
     seen = []
     together = train_together(
@@ -537,7 +593,8 @@ class Interleaves(CapturedWork):
 
 
 def test_steps_of_several_runs_may_mix_and_each_still_ends_as_alone(noise, monkeypatch):
-    """GANomaly draws nothing in a step, so even on one generator its runs must not disturb each other."""
+    """GANomaly draws nothing in a step, so even on one generator its runs must not disturb each
+    other."""
     alone = [small("ganomaly", seed=k, epochs=2).fit(noise, progress=False) for k in range(3)]
     monkeypatch.setattr("ccb_lib.training.fast_steps.CapturedWork", Interleaves)
     taken = []
@@ -547,7 +604,9 @@ def test_steps_of_several_runs_may_mix_and_each_still_ends_as_alone(noise, monke
             taken.append(self.seed)
             return super().training_step(x)
 
-    watched = [Watched(epochs=2, width=8, latent=8, batch_size=16, device="cpu", seed=k) for k in range(3)]
+    watched = [
+        Watched(epochs=2, width=8, latent=8, batch_size=16, device="cpu", seed=k) for k in range(3)
+    ]
     train_together(watched, [noise] * 3, progress=False, at_once=2)
     assert taken[:6] == [0, 1, 0, 1, 0, 1]
     assert all(same(one, other) for one, other in zip(alone, watched, strict=True))
@@ -576,13 +635,15 @@ def test_turns_hand_over_after_each_step(noise):
     assert finish(turns).history_[-1]["epoch"] == 2
 
 
-# ── what a recording must keep ────────────────────────────────────────────────────────────────────────────────────
+# ── what a recording must keep ────────────────────────────────────────────────────────────────────
 
 
 @needs_gpu
 @pytest.mark.parametrize("method", FIVE)
 def test_a_recorded_run_is_reproducible_and_draws_anew_each_step(method, noise):
-    first, again = (small(method, epochs=2, device="cuda").fit(noise, progress=False) for _ in range(2))
+    first, again = (
+        small(method, epochs=2, device="cuda").fit(noise, progress=False) for _ in range(2)
+    )
     other = small(method, epochs=2, device="cuda", seed=1).fit(noise, progress=False)
     scores = [d.score_terms(noise).image for d in (first, again, other)]
     np.testing.assert_allclose(scores[0], scores[1], rtol=0.02)
@@ -616,7 +677,9 @@ def test_side_by_side_on_streams_each_ends_near_where_it_would_alone(noise):
     alone = [d.fit(noise, progress=False) for d in make()]
     together = train_together(make(), [noise] * 4, progress=False, at_once=4)
     for one, other in zip(alone, together, strict=True):
-        np.testing.assert_allclose(one.score_terms(noise).image, other.score_terms(noise).image, rtol=0.05)
+        np.testing.assert_allclose(
+            one.score_terms(noise).image, other.score_terms(noise).image, rtol=0.05
+        )
 
 
 @needs_gpu
@@ -625,7 +688,9 @@ def test_scoring_and_search_on_a_gpu_give_the_numbers_of_a_cpu(batch_norm, noise
     for method in FIVE:
         small(method).fit(noise, progress=False).save(tmp_path / "m.safetensors")
         terms = [
-            load_detector(tmp_path / "m.safetensors", device=device).score_terms(noise, batch_norm=batch_norm)
+            load_detector(tmp_path / "m.safetensors", device=device).score_terms(
+                noise, batch_norm=batch_norm
+            )
             for device in ("cpu", "cuda")
         ]
         for found, wanted in zip(terms[1], terms[0], strict=True):

@@ -18,7 +18,10 @@ class KilledError(Exception):
 
 def same(a, b):
     return all(
-        torch.equal(x, y) for (_, x), (_, y) in zip(sorted(a._state().items()), sorted(b._state().items()), strict=True)
+        torch.equal(x, y)
+        for (_, x), (_, y) in zip(
+            sorted(a._state().items()), sorted(b._state().items()), strict=True
+        )
     )
 
 
@@ -27,10 +30,13 @@ def losses(detector):
 
 
 def test_an_unknown_device_is_answered_with_those_of_use():
-    with pytest.raises(ValueError, match=r"^device='foo' cannot be used here. Use auto, cpu, cuda or cuda:1.$"):
+    with pytest.raises(
+        ValueError, match=r"^device='foo' cannot be used here. Use auto, cpu, cuda or cuda:1.$"
+    ):
         choose_device("foo")
     with pytest.raises(
-        ValueError, match=r"^device='cuda:99' cannot be used here \(.+\). Use auto, cpu, cuda or cuda:1.$"
+        ValueError,
+        match=r"^device='cuda:99' cannot be used here \(.+\). Use auto, cpu, cuda or cuda:1.$",
     ):
         choose_device("cuda:99")
 
@@ -41,7 +47,9 @@ def test_every_parameter_moves_in_one_step(noise):
     with seeded(detector.seed, detector.device_):
         fresh = detector.build(32, 1)
     for name, network in detector.networks_.items():
-        for (key, now), was in zip(network.named_parameters(), fresh[name].parameters(), strict=True):
+        for (key, now), was in zip(
+            network.named_parameters(), fresh[name].parameters(), strict=True
+        ):
             assert not torch.equal(now, was), f"{name}.{key} did not move"
 
 
@@ -73,7 +81,9 @@ def test_a_killed_run_resumes_to_the_same_result(noise, tmp_path, killed_after):
         CCB(epochs=3, **SMALL).fit(noise, progress=False, resume=path, on_epoch_end=kill)
     seen = []
     resumed = CCB(epochs=3, **SMALL)
-    resumed.fit(noise, progress=False, resume=path, on_epoch_end=lambda d, epoch: seen.append(epoch))
+    resumed.fit(
+        noise, progress=False, resume=path, on_epoch_end=lambda d, epoch: seen.append(epoch)
+    )
     assert seen == list(range(killed_after + 1, 4))
     assert same(whole, resumed)
     assert losses(whole) == losses(resumed)
@@ -88,7 +98,10 @@ def test_a_checkpoint_of_other_settings_or_images_is_refused(noise, tmp_path):
     path = tmp_path / "run.safetensors"
     CCB(epochs=2, **SMALL).fit(noise, progress=False, resume=path)
     before = path.read_bytes()
-    for changed, name in (({"learning_rate": 1e-3}, "learning_rate: 0.0002 → 0.001"), ({"seed": 3}, "seed: 0 → 3")):
+    for changed, name in (
+        ({"learning_rate": 1e-3}, "learning_rate: 0.0002 → 0.001"),
+        ({"seed": 3}, "seed: 0 → 3"),
+    ):
         with pytest.raises(ValueError, match=name):
             CCB(epochs=2, **{**SMALL, **changed}).fit(noise, progress=False, resume=path)
     with pytest.raises(ValueError, match="images"):
@@ -113,10 +126,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_whole_epoch(
 
         def training_step(self, x):
             found = super().training_step(x)
-            return {**found, "similarity": torch.tensor(float("nan"))} if next(self.steps) >= 6 else found
+            return (
+                {**found, "similarity": torch.tensor(float("nan"))}
+                if next(self.steps) >= 6
+                else found
+            )
 
     with pytest.raises(
-        TrainingDiverged, match=r"similarity loss stopped being finite in epoch 2, by step \d.*learning_rate"
+        TrainingDiverged,
+        match=r"similarity loss stopped being finite in epoch 2, by step \d.*learning_rate",
     ):
         Breaks(epochs=3, **SMALL).fit(noise, progress=False, resume=path)
     resumed = CCB(epochs=3, **SMALL).fit(noise, progress=False, resume=path)
@@ -146,12 +164,16 @@ def test_the_last_short_batch_is_dropped(noise):
 def test_history_is_ready_for_pandas_and_takes_numbers_of_the_callback(noise):
     detector = CCB(epochs=2, **SMALL)
     detector.fit(
-        noise, progress=False, on_epoch_end=lambda d, e: {"mean score": float(d.decision_function(noise).mean())}
+        noise,
+        progress=False,
+        on_epoch_end=lambda d, e: {"mean score": float(d.decision_function(noise).mean())},
     )
     frame = pd.DataFrame(detector.history_)
     assert list(frame["epoch"]) == [1, 2]
     assert np.isfinite(frame.to_numpy()).all()
-    assert frame["mean score"].iloc[-1] == pytest.approx(detector.decision_function(noise).mean(), rel=1e-6)
+    assert frame["mean score"].iloc[-1] == pytest.approx(
+        detector.decision_function(noise).mean(), rel=1e-6
+    )
 
 
 def test_scoring_in_the_callback_does_not_change_training(noise):
