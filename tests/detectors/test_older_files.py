@@ -1,7 +1,7 @@
 """Detectors that version 0.1 saved load and score as they did then.
 
-The files were written by 0.1.0 (width 2, one epoch on 64 digits), the scores beside them by the same
-run.
+The files were written by 0.1.0 (width 2, one epoch on 64 digits), the scores beside them by the
+same run.
 """
 
 import json
