@@ -44,10 +44,10 @@ def five_lines(steps: pd.DataFrame, folder: str | Path | None = None) -> "Markdo
         "What can explain the reported numbers?": _explained(steps),
         "Is a chain better than a plain skip?": _chain_or_plain(folder),
         "What to use instead?": (
-            "A detector on features of a network trained on ImageNet; [the baselines](baselines) "
-            "cite published results. Compare any result with [mean intensity and a PCA](baselines)."
+            "A detector on features of a network trained on ImageNet; [the baselines](baselines.html) "
+            "cite published results. Compare any result with [mean intensity and a PCA](baselines.html)."
         ),
-        "What was not measured?": f"{what_is_missing(folder).data} [What is missing](status).",
+        "What was not measured?": f"{what_is_missing(folder).data} [What is missing](status.html).",
     }
     return Markdown("\n".join(f"- **{question}** {answer}" for question, answer in answers.items()))
 
@@ -72,7 +72,7 @@ def _clean(steps: pd.DataFrame, folder: str | Path | None) -> str:
     return (
         "Mean AUC on HAM10000, each network at the fullest setting that was run: "
         f"{with_network}. Without a network: {without_network}. Chance is 0.5. "
-        "[Tables 4 and 5](tables-4-5)."
+        "[Tables 4 and 5](tables-4-5.html)."
     )
 
 
@@ -93,7 +93,7 @@ def _explained(steps: pd.DataFrame) -> str:
         f"({fullest['epochs']:g} epochs, width {fullest['width']:g}). On the same images, batch "
         "statistics of batches sorted by label change the mean AUC by "
         f"{change['batch statistics']:+.3f}, and choosing the epoch by test labels changes it by "
-        f"{change['choice of the epoch']:+.3f}. [The protocols](protocols)."
+        f"{change['choice of the epoch']:+.3f}. [The protocols](protocols.html)."
     )
 
 
@@ -108,5 +108,5 @@ def _chain_or_plain(folder: str | Path | None) -> str:
     kind = "" if setting in planned("skips") else ", exploratory"
     return (
         f"Difference in macro AUC, chains minus plain skips ({setting}{kind}): {in_words(row)} "
-        "[The study](skips)."
+        "[The study](skips.html)."
     )

@@ -73,7 +73,7 @@ def compare_with_calibration(
     - the share above the threshold is at most π + (1 − π)·f, where f is the share of normal images
       above it, and
     - the two distributions of scores are at most π apart, because F = (1 − π)·F₀ + π·G gives
-      |F − F₀| = π·|G − F₀|.
+      abs(F − F₀) = π·abs(G − F₀).
 
     A set is ``unlike`` if one of the two bounds is exceeded by more than chance. For the first,
     exact binomial intervals of both shares are taken; for the second, the bound of Dvoretzky,
