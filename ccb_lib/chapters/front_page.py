@@ -44,8 +44,10 @@ def five_lines(steps: pd.DataFrame, folder: str | Path | None = None) -> "Markdo
         "What can explain the reported numbers?": _explained(steps),
         "Is a chain better than a plain skip?": _chain_or_plain(folder),
         "What to use instead?": (
-            "A detector on features of a network trained on ImageNet; [the baselines](baselines.html) "
-            "cite published results. Compare any result with [mean intensity and a PCA](baselines.html)."
+            "A detector on features of a network trained on ImageNet; "
+            "[the baselines](baselines.html) "
+            "cite published results. Compare any result with "
+            "[mean intensity and a PCA](baselines.html)."
         ),
         "What was not measured?": f"{what_is_missing(folder).data} [What is missing](status.html).",
     }
