@@ -9,7 +9,6 @@ from ccb_lib.chapters.studies import in_words
 from ccb_lib.chapters.verdict import what_is_missing
 from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.reproduction.comparisons import differences, planned, settings_run
-from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.results import load_results
 from ccb_lib.reproduction.runs import TRIVIAL_METHODS
 from ccb_lib.reproduction.tables import SHOWN_NAMES
@@ -68,8 +67,9 @@ def _clean(steps: pd.DataFrame, folder: str | Path | None) -> str:
     with_network = ", ".join(
         f"{SHOWN_NAMES.get(name, name)} {value:.3f}" for name, value in networks.items()
     )
+    shown = {"pca": "PCA", "png-bytes": "PNG bytes"}
     without_network = ", ".join(
-        f"{display_name(name.replace('-', ' '))} {value:.3f}" for name, value in simple.items()
+        f"{shown.get(name, name.replace('-', ' '))} {value:.3f}" for name, value in simple.items()
     )
     return (
         "Mean AUC on HAM10000, each network at the fullest setting that was run: "

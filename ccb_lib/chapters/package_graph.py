@@ -81,7 +81,7 @@ def package_figure() -> "Figure":
         >>> len(package_figure().axes)
         1
     """
-    from matplotlib.figure import Figure
+    import matplotlib.pyplot as plt
 
     arrows = imports_between_packages()
     level = import_levels(arrows)
@@ -94,7 +94,7 @@ def package_figure() -> "Figure":
         for n, row in enumerate(rows)
         for i, package in enumerate(row)
     }
-    figure = Figure(figsize=(8, 1.0 + 0.8 * len(rows)))
+    figure = plt.figure(figsize=(8, 1.0 + 0.8 * len(rows)))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(-0.6, len(rows) - 0.4))
@@ -110,6 +110,7 @@ def package_figure() -> "Figure":
             x, y, package, ha="center", va="center", color="black", fontsize=11,
             bbox={"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": "0.3"},
         )  # fmt: skip
+    plt.close(figure)  # the cell shows the returned figure, once
     return figure
 
 
