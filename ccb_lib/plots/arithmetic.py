@@ -36,7 +36,7 @@ def prevalence_intervals(pairs: pd.DataFrame, *, hue: str = "method") -> Figure:
         ValueError: A column is missing, or an accuracy or F1 is not a rounded share.
 
     Example:
-        >>> from ccb_lib.reproduction.arithmetic import reported_pairs
+        >>> from ccb_lib.reproduction.reported import reported_pairs
         >>> len(prevalence_intervals(reported_pairs()).axes) > 0
         True
     """
@@ -95,7 +95,7 @@ def operating_points(pairs: pd.DataFrame, *, prevalence: float = 0.5) -> Figure:
         ValueError: A column is missing, or a pair cannot arise at that prevalence.
 
     Example:
-        >>> from ccb_lib.reproduction.arithmetic import reported_pairs
+        >>> from ccb_lib.reproduction.reported import reported_pairs
         >>> len(operating_points(reported_pairs()).axes) > 0
         True
     """
