@@ -11,9 +11,9 @@ from ccb_lib.chapters.results import note
 from ccb_lib.chapters.table_settings import settings_run
 from ccb_lib.chapters.verdict import with_enough_seeds
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
-from ccb_lib.metrics import anomaly_score, normal_quantile, oracle_f1
+from ccb_lib.metrics import anomaly_score, oracle_f1
 from ccb_lib.reproduction.comparisons import arm_table, at_setting, study_frame
-from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
+from ccb_lib.reproduction.results import load_results, read_results, scores_of, threshold_of
 from ccb_lib.reproduction.runs import CLASSES, DATASETS, NETWORK_METHODS, TRIVIAL_METHODS
 from ccb_lib.reproduction.settings import PAPER, at_settings, described, of_images
 from ccb_lib.reproduction.tables import SHOWN_NAMES
@@ -111,7 +111,7 @@ def explorer_cells(
             scores = anomaly_score(scored.test, line.alpha)
             thresholds = {"oracle F1": oracle_f1(scores, tests.labels)}
             if scored.calibration is not None:
-                phi = normal_quantile(anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS)
+                phi = threshold_of(scored, tests, CLEAN, line.alpha)
                 thresholds = {"normal 95 %": phi, **thresholds}
             name = (
                 f"{line.chain} blocks" if number >= 6 else SHOWN_NAMES.get(line.method, line.method)
@@ -166,9 +166,7 @@ def arm_cells(
         scored, tests = found
         thresholds = {}
         if scored.calibration is not None:
-            thresholds["normal 95 %"] = normal_quantile(
-                anomaly_score(scored.calibration, line.alpha), FALSE_ALARMS
-            )
+            thresholds["normal 95 %"] = threshold_of(scored, tests, CLEAN, line.alpha)
         cells[line.arm, line.abnormal] = (
             anomaly_score(scored.test, line.alpha),
             tests.labels,

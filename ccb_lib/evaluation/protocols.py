@@ -235,12 +235,9 @@ def evaluate(
         terms, calibration = score_split(detector, split, protocol)
         epoch = len(detector.history_)
     scores = anomaly_score(terms, detector.alpha)
-    if protocol.threshold == "oracle":
-        threshold = oracle_f1(scores, split.test_labels)
-    else:
-        threshold = normal_quantile(
-            anomaly_score(calibration, detector.alpha), detector.false_alarms_
-        )
+    threshold = threshold_under(
+        protocol, terms, split.test_labels, calibration, detector.alpha, detector.false_alarms_
+    )
     return Evaluation(
         protocol=protocol,
         terms=terms,
@@ -254,6 +251,38 @@ def evaluate(
         epoch=epoch,
         imposed=protocol.batch_norm == "batch" and not detector.released_in_train_mode,
     )
+
+
+def threshold_under(
+    protocol: Protocol,
+    terms: ScoreTerms,
+    labels: NDArray[np.bool_],
+    calibration: ScoreTerms | None,
+    alpha: float,
+    false_alarms: float = 0.05,
+) -> float:
+    """Return φ of a protocol: a quantile of the calibration scores, or the best F1 on the test.
+
+    Args:
+        protocol: Its ``threshold`` decides.
+        terms, labels: Of the test images, (K,) each; read by an oracle alone.
+        calibration: Of the calibration images; ``None`` if they were not kept.
+        alpha: α of Eq. 2.
+        false_alarms: Share of calibration images above φ.
+
+    Returns:
+        φ; NaN if the protocol calibrates and there are no calibration scores.
+
+    Example:
+        >>> terms = ScoreTerms(*(np.array([1, 4], np.float32) for _ in range(2)))
+        >>> threshold_under(RELEASED, terms, np.array([False, True]), None, 0.9)
+        2.5
+    """
+    if protocol.threshold == "oracle":
+        return oracle_f1(anomaly_score(terms, alpha), labels)
+    if calibration is None:
+        return float("nan")
+    return normal_quantile(anomaly_score(calibration, alpha), false_alarms)
 
 
 def differing_fields(a: Protocol, b: Protocol) -> dict[str, tuple[Any, Any]]:

@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
+from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol, threshold_under
 from ccb_lib.metrics import (
     anomaly_score,
     auc,
     average_precision,
     metrics_at,
-    normal_quantile,
-    oracle_f1,
 )
 from ccb_lib.reproduction.defaults import non_default
 from ccb_lib.reproduction.runs import CLASSES, DATASETS, feeding, is_imposed, kind, store_path
@@ -116,11 +114,9 @@ def threshold_of(scored: Scored, tests: TestSet, protocol: Protocol, alpha: floa
 
     NaN where the protocol calibrates and calibration scores were not stored.
     """
-    if protocol.threshold == "oracle":
-        return oracle_f1(anomaly_score(scored.test, alpha), tests.labels)
-    if scored.calibration is None:
-        return float("nan")
-    return normal_quantile(anomaly_score(scored.calibration, alpha), FALSE_ALARMS)
+    return threshold_under(
+        protocol, scored.test, tests.labels, scored.calibration, alpha, FALSE_ALARMS
+    )
 
 
 def _row(
