@@ -158,6 +158,8 @@ def _read_batches(folder: Path) -> Images:
             ValueError,
             IndexError,
             AttributeError,
+            OverflowError,
+            MemoryError,  # a damaged length
         ) as error:
             raise ValueError(
                 f"{folder / name} is no CIFAR-10 batch ({error}). Download it again."

@@ -7,7 +7,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ccb_lib.reproduction.contribution import check_contribution
+from ccb_lib.reproduction.contribution import read_contribution
 from ccb_lib.reproduction.execute import run_missing
 from ccb_lib.reproduction.plan import Entry
 from ccb_lib.reproduction.runs import RESULT_FILES, results_folder, store_path, work_folder
@@ -87,7 +87,7 @@ def merge(
 
     Raises:
         FileNotFoundError: The file does not exist, or the folder has no file of results.
-        ValueError: A file has another name, is damaged, or fails `check_contribution`.
+        ValueError: A file has another name, is damaged, or fails a check of `read_contribution`.
     """
     other = Path(other)
     paths = sorted(
@@ -109,7 +109,7 @@ def merge(
             )
         store = Store.read(Path(folder or results_folder()) / f"{path.stem}.safetensors")
         table = next(name for name, stem in RESULT_FILES.items() if stem == path.stem)
-        check_contribution(Store.read(path).results.values(), table)
+        read_contribution(path, table)
         count = store.merge(path)
         say(f"{count} runs added from {path}")
         new += count

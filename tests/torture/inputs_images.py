@@ -1,0 +1,472 @@
+"""Mutated image files, DICOM files, NIfTI volumes and CIFAR-10 batches."""
+
+import gzip
+import io
+import os
+import pickle
+import struct
+import zlib
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import nibabel
+import numpy as np
+import pydicom
+from PIL import Image
+from pydicom.encaps import encapsulate
+
+from ccb_lib.datasets import brain_mri, chest_ct, cifar10, ham10000_masks, lung_ct_98
+from ccb_lib.io import dicom
+from ccb_lib.io.image_files import is_grey, read_images
+from tests.torture.inputs_mutate import NUMBER_TEXTS, NUMBERS, mutated
+from tests.torture.inputs_run import Input, Kind, named_by_the_caller
+
+ENDINGS = ("png", "jpg", "tif", "bmp", "gif", "webp", "ppm", "jp2", "avif", "")
+_NIFTI_SHAPE = (3, 4, 5)
+
+
+# ── image files ───────────────────────────────────────────────────────────────────────────────────
+
+
+def make_images(_: Path) -> list[tuple[str, bytes]]:
+    """Encode a small picture in every format, mode and compression that is read."""
+    rng = np.random.default_rng(0)
+    colour = rng.integers(0, 256, (20, 16, 3), dtype=np.uint8)
+    grey, deep = colour[..., 0].copy(), colour[..., 0].astype(np.uint16) * 257
+    rgb, luma = Image.fromarray(colour), Image.fromarray(grey)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    made: list[tuple[str, bytes]] = []
+
+    def add(image: Image.Image, ending: str, kind: str, **options: Any) -> None:
+        file = io.BytesIO()
+        image.save(file, kind, **options)
+        made.append((ending, file.getvalue()))
+
+    for image in (luma, rgb, rgb.convert("RGBA"), rgb.convert("P"), luma.convert("LA"),
+                  luma.convert("1"), Image.fromarray(deep)):  # fmt: skip
+        add(image, "png", "PNG")
+    add(rgb, "png", "PNG", save_all=True, append_images=[rgb.rotate(90)])
+    for image, options in ((rgb, {"exif": exif}), (luma, {}), (rgb, {"progressive": True}),
+                           (rgb.convert("CMYK"), {})):  # fmt: skip
+        add(image, "jpg", "JPEG", **options)
+    for compression in ("raw", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits", "jpeg"):
+        add(rgb, "tif", "TIFF", compression=compression)
+    add(luma.convert("1"), "tif", "TIFF", compression="group4")
+    add(Image.fromarray(deep), "tif", "TIFF")
+    add(Image.fromarray(grey.astype(np.float32)), "tif", "TIFF")
+    for image in (rgb, luma, rgb.convert("P"), luma.convert("1")):
+        add(image, "bmp", "BMP")
+    add(rgb.convert("P"), "gif", "GIF", save_all=True, append_images=[rgb.rotate(90).convert("P")])
+    add(rgb, "webp", "WEBP")
+    add(rgb, "webp", "WEBP", lossless=True)
+    add(rgb, "ppm", "PPM")
+    add(luma, "pgm", "PPM")
+    add(rgb, "jp2", "JPEG2000")
+    add(rgb, "avif", "AVIF")
+    made.append(("ppm", b"P3\n4 2\n255\n" + b"1 22 255 " * 8))
+    return made
+
+
+def mutate_image(rng: Random, seeds: list[tuple[str, bytes]]) -> Input:
+    """Change bytes, or the size in the header with a valid checksum, or the file ending."""
+    ending, data = rng.choice(seeds)
+    if data.startswith(b"\x89PNG") and rng.random() < 0.5:
+        data = _changed_png(data, rng)
+    elif data.startswith((b"II", b"MM")) and rng.random() < 0.5:
+        data = _changed_tiff(data, rng)
+    elif rng.random() < 0.3:
+        data = _changed_fields(data, rng, 64)
+    else:
+        data = mutated(data, rng)
+    if rng.random() < 0.1:
+        ending = rng.choice(ENDINGS)
+    name = f"picture.{ending}" if ending else "picture"
+    window = rng.choice((None, None, (0, 4095)))
+    return Input({name: data}, {"channels": rng.choice((1, 3)), "window": window})
+
+
+def _changed_fields(data: bytes, rng: Random, head: int) -> bytes:
+    """Overwrite one or two aligned integers at the beginning."""
+    changed = bytearray(data)
+    for _ in range(rng.randint(1, 2)):
+        at = 2 * rng.randrange(max(1, min(head, len(data)) // 2))
+        kind, size = rng.choice((("H", 2), ("I", 4)))
+        value = rng.choice(NUMBERS) % 2 ** (8 * size)
+        changed[at : at + size] = struct.pack(rng.choice("<>") + kind, value)
+    return bytes(changed)
+
+
+def _changed_png(data: bytes, rng: Random) -> bytes:
+    """Change chunks and recompute their checksums."""
+    chunks, at = [], 8
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        chunks.append([data[at + 4 : at + 8], data[at + 8 : at + 8 + length]])
+        at += 12 + length
+    pick = rng.choice(chunks)
+    match rng.randrange(6):
+        case 0 | 1:
+            width, height = (rng.choice((*NUMBERS[:19], 16, 20)) % 2**32 for _ in "wh")
+            chunks[0][1] = struct.pack(">II", width, height) + chunks[0][1][8:]
+        case 2:
+            chunks[0][1] = chunks[0][1][:8] + bytes(rng.choice((0, 1, 2, 3, 4, 6, 8, 16, 255))
+                                                    for _ in range(5))  # fmt: skip
+        case 3:
+            pick[1] = mutated(pick[1], rng)
+        case 4:
+            text = rng.choice((b"iTXt", b"zTXt", b"iCCP", b"eXIf", b"tRNS", b"acTL", b"PLTE"))
+            body = rng.choice((rng.randbytes(40), b"k\0\0" + zlib.compress(bytes(3_000_000)), b""))
+            chunks.insert(rng.randrange(1, len(chunks)), [text, body])
+        case 5:
+            bomb = zlib.compress(bytes(rng.choice((10**5, 5 * 10**7))))
+            size = rng.choice((4000, 8192, 30_000))
+            chunks = [[b"IHDR", struct.pack(">IIBBBBB", size, size, 8, 0, 0, 0, 0)],
+                      [b"IDAT", bomb], [b"IEND", b""]]  # fmt: skip
+    parts = [data[:8]]
+    for name, body in chunks:
+        checksum = zlib.crc32(name + body)
+        parts += [len(body).to_bytes(4, "big"), name, body, checksum.to_bytes(4, "big")]
+    return b"".join(parts)
+
+
+def _changed_tiff(data: bytes, rng: Random) -> bytes:
+    """Change type, count or value of an entry of the directory."""
+    order = "<" if data[:2] == b"II" else ">"
+    (start,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, start)
+    changed = bytearray(data)
+    for _ in range(rng.randint(1, 2)):
+        at = start + 2 + 12 * rng.randrange(count)
+        kind, offset, size = rng.choice((("H", 0, 2), ("H", 2, 2), ("I", 4, 4), ("I", 8, 4)))
+        struct.pack_into(order + kind, changed, at + offset, rng.choice(NUMBERS) % 2 ** (8 * size))
+    if rng.random() < 0.1:  # the next directory: a loop of directories
+        struct.pack_into(order + "I", changed, start + 2 + 12 * count, rng.choice((start, 0, 8)))
+    return bytes(changed)
+
+
+def read_image(folder: Path, given: Input) -> None:
+    """Read with all functions that open image files."""
+    (name,) = given.files
+    path = folder / name
+    with named_by_the_caller():
+        is_grey(path)
+    if len(given.files[name]) % 3 == 0:
+        ham10000_masks.lesion_area(path)
+    elif len(given.files[name]) % 3 == 1:
+        for place in ("images/1.jpg", "masks/1.png", "no/1.jpg", "yes/1.jpg"):
+            (folder / place).parent.mkdir(exist_ok=True)
+            os.link(path, folder / place)
+        with named_by_the_caller():
+            lung_ct_98.read_slice(folder, "1")
+        brain_mri.facts(folder)
+    read_images([path], image_size=32, **given.options)
+
+
+# ── DICOM ─────────────────────────────────────────────────────────────────────────────────────────
+
+_LONG = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN", b"OD", b"OL")
+_TAGS = {
+    "Rows": (0x0028, 0x0010), "Columns": (0x0028, 0x0011), "Samples": (0x0028, 0x0002),
+    "Frames": (0x0028, 0x0008), "Photometric": (0x0028, 0x0004), "Planar": (0x0028, 0x0006),
+    "Allocated": (0x0028, 0x0100), "Stored": (0x0028, 0x0101), "High": (0x0028, 0x0102),
+    "Signed": (0x0028, 0x0103), "Center": (0x0028, 0x1050), "Width": (0x0028, 0x1051),
+    "Intercept": (0x0028, 0x1052), "Slope": (0x0028, 0x1053), "Location": (0x0020, 0x1041),
+    "Position": (0x0020, 0x0032), "Number": (0x0020, 0x0013), "Modality": (0x0008, 0x0060),
+    "Charset": (0x0008, 0x0005), "Syntax": (0x0002, 0x0010), "Length": (0x0002, 0x0000),
+    "LUT": (0x0028, 0x3010), "ModalityLUT": (0x0028, 0x3000), "Red": (0x0028, 0x1101),
+}  # fmt: skip
+_VALUES = (b"", b"0", b"-1", b"1\\2", b"1e9999", b"nan ", b"inf ", b"x", b"\\", b"MONOCHROME1 ",
+           b"PALETTE COLOR ", b"YBR_FULL_422", b"RGB ", b"CT", b"MR", b"ISO_IR 192", b"\xff\xfe",
+           b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.5", b"1.2.840.10008.1.2.4.50",
+           b"1.2.840.10008.1.2.4.90", b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2", b"9" * 400,
+           b"1" + b"0" * 5000)  # fmt: skip
+_KINDS = (b"US", b"SS", b"UL", b"DS", b"IS", b"CS", b"LO", b"UI", b"SQ", b"OW", b"OB", b"UN", b"FD",
+          b"AT", b"PN", b"DA", b"??")  # fmt: skip
+
+
+def make_dicom(folder: Path) -> list[bytes]:
+    """Write a small slice in several transfer syntaxes, depths and photometric interpretations."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    raw = rng.integers(-1000, 1000, (12, 10), dtype=np.int16)
+    colour = rng.integers(0, 256, (12, 10, 3), dtype=np.uint8)
+
+    def slice_of(pixels: np.ndarray, **tags: Any) -> pydicom.Dataset:
+        data = pydicom.Dataset()
+        data.file_meta = pydicom.dataset.FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+        data.Modality, data.SeriesInstanceUID = "CT", "1.2"
+        data.InstanceNumber, data.SliceLocation = 3, -12.5
+        data.ImagePositionPatient, data.PixelSpacing = [0, 0, 3.5], [1.0, 1.0]
+        data.RescaleSlope, data.RescaleIntercept = 1.0, -1024.0
+        data.WindowCenter, data.WindowWidth = -300, 1400
+        data.Rows, data.Columns = pixels.shape[:2]
+        data.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
+        data.PhotometricInterpretation = "MONOCHROME2" if pixels.ndim == 2 else "RGB"
+        if pixels.ndim == 3:
+            data.PlanarConfiguration = 0
+        data.BitsAllocated = data.BitsStored = 8 * pixels.itemsize
+        data.HighBit = data.BitsStored - 1
+        data.PixelRepresentation = int(pixels.dtype == np.int16)
+        data.PixelData = pixels.tobytes()
+        for tag, value in tags.items():
+            setattr(data, tag, value)
+        return data
+
+    def stored(data: pydicom.Dataset, syntax: str = pydicom.uid.ExplicitVRLittleEndian) -> bytes:
+        data.file_meta.TransferSyntaxUID = syntax
+        file = io.BytesIO()
+        data.save_as(file, enforce_file_format=True)
+        return file.getvalue()
+
+    def compressed(kind: str, syntax: str, pixels: np.ndarray, **tags: Any) -> bytes:
+        coded = io.BytesIO()
+        Image.fromarray(pixels).save(coded, kind)
+        data = slice_of(pixels, **tags)
+        data.PixelData = encapsulate([coded.getvalue()])
+        data["PixelData"].VR = "OB"
+        return stored(data, syntax)
+
+    plain = stored(slice_of(raw))
+    packed = slice_of(raw)
+    packed.compress(pydicom.uid.RLELossless)
+    jpeg = compressed("JPEG", pydicom.uid.JPEGBaseline8Bit, colour[..., 0].copy(), Modality="MR")
+    return [
+        plain,
+        plain[132:],  # an old file: no preamble
+        plain,
+        stored(slice_of(raw, Modality="MR", PhotometricInterpretation="MONOCHROME1")),
+        stored(slice_of(raw.astype(np.uint16), Modality="MR", WindowCenter=None)),
+        stored(slice_of(colour)),
+        stored(slice_of(np.stack([raw, raw])[0], NumberOfFrames=1)),
+        stored(slice_of(raw), pydicom.uid.ImplicitVRLittleEndian),
+        stored(slice_of(raw), pydicom.uid.DeflatedExplicitVRLittleEndian),
+        stored(packed, pydicom.uid.RLELossless),
+        jpeg,
+        compressed("JPEG2000", pydicom.uid.JPEG2000Lossless, colour, Modality="MR"),
+    ]
+
+
+def elements(data: bytes) -> tuple[bytes, list[list[Any]]]:
+    """Split an explicit little-endian file: what precedes the tags; (group, element, VR, value)."""
+    at = 132 if data[128:132] == b"DICM" else 0
+    head, found = data[:at], []
+    while at + 8 <= len(data):
+        group, element = struct.unpack_from("<HH", data, at)
+        kind = data[at + 4 : at + 6]
+        if kind in _LONG:
+            (length,) = struct.unpack_from("<I", data, at + 8)
+            at += 12
+        else:
+            (length,) = struct.unpack_from("<H", data, at + 6)
+            at += 8
+        length = len(data) - at if length == 2**32 - 1 else length
+        found.append([group, element, kind, data[at : at + length]])
+        at += length
+    return head, found
+
+
+def joined(head: bytes, found: list[list[Any]]) -> bytes:
+    """Write what `elements` split, with the lengths of the values as they are now."""
+    parts = [head]
+    for group, element, kind, value in found:
+        parts.append(struct.pack("<HH", group, element) + kind)
+        if kind in _LONG:
+            parts.append(b"\0\0" + struct.pack("<I", len(value)))
+        else:
+            parts.append(struct.pack("<H", len(value) % 2**16))
+        parts.append(value)
+    return b"".join(parts)
+
+
+def mutate_dicom(rng: Random, seeds: list[bytes]) -> Input:
+    """Change bytes, or tags: their values, types, order and number; or deflate the data set."""
+    data = rng.choice(seeds)
+    explicit = data[128:132] == b"DICM" and data in seeds[:7]
+    if explicit and rng.random() < 0.6:
+        head, found = elements(data)
+        for _ in range(rng.randint(1, 3)):
+            _change_tag(found, rng)
+        data = joined(head, found)
+        if rng.random() < 0.15:
+            data = _deflated(head, found, rng)
+    else:
+        data = mutated(data, rng)
+    return Input({rng.choice(("slice.dcm", "slice.dcm", "slice", "slice.IMA")): data})
+
+
+def _change_tag(found: list[list[Any]], rng: Random) -> None:
+    wanted = rng.choice(list(_TAGS.values()))
+    tag = next((tag for tag in found if tuple(tag[:2]) == wanted), None)
+    match rng.randrange(8):
+        case 0 if tag:
+            found.remove(tag)
+        case 1 if tag:
+            tag[2] = rng.choice(_KINDS)
+        case 2 if tag:
+            tag[3] = mutated(tag[3], rng)
+        case 3:
+            pick = rng.choice(found)
+            pick[rng.randrange(2)] = rng.choice(NUMBERS) % 2**16
+        case 4:
+            rng.shuffle(found)
+        case _ if tag and tag[2] in (b"US", b"SS"):
+            values = [rng.choice(NUMBERS) % 2**16 for _ in range(rng.choice((1, 1, 1, 2, 0)))]
+            tag[3] = struct.pack(f"<{len(values)}H", *values)
+        case _ if tag:
+            tag[3] = rng.choice((*_VALUES, rng.choice(NUMBER_TEXTS[:20]).encode()))
+        case _:
+            value = rng.choice((*_VALUES, rng.randbytes(10)))
+            found.append([*wanted, rng.choice(_KINDS), value])
+            found.sort(key=lambda tag: tag[:2])
+
+
+def _deflated(head: bytes, found: list[list[Any]], rng: Random) -> bytes:
+    """Deflate the data set; seldom with hundreds of megabytes of zeros in a tag or at the end."""
+    meta = [tag for tag in found if tag[0] == 2 and tag[1] != 0x10]
+    meta.append([0x0002, 0x0010, b"UI", b"1.2.840.10008.1.2.1.99"])
+    body = joined(b"", [tag for tag in found if tag[0] != 2])
+    packing = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = packing.compress(body)
+    if rng.random() < 0.2:
+        packed += packing.compress(struct.pack("<HH2sHI", 0x7FE1, 0x10, b"OB", 0, 2**31))
+        zeros = bytes(2**20)
+        packed += b"".join(packing.compress(zeros) for _ in range(rng.choice((1, 64, 700))))
+    packed += packing.flush()
+    return joined(head, sorted(meta, key=lambda tag: tag[:2])) + packed
+
+
+def read_dicom(folder: Path, given: Input) -> None:
+    """Read with all functions that open DICOM files."""
+    (name,) = given.files
+    path = folder / name
+    readers = (dicom.read_header, dicom.read_hounsfield, dicom.read_mask, is_grey)
+    with named_by_the_caller():
+        readers[len(given.files[name]) % 4](path)
+    read_images([path], image_size=32, channels=1)
+
+
+# ── NIfTI ─────────────────────────────────────────────────────────────────────────────────────────
+
+_FIELDS = ((0, "i"), (40, "8h"), (70, "h"), (72, "h"), (76, "8f"), (108, "f"), (112, "f"), (116, "f"),
+           (252, "h"), (254, "h"), (256, "6f"), (280, "12f"), (344, "4s"), (348, "4s"))  # fmt: skip
+_FLOATS = (0.0, -1.0, 1.0, 348.0, 352.0, 1e9, 1e30, float("nan"), float("inf"), -352.0, 2.0**62)
+
+
+def make_nifti(folder: Path) -> dict[str, list[bytes]]:
+    """Write small volumes of several types, not compressed, and a file of gigabytes of zeros."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = np.arange(60).reshape(_NIFTI_SHAPE[::-1])
+    made = []
+    for kind in (np.int16, np.uint8, np.float32, np.int32):
+        image = nibabel.Nifti1Image(values.astype(kind), np.diag([-0.7, 0.7, 2.5, 1.0]))
+        made.append(image.to_bytes())
+    packing, zeros = zlib.compressobj(9, zlib.DEFLATED, 31), bytes(2**20)
+    head = bytearray(made[0])
+    struct.pack_into("<f", head, 108, 1.5e9)  # the voxels begin after 1.5 GB
+    bomb = packing.compress(bytes(head)) + b"".join(packing.compress(zeros) for _ in range(1500))
+    return {"volumes": made, "bombs": [bomb + packing.flush()]}
+
+
+def mutate_nifti(rng: Random, seeds: dict[str, list[bytes]]) -> Input:
+    """Change fields of the header, other bytes, or bytes of the compressed file."""
+    data = bytearray(rng.choice(seeds["volumes"]))
+    mask = gzip.compress(seeds["volumes"][1], mtime=0)
+    names = ("cxr.nii.gz", "mask.nii.gz")
+    choice = rng.random()
+    if choice < 0.005:
+        return Input({names[0]: rng.choice(seeds["bombs"]), names[1]: mask})
+    if choice < 0.7:
+        for _ in range(rng.randint(1, 2)):
+            at, form = rng.choice(_FIELDS)
+            size = struct.calcsize("<" + form[-1])
+            count = int(form[:-1] or 1) if form[-1] != "s" else 1
+            at += size * rng.randrange(count)
+            if form[-1] == "f":
+                struct.pack_into("<f", data, at, rng.choice(_FLOATS))
+            elif form[-1] == "s":
+                data[at : at + 4] = rng.choice((b"n+1\0", b"ni1\0", b"n+2\0", b"\x01\0\0\0", b"xxxx"))
+            else:
+                value = rng.choice((*NUMBERS, 3, 4, 5, 16, 64, 512, 1024, 1536, 1792, 2048, 2304))
+                struct.pack_into("<" + form[-1].upper(), data, at, value % 2 ** (8 * size))
+        packed = gzip.compress(bytes(data), 1, mtime=0)
+    elif choice < 0.85:
+        packed = gzip.compress(mutated(bytes(data), rng), 1, mtime=0)
+    else:
+        packed = mutated(gzip.compress(bytes(data), 1, mtime=0), rng)
+    if rng.random() < 0.05:
+        packed = bytes(data)  # not compressed
+    return Input({names[0]: packed, names[1]: mask} if rng.random() < 0.5 else
+                 {names[0]: mask, names[1]: packed})  # fmt: skip
+
+
+def read_nifti(folder: Path, given: Input) -> None:
+    """Read the volume and its mask; the shape that is asked for is a small one."""
+    before, chest_ct.SHAPE = chest_ct.SHAPE, _NIFTI_SHAPE
+    try:
+        chest_ct.read_volume(folder)
+    finally:
+        chest_ct.SHAPE = before
+
+
+# ── CIFAR-10 batches ──────────────────────────────────────────────────────────────────────────────
+
+
+class _Runs:
+    """Unpickling it would run a command."""
+
+    def __init__(self, module: str, name: str, *args: Any) -> None:
+        self._what = (module, name, args)
+
+    def __reduce__(self) -> tuple:
+        module, name, args = self._what
+        return getattr(__import__(module), name), args
+
+
+def make_batches(_: Path) -> list[bytes]:
+    """Pickle small batches with several protocols."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3072), dtype=np.uint8)
+    batch = {"batch_label": "x", "labels": [3, 8], "data": pixels, "filenames": ["a.png", "b.png"]}
+    return [pickle.dumps(batch, protocol) for protocol in (1, 2, 3, 4, 5)]
+
+
+def mutate_batch(rng: Random, seeds: list[bytes]) -> Input:
+    """Change bytes or entries of a batch, or put a call of a function into it."""
+    data = rng.choice(seeds)
+    if rng.random() < 0.4:
+        batch = pickle.loads(data)
+        calls = (("os", "system", "touch ../executed"), ("builtins", "eval", "1"),
+                 ("builtins", "exec", "open('../executed','w')"), ("os", "mkdir", "../executed"))  # fmt: skip
+        values = (_Runs(*rng.choice(calls)), None, 3, [], [3, 99], [-1, -20], ["x", "y"], [[1], [2]],
+                  np.zeros((2, 3072), np.float64), np.zeros((3, 3072), np.uint8), "x", b"x", {},
+                  np.array(["a", "b"]), np.array([3, 8]), np.array([3.5, 8]), [None, {}])  # fmt: skip
+        batch[rng.choice(list(batch))] = rng.choice(values)
+        if rng.random() < 0.2:
+            batch.pop(rng.choice(list(batch)))
+        data = pickle.dumps(rng.choice((batch, batch, batch, list(batch.values()))), 2)
+    else:
+        data = mutated(data, rng)
+    return Input({"data_batch_1": data}, {"others": seeds[1]})
+
+
+def read_batch(folder: Path, given: Input) -> None:
+    """Read six batches, of which the first is a mutated one."""
+    for name in cifar10.BATCHES[1:]:
+        (folder / name).write_bytes(given.options["others"])
+    cifar10.read(folder)
+
+
+KINDS = (
+    Kind("Image files", "PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000, AVIF: bytes, sizes, "
+         "directories, compressed bombs", make_images, mutate_image, read_image),
+    Kind("DICOM files", "tags, types and bytes in six transfer syntaxes, deflated bombs",
+         make_dicom, mutate_dicom, read_dicom),
+    Kind("NIfTI files", "fields of the header, bytes, compressed bombs", make_nifti, mutate_nifti,
+         read_nifti),
+    Kind("CIFAR-10 batches", "bytes, entries, calls of functions", make_batches, mutate_batch,
+         read_batch),
+)  # fmt: skip
