@@ -84,7 +84,8 @@ def mutate_image(rng: Random, seeds: list[tuple[str, bytes]]) -> Input:
         ending = rng.choice(ENDINGS)
     name = f"picture.{ending}" if ending else "picture"
     window = rng.choice((None, None, (0, 4095)))
-    return Input({name: data}, {"channels": rng.choice((1, 3)), "window": window})
+    options = {"channels": rng.choice((1, 3)), "window": window}
+    return Input({name: data}, options, names=(name, "1.jpg", "1.png"))
 
 
 def _changed_fields(data: bytes, rng: Random, head: int) -> bytes:

@@ -2,7 +2,9 @@
 
 A worker has a memory limit, an alarm and an audit hook. An attempt passes if it ends with a result
 or with an error of the library's own that names the file or the argument. It fails if it raises
-another error, takes more than 10 seconds or 2 GB, writes outside its folder, or runs code.
+another error, takes more than 10 seconds or 2 GB, writes outside its folder, or runs code. Seconds
+are those of the processor, so that other programs on the machine cannot make an attempt fail; an
+attempt that waits for 10 seconds without working fails too.
 """
 
 import mmap
@@ -28,7 +30,8 @@ from typing import Any
 SECONDS = 10
 MEMORY = 2 * 2**30  # bytes, the largest resident size of a worker
 ADDRESSES = 3 * 2**30  # bytes that a worker may map beyond what it has when it starts
-_GRACE = 5  # seconds after which a worker that does not react to its alarm is killed
+_KILL = 100  # seconds after which a worker that does not react to its alarms is killed
+_WORKS = 0.2  # processor seconds between two alarms; less is waiting
 _STATE = struct.Struct("qdqq")  # input, start of the attempt, results, refusals
 _NO_MEMORY = re.compile(r"MemoryError|Unable to allocate|allocate memory|cannot allocate")
 _SENTINELS = ("sentinel.txt", "beside/secret.txt")
@@ -239,8 +242,22 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (mapped + ADDRESSES, hard))
 
 
-def _alarm(*_: object) -> None:
-    raise Hang
+class _Alarm:
+    """Rings when an attempt has worked for too long, or has waited for as long."""
+
+    def __enter__(self) -> None:
+        self._began = self._last = time.process_time()
+        signal.signal(signal.SIGALRM, self._ring)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS, SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _ring(self, *_: object) -> None:
+        now = time.process_time()
+        waited, self._last = now - self._last < _WORKS, now
+        if waited or now - self._began > SECONDS:
+            raise Hang
 
 
 def _work(kind: Kind, seeds: Any, seed: int, numbers: range, state: mmap.mmap, pipe: Any,
@@ -258,7 +275,6 @@ def _work(kind: Kind, seeds: Any, seed: int, numbers: range, state: mmap.mmap, p
     os.chdir(target)
     watch, before = _Watch(target), _contents(folder)
     sys.addaudithook(watch)
-    signal.signal(signal.SIGALRM, _alarm)
     _limit_memory()
     results = refused = 0
     for number in numbers:
@@ -269,17 +285,15 @@ def _work(kind: Kind, seeds: Any, seed: int, numbers: range, state: mmap.mmap, p
             pipe.send(f"input {number} cannot be made:\n{traceback.format_exc()}")
             raise
         _peak(reset=True)
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         state[:] = _STATE.pack(number, began, results, refused)
         watch.on = True
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
         try:
-            how, why = judge(kind, given, target)
-        except Hang:  # the alarm rang between two statements
+            with _Alarm():
+                how, why = judge(kind, given, target)
+        except Hang:  # it rang between two statements
             how, why = "hangs", f"more than {SECONDS} s"
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            watch.on = False
+        watch.on = False
         peak = _peak()
         if watch.noted:
             how, why = "lost", "; ".join(watch.noted[:3])
@@ -293,7 +307,7 @@ def _work(kind: Kind, seeds: Any, seed: int, numbers: range, state: mmap.mmap, p
         state[:] = _STATE.pack(number + 1, 0.0, results, refused)
         if how not in ("result", "refused"):
             pipe.send(Failure(number, how, why))
-        pipe.send((number, time.monotonic() - began, peak))
+        pipe.send((number, time.process_time() - worked, peak))
         for path in target.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -312,7 +326,7 @@ class Tally:
     Attributes:
         results, refused: Counts of the attempts that passed.
         failures: What failed.
-        slowest: The longest attempt, in seconds, and its number.
+        slowest: The longest attempt, in processor seconds, and its number.
         largest: The largest resident size of a worker, in bytes, and the number of that input.
     """
 
@@ -370,10 +384,10 @@ class _Slot:
             self._process.join()
             return self._after_death(tally, "lost", f"worker died: {self._process.exitcode}")
         number, began, *_ = _STATE.unpack(self._state[:])
-        if began and time.monotonic() - began > SECONDS + _GRACE:
+        if began and time.monotonic() - began > _KILL:
             self._process.kill()
             self._process.join()
-            return self._after_death(tally, "hangs", f"no reaction for {SECONDS + _GRACE} s")
+            return self._after_death(tally, "hangs", f"no reaction for {_KILL} s")
         return False
 
     def _after_death(self, tally: Tally, how: str, why: str) -> bool:
