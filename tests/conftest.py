@@ -19,7 +19,7 @@ from PIL import Image
 
 from ccb_lib import load_dataset
 from ccb_lib.datasets.base import data_root
-from ccb_lib.reproduction.runs import CLASSES
+from ccb_lib.reproduction.registry import CLASSES
 from ccb_lib.reproduction.store import key_of
 
 mpl.use("agg")

@@ -10,7 +10,7 @@ from torch import Tensor
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.environment import seeded
-from ccb_lib.reproduction.runs import PAPER_METHODS
+from ccb_lib.reproduction.registry import PAPER_METHODS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,6 @@ from ccb_lib.detectors.simple_baselines import NearestNeighbours
 from ccb_lib.io.project_data import project_data
 
 Facts = dict[str, Any]
-RARE = ("akiec", "bcc", "df", "vasc")  # the classes of Tables 4 and 5
 DARK = 60  # an image has a dark rim if the mean of its four corner pixels (0…255) is below this
 # A small network and few epochs keep the page fast. The paper has width 64 and 50 epochs.
 BRAIN = {"width": 8, "epochs": 10, "batch_size": 32, "learning_rate": 1e-3}
@@ -85,7 +84,7 @@ def ham10000_facts(seed: int = 0) -> Facts:
     table = pd.DataFrame({"diagnosis": images.classes, "lesion": images.groups})
     counts = table.groupby("diagnosis")["lesion"].agg(images="size", lesions="nunique")
     photographs = table.groupby("lesion").size().value_counts().sort_index()
-    parts = {name: _skin(name, seed) for name in RARE}
+    parts = {name: _skin(name, seed) for name in ham10000.RARE}
     balanced = _skin("df", seed, test="balanced")
     sides = [set(getattr(balanced, f"{side}_groups")) for side in ("train", "calibration", "test")]
     corners = images.pixels[:, :, [0, 0, -1, -1], [0, -1, 0, -1]].float().mean((1, 2)).numpy()
@@ -225,7 +224,7 @@ def _colour_aucs(part: AnomalySplit) -> dict[str, float]:
 
 
 def _pca_aucs(seed: int, normal: tuple[str, ...]) -> dict[str, float]:
-    parts = {name: _skin(name, seed, normal=normal) for name in RARE}
+    parts = {name: _skin(name, seed, normal=normal) for name in ham10000.RARE}
     pca = PixelPCA(components=32).fit(parts["df"].train[:2000], progress=False)
     return {name: _auc(pca, part) for name, part in parts.items()}
 

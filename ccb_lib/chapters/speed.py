@@ -11,7 +11,8 @@ import pandas as pd
 
 from ccb_lib.benchmark.files import LOAD, stored_benchmarks
 from ccb_lib.plots.style import NOT_RUN
-from ccb_lib.reproduction.runs import PAPER_METHODS, results_folder
+from ccb_lib.reproduction.registry import PAPER_METHODS
+from ccb_lib.reproduction.runs import results_folder
 
 if TYPE_CHECKING:
     from IPython.display import Markdown

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ccb_lib.chapters.speed import missing, quartiles, steps_of_group
 from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, PALETTE, panels, styled
-from ccb_lib.reproduction.runs import PAPER_METHODS
+from ccb_lib.reproduction.registry import PAPER_METHODS
 
 if TYPE_CHECKING:
     from IPython.display import Markdown

@@ -22,7 +22,6 @@ from ccb_lib.reproduction.claims import (
     stability,
 )
 from ccb_lib.reproduction.results import read_results, scores_of
-from ccb_lib.reproduction.runs import feeding
 from ccb_lib.reproduction.store import Store
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
@@ -39,7 +38,7 @@ def ganomaly():
 
 def test_spread_jitter_and_collapses(tmp_path, other_run):
     one = ganomaly()
-    name = f"{{}}|as released|{feeding(RELEASED)}"
+    name = f"{{}}|as released|{RELEASED.scores_key}"
     aucs = {name.format("df"): [0.5, 0.7, 0.6], name.format("bcc"): [0.9, 0.9, 0.8]}
     one = replace(one, aucs=aucs)
     flipped = {

@@ -5,12 +5,10 @@ from ccb_lib.evaluation.protocols import CLEAN, RELEASED, SINGLE_CHANGES
 from ccb_lib.io.project_data import project_data
 from ccb_lib.io.tensors import save_tensors
 from ccb_lib.reproduction.plan import as_markdown, plan_path, read_plan, state_of, with_plan
+from ccb_lib.reproduction.registry import CHAINS
 from ccb_lib.reproduction.runs import (
     AUDIT,
-    CHAINS,
     Run,
-    feeding,
-    kind,
     missing_protocols,
     store_path,
     table_runs,
@@ -230,15 +228,11 @@ def test_a_stored_run_that_lacks_a_protocol_is_found():
         abnormal=("cat", "dog"),
         protocols=(CLEAN, RELEASED, SINGLE_CHANGES[-1]),
     )
-    both = {
-        scored_name(name, kind(p), feeding(p)): None
-        for name in ("cat", "dog")
-        for p in (CLEAN, RELEASED)
-    }
+    both = {scored_name(name, p): None for name in ("cat", "dog") for p in (CLEAN, RELEASED)}
     assert (
         missing_protocols(run, Result({}, scored=both)) == []
     )  # the last one shares CLEAN's scores
-    del both[scored_name("dog", kind(RELEASED), feeding(RELEASED))]
+    del both[scored_name("dog", RELEASED)]
     assert missing_protocols(run, Result({}, scored=both)) == [RELEASED]
     assert missing_protocols(run, Result({})) == list(run.protocols)
 

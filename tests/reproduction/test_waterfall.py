@@ -11,7 +11,7 @@ from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
 from ccb_lib.metrics import ScoreTerms, anomaly_score
 from ccb_lib.reproduction.reported import reported
 from ccb_lib.reproduction.results import read_results, scores_of
-from ccb_lib.reproduction.runs import feeding, table_runs
+from ccb_lib.reproduction.runs import table_runs
 from ccb_lib.reproduction.settings import PAPER
 from ccb_lib.reproduction.store import Scored, Store, TestSet
 from ccb_lib.reproduction.waterfall import (
@@ -82,7 +82,7 @@ def test_every_auc_is_scikit_learns(number):
 
 def test_the_last_epochs_auc_is_taken_from_the_record_where_scores_are_not_stored():
     result = ganomaly()
-    record = result.aucs[f"df|as released|{feeding(RELEASED)}"]
+    record = result.aucs[f"df|as released|{RELEASED.scores_key}"]
     frame = waterfall(4, settings=PAPER, folder=RESULTS).query(
         f"abnormal == 'df' and key == '{result.key}'"
     )
@@ -93,7 +93,7 @@ def test_the_last_epochs_auc_is_taken_from_the_record_where_scores_are_not_store
     # Where both are stored they agree.
     both = next(run for run in networks(1) if scores_of(run, "airplane", LAST_EPOCH))
     scored, tests = scores_of(both, "airplane", LAST_EPOCH)
-    last = both.aucs[f"airplane|as released|{feeding(RELEASED)}"][-1]
+    last = both.aucs[f"airplane|as released|{RELEASED.scores_key}"][-1]
     assert roc_auc_score(
         tests.labels, anomaly_score(scored.test, both.manifest["alpha"])
     ) == pytest.approx(last, abs=1e-4)
@@ -170,7 +170,7 @@ def test_what_is_not_stored_is_missing_and_so_is_its_mean(tmp_path):
 
 def test_further_draws_are_averaged_and_every_step_takes_the_same_ones(tmp_path):
     result = ganomaly()
-    name, way = "df|as released", feeding(RELEASED)
+    name, way = "df|as released", RELEASED.scores_key
     found, tests = result.scored[f"{name}|{way}"], result.sets[name]
     record = result.aucs[f"{name}|{way}"]
     keep = np.r_[0 : len(tests) : 2]  # another draw: every second image
