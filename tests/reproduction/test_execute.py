@@ -75,7 +75,7 @@ def test_grids_count_what_the_paper_prints():
 def test_grids_refuse_what_the_paper_does_not_have():
     with pytest.raises(ValueError, match="Tables 1 to 7"):
         table_runs(8)
-    with pytest.raises(ValueError, match=r"\['resnet'\]; there are ccb"):
+    with pytest.raises(ValueError, match=r"\['resnet'\]; it has ccb"):
         table_runs(1, methods=["resnet"])
     with pytest.raises(ValueError, match=r"Table 1 has no class \['akiec'\]"):
         table_runs(1, abnormal=["akiec"])
