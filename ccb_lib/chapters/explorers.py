@@ -3,25 +3,22 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from IPython.display import Markdown
 
 from ccb_lib.chapters.results import note
 from ccb_lib.chapters.table_settings import settings_run
 from ccb_lib.chapters.verdict import with_enough_seeds
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
+from ccb_lib.explorer.widget import ThresholdExplorer
 from ccb_lib.metrics import oracle_f1
 from ccb_lib.reproduction.comparisons import arm_table, at_setting, study_frame
 from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.registry import TABLES, TRIVIAL_METHODS
 from ccb_lib.reproduction.results import load_results, threshold_of, with_scores
 from ccb_lib.reproduction.settings import PAPER, at_settings, described, of_images
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
-
-    from ccb_lib.explorer.widget import ThresholdExplorer
 
 
 def results_explorer(
@@ -31,7 +28,7 @@ def results_explorer(
     settings: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     folder: str | Path | None = None,
     **options: Any,
-) -> "ThresholdExplorer | Markdown":
+) -> ThresholdExplorer | Markdown:
     """Return a threshold explorer of a table, with a choice of method (or chain) and class.
 
     Args:
@@ -52,7 +49,6 @@ def results_explorer(
     cells = explorer_cells(number, protocol=protocol, settings=settings, folder=folder)
     if not cells:
         return note(number)
-    from ccb_lib.explorer.widget import ThresholdExplorer
 
     return ThresholdExplorer.from_table(
         cells, axes=(TABLES[number].row.title(), "Class"), **options

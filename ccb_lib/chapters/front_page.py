@@ -1,9 +1,9 @@
 """The main results of the book in five lines, computed from stored results."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from IPython.display import Markdown
 
 from ccb_lib.chapters.studies import in_words
 from ccb_lib.chapters.verdict import what_is_missing
@@ -14,14 +14,11 @@ from ccb_lib.reproduction.registry import TRIVIAL_METHODS
 from ccb_lib.reproduction.results import load_results
 from ccb_lib.reproduction.waterfall import effects
 
-if TYPE_CHECKING:
-    from IPython.display import Markdown
-
 _TABLE = 4  # HAM10000, the data set with the most runs
 _DATASET = "ham10000"
 
 
-def five_lines(steps: pd.DataFrame, folder: str | Path | None = None) -> "Markdown":
+def five_lines(steps: pd.DataFrame, folder: str | Path | None = None) -> Markdown:
     """Answer five questions about the method, each in one line with a link to a page.
 
     Args:
@@ -36,8 +33,6 @@ def five_lines(steps: pd.DataFrame, folder: str | Path | None = None) -> "Markdo
         >>> len(five_lines(waterfalls((4,))).data.splitlines())
         5
     """
-    from IPython.display import Markdown
-
     answers = {
         "Does the method work under a clean test?": _clean(steps, folder),
         "What can explain the reported numbers?": _explained(steps),

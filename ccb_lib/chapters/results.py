@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
+from pandas.io.formats.style import Styler
 
 from ccb_lib.chapters.table_settings import only_networks_differ
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
@@ -17,17 +19,13 @@ from ccb_lib.reproduction.registry import TABLES, TRIVIAL_METHODS
 from ccb_lib.reproduction.results import with_scores
 from ccb_lib.reproduction.tables import reported_and_measured, runs_in_words, select
 
-if TYPE_CHECKING:
-    from IPython.display import Markdown
-    from pandas.io.formats.style import Styler
-
 COPIES = {"ham10000": "Images: a copy of 200×150 pixels each; the source has 600×450."}
 """Note for captions on data sets whose images in the stored runs are smaller than at the source."""
 
 
 def runs_caption(
     number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
-) -> "Markdown":
+) -> Markdown:
     """Return a caption that names the runs of networks in a figure, as the captions of tables do.
 
     Args:
@@ -42,8 +40,6 @@ def runs_caption(
         >>> "GANomaly: 50 epochs" in runs_caption(4).data
         True
     """
-    from IPython.display import Markdown
-
     return Markdown(f"*{_caption(number, settings, [], False, folder) or 'No network was run.'}*")
 
 
@@ -53,7 +49,7 @@ def reported_released_clean(
     settings: Mapping[str, Any] | None = None,
     missing: bool = True,
     folder: str | Path | None = None,
-) -> "Styler":
+) -> Styler:
     """Return a table with the rows reported, released and clean of each method, one column a class.
 
     Args:
@@ -184,7 +180,7 @@ def with_intervals(
     return pd.DataFrame(rows, columns=["method", "chain", "abnormal", "seed", "auc", "low", "high"])
 
 
-def note(number: int) -> "Markdown":
+def note(number: int) -> Markdown:
     """Return a line with the command that runs a table, for a table that was not run.
 
     Args:
@@ -194,8 +190,6 @@ def note(number: int) -> "Markdown":
         >>> note(4).data.startswith("*Not run yet.")
         True
     """
-    from IPython.display import Markdown
-
     return Markdown(
         f"*Not run yet. `ccb table {number} --run --device cuda --seeds 3` fills these cells.*"
     )
@@ -203,7 +197,7 @@ def note(number: int) -> "Markdown":
 
 def reading(
     number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
-) -> "Markdown":
+) -> Markdown:
     """Summarise the measured cells of a table in computed sentences.
 
     Args:
@@ -219,8 +213,6 @@ def reading(
         >>> reading(4).data.startswith("The paper reports 20 cells.")
         True
     """
-    from IPython.display import Markdown
-
     frame = reported_and_measured(number, settings=settings, folder=folder)
     reported = frame[frame["reported"].notna()]
     measured = reported[["released", "clean"]].notna().any(axis=1)

@@ -5,17 +5,15 @@ Where a measurement is missing, a function returns "not run" and the command tha
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from IPython.display import Markdown
 
 from ccb_lib.benchmark.files import LOAD, stored_benchmarks
 from ccb_lib.plots.style import NOT_RUN
 from ccb_lib.reproduction.registry import PAPER_METHODS
 from ccb_lib.reproduction.runs import results_folder
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 COMMANDS = {
     "CPU": "ccb bench --device cpu --out data/results/bench-cpu.json",
@@ -90,7 +88,7 @@ def machines(folder: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(columns).fillna("–")
 
 
-def missing(what: str) -> "Markdown":
+def missing(what: str) -> Markdown:
     """Return a line that says "not run", with the command that runs it.
 
     Args:
@@ -100,12 +98,10 @@ def missing(what: str) -> "Markdown":
         >>> missing("CPU").data.startswith("*not run*; to fill in: `ccb bench")
         True
     """
-    from IPython.display import Markdown
-
     return Markdown(f"*{NOT_RUN}*; to fill in: `{COMMANDS[what]}`")
 
 
-def step_table(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
+def step_table(frame: pd.DataFrame, kind: str) -> pd.DataFrame | Markdown:
     """Return the milliseconds a training step takes, by method, number of detectors and path.
 
     Args:
@@ -146,7 +142,7 @@ def step_table(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     )
 
 
-def throughput(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
+def throughput(frame: pd.DataFrame, kind: str) -> pd.DataFrame | Markdown:
     """Return the images scored in a second, by method and path.
 
     Args:
@@ -180,7 +176,7 @@ def throughput(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     )
 
 
-def threads(frame: pd.DataFrame) -> "pd.DataFrame | str":
+def threads(frame: pd.DataFrame) -> pd.DataFrame | str:
     """Return the milliseconds a step takes on a CPU, by width and number of threads.
 
     Args:
@@ -239,7 +235,7 @@ def targets(folder: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows.values()).set_index("target")
 
 
-def top_kernels(folder: str | Path | None = None) -> "pd.DataFrame | Markdown":
+def top_kernels(folder: str | Path | None = None) -> pd.DataFrame | Markdown:
     """Return the kernels of CCB's fast step with the most GPU time.
 
     Args:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import CLEAN, is_imposed
@@ -16,9 +16,6 @@ from ccb_lib.reproduction.results import FALSE_ALARMS, with_scores
 from ccb_lib.reproduction.settings import PAPER
 from ccb_lib.reproduction.tables import coverage, reported_and_measured, select
 from ccb_lib.reproduction.waterfall import STEPS, effects, macro, waterfall
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 _WITH_METHODS = (1, 2, 4)  # one table of each data set
 
@@ -73,7 +70,7 @@ def waterfall_table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(steps))
 
 
-def effects_in_words(frame: pd.DataFrame) -> "Markdown":
+def effects_in_words(frame: pd.DataFrame) -> Markdown:
     """Describe the effects of batch statistics and of the choice of the epoch, one line a network.
 
     Args:
@@ -86,8 +83,6 @@ def effects_in_words(frame: pd.DataFrame) -> "Markdown":
         >>> "batch statistics" in effects_in_words(waterfall(4)).data
         True
     """
-    from IPython.display import Markdown
-
     if frame.empty:
         return Markdown(f"*Networks: {NOT_RUN}.*")
     measure = display_name(frame["metric"].iloc[0])
@@ -160,7 +155,7 @@ def what_was_run(folder: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame.from_dict(parts, orient="index")
 
 
-def what_is_missing(folder: str | Path | None = None) -> "Markdown":
+def what_is_missing(folder: str | Path | None = None) -> Markdown:
     """Return the number of reported cells that were measured at the paper's settings, as a line.
 
     Args:
@@ -173,8 +168,6 @@ def what_is_missing(folder: str | Path | None = None) -> "Markdown":
         >>> "of 210 reported cells" in what_is_missing().data
         True
     """
-    from IPython.display import Markdown
-
     counts = {}
     for number in PAPER_TABLES:
         frame = reported_and_measured(number, settings=PAPER, folder=folder)

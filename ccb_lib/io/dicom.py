@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ccb_lib.io.dicom_display import grey_levels, palette_colours
 from ccb_lib.io.dicom_tags import integer, numbers
 from ccb_lib.io.limits import check_pixels, check_regular, memory_for, unreadable
 from ccb_lib.io.windows import LUNG_WINDOW, Window
@@ -144,6 +143,8 @@ def read_image(path: Path, window: Window | None = None) -> Image.Image:
 
 
 def _as_image(data: "FileDataset", window: Window | None) -> Image.Image:
+    from ccb_lib.io.dicom_display import grey_levels, palette_colours  # it needs pydicom
+
     palette = data.get("PhotometricInterpretation") == "PALETTE COLOR"
     pixels = _pixels(data, palette=palette)
     if pixels.ndim == 3 and pixels.dtype == np.uint8 and integer(data, "SamplesPerPixel") == 3:

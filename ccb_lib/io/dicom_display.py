@@ -5,22 +5,21 @@ defines them (PS3.3 C.11.1, C.11.2 and C.7.6.3).
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing
 
 from ccb_lib.io.dicom_tags import integer, numbers
 from ccb_lib.io.windows import Window, to_window
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 _BAND = 2**22  # pixels converted at a time: each needs up to about 60 bytes
 
 
 def grey_levels(
-    raw: NDArray[Any], data: "Dataset", slope: float, intercept: float, window: Window | None
+    raw: NDArray[Any], data: Dataset, slope: float, intercept: float, window: Window | None
 ) -> NDArray[np.uint8]:
     """Convert stored values to grey levels.
 
@@ -57,9 +56,7 @@ def grey_levels(
     return grey
 
 
-def _rescaled(raw: NDArray[Any], data: "Dataset", slope: float, intercept: float) -> NDArray[Any]:
-    from pydicom.pixels import apply_modality_lut
-
+def _rescaled(raw: NDArray[Any], data: Dataset, slope: float, intercept: float) -> NDArray[Any]:
     if data.get("ModalityLUTSequence"):
         # int64: pydicom computes places in the table in the dtype of the values
         return apply_modality_lut(raw.astype(np.int64), data)
@@ -67,12 +64,9 @@ def _rescaled(raw: NDArray[Any], data: "Dataset", slope: float, intercept: float
 
 
 def _own_conversion(
-    data: "Dataset", slope: float, intercept: float
+    data: Dataset, slope: float, intercept: float
 ) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
     """Return the conversion of rescaled values to grey levels that the file asks for."""
-    from pydicom.dataset import Dataset
-    from pydicom.pixels import apply_voi, apply_windowing
-
     if table := _table(data, "VOILUTSequence"):
         entries, first, depth = (int(number) for number in table.LUTDescriptor)
         last = first + (entries or 2**16) - 1
@@ -100,13 +94,13 @@ def _own_conversion(
     return lambda values: to_window(values, _range(data, slope, intercept))
 
 
-def _table(data: "Dataset", tag: str) -> "Dataset | None":
+def _table(data: Dataset, tag: str) -> Dataset | None:
     """Return the first lookup table of a sequence, or ``None``."""
     tables = data.get(tag) or [None]
     return tables[0] if tables[0] and {"LUTDescriptor", "LUTData"} <= set(tables[0].dir()) else None
 
 
-def _range(data: "Dataset", slope: float, intercept: float) -> Window:
+def _range(data: Dataset, slope: float, intercept: float) -> Window:
     """Return the lowest and the highest value that the file can hold."""
     if table := _table(data, "ModalityLUTSequence"):
         return 0, 2 ** int(table.LUTDescriptor[2]) - 1
@@ -116,7 +110,7 @@ def _range(data: "Dataset", slope: float, intercept: float) -> Window:
     return low, high
 
 
-def palette_colours(raw: NDArray[Any], data: "Dataset") -> NDArray[np.uint8]:
+def palette_colours(raw: NDArray[Any], data: Dataset) -> NDArray[np.uint8]:
     """Look up the colours of stored values in the file's palette.
 
     Args:
@@ -130,8 +124,6 @@ def palette_colours(raw: NDArray[Any], data: "Dataset") -> NDArray[np.uint8]:
         ValueError: The palette is segmented, since a segmented palette of a few bytes can claim
             gigabytes; or has more than 256 colours of 8 bits, of which pydicom finds the first 256.
     """
-    from pydicom.pixels import apply_color_lut
-
     entries, _, depth = (int(number) for number in data.RedPaletteColorLookupTableDescriptor)
     stored = len(data.get("RedPaletteColorLookupTableData") or b"")
     if not stored or stored < 2 * entries > 512:

@@ -206,7 +206,7 @@ def score_by_area(
     if areas.empty:
         raise ValueError(
             f"There is no {AREAS} in the folder of results. Write it with "
-            "`ccb_lib.datasets.ham10000_masks.write_areas`."
+            "`python scripts/lesion_areas.py MASKS FILE`."
         )
     frame = select(number, settings, protocols=(CLEAN,), folder=folder)
     frame = frame.drop_duplicates(["method", "abnormal", "seed"])
