@@ -30,7 +30,7 @@ lint: $(VENV)/.ready
 	$(BIN)/lint-imports
 	$(BIN)/python tests/size_budget.py
 
-# Works off data/results/plan.toml; stopped, it goes on where it was. HOURS=2 stops it after two hours.
+# Executes the missing runs of data/results/plan.toml; started again, it resumes. HOURS=2 stops it after two hours.
 measure: $(VENV)/.ready
 	$(BIN)/ccb measure $(if $(HOURS),--hours $(HOURS))
 

@@ -25,17 +25,8 @@ from ccb_lib.reproduction.store import Store
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
 
-def ganomaly():
-    """The stored run at the paper's settings, seed 0."""
-    wanted = ("ganomaly", {"epochs": 50}, {"seed": 0})
-    runs = read_results(4, RESULTS).values()
-    return next(
-        r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted
-    )
-
-
-def test_spread_jitter_and_collapses(tmp_path, other_run):
-    one = ganomaly()
+def test_spread_jitter_and_collapses(ganomaly, tmp_path, other_run):
+    one = ganomaly
     name = f"{{}}|as released|{RELEASED.scores_key}"
     aucs = {name.format("df"): [0.5, 0.7, 0.6], name.format("bcc"): [0.9, 0.9, 0.8]}
     one = replace(one, aucs=aucs)
@@ -85,17 +76,17 @@ def test_each_normal_class_by_itself_is_scikit_learns():
     )
 
 
-def test_every_stored_image_has_an_area():
+def test_every_stored_image_has_an_area(ganomaly):
     areas = lesion_areas(RESULTS)
-    tests = ganomaly().sets["bcc|natural"]
+    tests = ganomaly.sets["bcc|natural"]
     assert len(areas) == 10015
     assert areas.index.is_unique
     assert areas.between(0, 1).all()
     assert set(tests.ids) <= set(areas.index)
 
 
-def test_score_by_area_is_a_rank_correlation(tmp_path):
-    run = ganomaly()
+def test_score_by_area_is_a_rank_correlation(ganomaly, tmp_path):
+    run = ganomaly
     Store(tmp_path / "tables4-5.safetensors").add(run)
     scored, tests = scores_of(run, "df", CLEAN)
     scores = anomaly_score(scored.test, run.manifest["alpha"])
