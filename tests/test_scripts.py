@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ccb_lib.io.project_data import project_data
 from ccb_lib.reproduction.claims import AREAS, lesion_areas
+from ccb_lib.reproduction.plan import read_plan
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -21,7 +23,9 @@ def load(name):
     return module
 
 
-STRIP_IMAGES, LESION_AREAS, STORE_FACTS = map(load, ("strip_images", "lesion_areas", "store_facts"))
+STRIP_IMAGES, LESION_AREAS, STORE_FACTS, WRITE_PLAN = map(
+    load, ("strip_images", "lesion_areas", "store_facts", "write_plan")
+)
 
 IMAGE = {
     "output_type": "display_data",
@@ -83,6 +87,26 @@ def test_an_area_is_counted_in_the_centred_square(tmp_path):
     assert lesion_areas(tmp_path).to_dict() == {"ISIC_0000000": 0.25, "ISIC_0000001": 0.25}
     with pytest.raises(FileNotFoundError, match="segmentation masks"):
         LESION_AREAS.write_areas(tmp_path / "none", tmp_path / "out.csv")
+
+
+def test_the_readme_shows_the_plan():
+    folder = project_data("results")
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert WRITE_PLAN.with_plan(text, read_plan(folder / "plan.toml")) == text, (
+        "Run: python scripts/write_plan.py"
+    )
+
+
+def test_the_plan_has_one_line_an_entry():
+    (entry,) = [entry for entry in read_plan() if entry.name == "ham10000-first"]
+    lines = WRITE_PLAN.as_markdown([entry]).splitlines()
+    assert lines[2].startswith(f"| ham10000-first | {entry.why} | ")
+    assert lines[2].endswith(" | `ccb measure --only ham10000-first` |")
+    begin, end = WRITE_PLAN._BEGIN, WRITE_PLAN._END
+    text = WRITE_PLAN.with_plan(f"a\n{begin}\nold\n{end}\nb", [entry])
+    assert text == "\n".join(["a", begin, *lines, end, "b"])
+    with pytest.raises(ValueError, match="no place for the plan"):
+        WRITE_PLAN.with_plan("text", [entry])
 
 
 def test_facts_are_not_stored_without_the_images(tmp_path, monkeypatch):

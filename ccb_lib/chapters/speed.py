@@ -43,7 +43,7 @@ def measurements(folder: str | Path | None = None) -> pd.DataFrame:
         True
     """
     rows = []
-    for name, content in stored_benchmarks(_folder(folder)):
+    for name, content in stored_benchmarks(Path(folder or results_folder())):
         waiting = content["machine"].get("waiting threads", "–")
         about = {"kind": kind_of(content), "file": name, "waiting": waiting}
         rows += [{**about, **row} for row in content["rows"]]
@@ -77,7 +77,7 @@ def machines(folder: str | Path | None = None) -> pd.DataFrame:
         True
     """
     found: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {}
-    for name, content in stored_benchmarks(_folder(folder)):
+    for name, content in stored_benchmarks(Path(folder or results_folder())):
         facts = dict(content["machine"])
         load = facts.pop(LOAD, "–")
         found.setdefault(str(sorted(facts.items())), (facts, []))[1].append((name, load))
@@ -224,7 +224,7 @@ def targets(folder: str | Path | None = None) -> pd.DataFrame:
         }
         for kind, target in promised()
     }  # fmt: skip
-    for _, content in stored_benchmarks(_folder(folder)):
+    for _, content in stored_benchmarks(Path(folder or results_folder())):
         for row in content.get("targets", []):
             for key in rows:
                 if key[1] == row["name"] and row["measured"] is not None:
@@ -248,7 +248,7 @@ def top_kernels(folder: str | Path | None = None) -> pd.DataFrame | Markdown:
         >>> "--profile" in top_kernels("/nowhere").data
         True
     """
-    for _, content in stored_benchmarks(_folder(folder)):
+    for _, content in stored_benchmarks(Path(folder or results_folder())):
         if kind_of(content) == "GPU" and "profile" in content:
             return pd.DataFrame(
                 {name: rows for name, rows in content["profile"].items() if "fast" in name}
@@ -276,7 +276,3 @@ def quartiles(frame: pd.DataFrame) -> Sequence[tuple[float, float, float]]:
         [(2, 1, 3)]
     """
     return list(zip(frame["median"], frame["low"], frame["high"], strict=True))
-
-
-def _folder(folder: str | Path | None) -> Path:
-    return Path(folder) if folder is not None else results_folder()

@@ -15,7 +15,7 @@ from ccb_lib.reproduction.registry import CLASSES, PAPER_TABLES, TABLES, TRIVIAL
 from ccb_lib.reproduction.results import FALSE_ALARMS, with_scores
 from ccb_lib.reproduction.settings import PAPER
 from ccb_lib.reproduction.tables import coverage, reported_and_measured, select
-from ccb_lib.reproduction.waterfall import STEPS, effects, macro, waterfall
+from ccb_lib.reproduction.waterfall import STEPS, effects, macro, runs_of_rows, waterfall
 
 _WITH_METHODS = (1, 2, 4)  # one table of each data set
 
@@ -95,9 +95,9 @@ def effects_in_words(frame: pd.DataFrame) -> Markdown:
         rows = frame[(frame["dataset"] == dataset) & (frame["method"] == method)]
         name = f"{display_name(dataset)}, {display_name(method)}"
         text = (
-            f"- **{name}, {_runs(rows)}.** On the same images, RELEASED changes the {measure} by "
-            f"{change['both']}: choosing the epoch by test labels {change['choice of the epoch']}, "
-            f"batch statistics {change['batch statistics']}."
+            f"- **{name}, {runs_of_rows(rows)}.** On the same images, RELEASED changes the "
+            f"{measure} by {change['both']}: choosing the epoch by test labels "
+            f"{change['choice of the epoch']}, batch statistics {change['batch statistics']}."
         )
         if "threshold" in change:
             text += f" The oracle φ instead of the calibrated φ: {change['threshold']}."
@@ -110,14 +110,6 @@ def effects_in_words(frame: pd.DataFrame) -> Markdown:
             text += " RELEASED is imposed on this method."
         lines.append(text)
     return Markdown("\n".join(lines))
-
-
-def _runs(rows: pd.DataFrame) -> str:
-    first, seeds = rows.iloc[0], rows["seed"].nunique()
-    classes, planned = rows["abnormal"].nunique(), len(CLASSES[first["dataset"]])
-    part = f", {classes} of {planned} classes" if classes < planned else ""
-    counts = f"{seeds} seed{'s' * (seeds > 1)}{part}"
-    return f"{first['epochs']:g} epochs, width {first['width']:g}, {counts}, {first['device']}"
 
 
 def _signed(mean: float, spread: float) -> str:

@@ -81,8 +81,7 @@ def evaluate(
     Raises:
         ValueError: The protocol chooses an epoch and ``epochs`` is missing.
     """
-    chooses = protocol.epoch != "last" and detector.scores_each_epoch
-    if chooses:
+    if protocol.epoch != "last" and detector.scores_each_epoch:
         if epochs is None:
             raise ValueError(
                 f"Protocol {protocol.name!r} takes the best epoch by test AUC, but this detector "

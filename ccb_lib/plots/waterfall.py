@@ -7,8 +7,7 @@ from matplotlib.figure import Figure
 
 from ccb_lib.plots.style import GREY, METHOD_COLOURS, PALETTE, panels, styled
 from ccb_lib.reproduction.names import display_name
-from ccb_lib.reproduction.registry import CLASSES
-from ccb_lib.reproduction.waterfall import REPORTED, STEPS, macro
+from ccb_lib.reproduction.waterfall import REPORTED, STEPS, macro, runs_of_rows
 
 
 @styled
@@ -93,13 +92,5 @@ def _panel(ax: Axes, part: pd.DataFrame, steps: tuple[str, ...], colour: str) ->
 
 
 def _title(part: pd.DataFrame) -> str:
-    """Return the title of a panel: method, epochs, width, seeds, classes, device."""
-    first = part.iloc[0]
-    seeds, classes = part["seed"].nunique(), part["abnormal"].nunique()
-    planned = len(CLASSES[first["dataset"]])
-    counts = f"{seeds} seed{'s' * (seeds > 1)}" + (
-        f", {classes} of {planned} classes" if classes < planned else ""
-    )
-    name = display_name(first["method"])
-    network = f"{first['epochs']:g} epochs, width {first['width']:g}"
-    return f"{name}\n{network}, {counts}, {first['device']}"
+    """Return the title of a panel: the method and its runs."""
+    return f"{display_name(part['method'].iloc[0])}\n{runs_of_rows(part)}"

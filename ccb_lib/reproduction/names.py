@@ -10,7 +10,6 @@ _METHODS = {
     "ccb-fork": "CCB fork",
 }
 METHOD_OF = {shown: method for method, shown in _METHODS.items()}
-"""The method of each display name."""
 
 
 def display_name(name: str) -> str:

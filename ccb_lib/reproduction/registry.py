@@ -9,12 +9,12 @@ PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
 NETWORK_METHODS = (*PAPER_METHODS, "ccb-fork")
 TRIVIAL_METHODS = ("pca", "mean-intensity", "png-bytes", "nearest-neighbours")
 CHAINS = ((4, 3, 2, 1), (8, 6, 4, 2), (16, 12, 8, 4), (24, 18, 12, 6), (32, 24, 16, 8))
+# The abnormal classes of each data set, in the paper's order.
 CLASSES = {
     "cifar10": cifar10.CLASSES,
     "ild": ild.PAPER_CLASSES,
     "ham10000": ham10000.RARE,
 }
-"""The abnormal classes of each data set, in the paper's order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +58,6 @@ class TableSpec:
         """What a row is: ``"chain"`` or ``"method"``."""
         return "chain" if self.chains else "method"
 
-    @property
-    def reported(self) -> bool:
-        """Whether it is a table of the paper, not a study."""
-        return isinstance(self.name, int)
-
 
 def _of(*datasets: str) -> dict[str, tuple[str, ...]]:
     return {name: CLASSES[name] for name in datasets}
@@ -95,8 +90,8 @@ TABLES: dict[int | str, TableSpec] = {
         TableSpec(name="lung-ct-98", file="lung-ct-98", classes={"ild": ("ground_glass",)}),
     )
 }
-PAPER_TABLES = tuple(name for name, spec in TABLES.items() if spec.reported)
-STUDIES = tuple(name for name, spec in TABLES.items() if not spec.reported)
+PAPER_TABLES = tuple(name for name in TABLES if isinstance(name, int))
+STUDIES = tuple(name for name in TABLES if isinstance(name, str))
 
 
 def table_spec(table: int | str, *, paper: bool = False) -> TableSpec:

@@ -71,10 +71,8 @@ def _frame(
             continue
         for abnormal in result.manifest["abnormal"]:
             for protocol in protocols:
-                found = scores_of(result, abnormal, protocol)
-                if found is None:
-                    continue
-                rows += [_row(result, abnormal, protocol, *found, alpha) for alpha in alphas]
+                if found := scores_of(result, abnormal, protocol):
+                    rows += [_row(result, abnormal, protocol, *found, alpha) for alpha in alphas]
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -141,8 +139,7 @@ def with_scores(
     """
     results, named = read_results(table, folder), {each.name: each for each in protocols}
     for row in frame.itertuples():
-        found = scores_of(results[row.key], row.abnormal, named[row.protocol])
-        if found is not None:
+        if found := scores_of(results[row.key], row.abnormal, named[row.protocol]):
             yield row, *found, anomaly_score(found[0].test, row.alpha)
 
 

@@ -13,7 +13,13 @@ from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
 from ccb_lib.metrics import anomaly_score, normal_quantile, oracle_f1
 from ccb_lib.reproduction.defaults import default_of
 from ccb_lib.reproduction.names import METHOD_OF
-from ccb_lib.reproduction.registry import NETWORK_METHODS, PAPER_TABLES, TABLES, TRIVIAL_METHODS
+from ccb_lib.reproduction.registry import (
+    CLASSES,
+    NETWORK_METHODS,
+    PAPER_TABLES,
+    TABLES,
+    TRIVIAL_METHODS,
+)
 from ccb_lib.reproduction.reported import reported
 from ccb_lib.reproduction.results import FALSE_ALARMS, measure_of, read_results, scores_of
 from ccb_lib.reproduction.store import Result, TestSet
@@ -96,6 +102,21 @@ def waterfall(
     return frame.sort_values(
         "method", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
     )
+
+
+def runs_of_rows(rows: pd.DataFrame) -> str:
+    """Describe the runs of one network in a waterfall: epochs, width, seeds, classes, device.
+
+    Example:
+        >>> frame = waterfall(4)
+        >>> runs_of_rows(frame[frame["method"] == "ganomaly"]).startswith("50 epochs, width 64")
+        True
+    """
+    first, seeds = rows.iloc[0], rows["seed"].nunique()
+    classes, planned = rows["abnormal"].nunique(), len(CLASSES[first["dataset"]])
+    part = f", {classes} of {planned} classes" if classes < planned else ""
+    counts = f"{seeds} seed{'s' * (seeds > 1)}{part}"
+    return f"{first['epochs']:g} epochs, width {first['width']:g}, {counts}, {first['device']}"
 
 
 def macro(frame: pd.DataFrame) -> pd.DataFrame:
