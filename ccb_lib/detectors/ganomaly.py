@@ -48,6 +48,8 @@ class GANomaly(AdversarialDetector):
     """
 
     method: ClassVar[str] = "ganomaly"
+    # The copy in samet-akcay/skip-ganomaly tests folders of images so too.
+    released_on: ClassVar[tuple[str, ...] | None] = ("cifar10",)
 
     alpha: float = setting(0.0, training=False)
     loss_weights: tuple[float, float, float] = (50.0, 1.0, 1.0)

@@ -63,7 +63,7 @@ class EpochScores:
         Raises:
             ValueError: Earlier epochs were not recorded, so the best epoch is unknown.
         """
-        scored: dict[tuple, tuple[ScoreTerms, ScoreTerms]] = {}
+        scored: dict[str, tuple[ScoreTerms, ScoreTerms]] = {}
         for protocol in self.protocols:
             if protocol.feeding not in scored:
                 scored[protocol.feeding] = score_split(detector, self.split, protocol, shared)

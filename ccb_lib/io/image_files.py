@@ -152,9 +152,7 @@ def open_image(path: Path | BinaryIO) -> Iterator[Image.Image]:
         check_regular(path)
     Image.init()
     try:
-        with Image.open(
-            path, formats=[kind for kind in _FORMATS if kind in Image.OPEN]
-        ) as image:
+        with Image.open(path, formats=[kind for kind in _FORMATS if kind in Image.OPEN]) as image:
             check_pixels(*image.size)
             frames = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             if frames > 1:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccb_lib.detectors import METHODS
-from ccb_lib.reproduction.runs import CLASSES, DATASETS
+from ccb_lib.reproduction.registry import CLASSES, TABLES
 from ccb_lib.reproduction.store import Result, Store, TestSet, key_of
 
 _HASH = r"[0-9a-f]{16}"
@@ -89,8 +89,8 @@ def check_contribution(results: Iterable[Result], table: int | str) -> None:
     for result in results:
         check_manifest(result.manifest)
         facts, key = result.manifest, result.key
-        if facts["dataset"] not in DATASETS[table]:
-            wanted = " or ".join(DATASETS[table])
+        if facts["dataset"] not in TABLES[table].datasets:
+            wanted = " or ".join(TABLES[table].datasets)
             raise ValueError(
                 f"Run {key} has the data set {facts['dataset']}; table {table} needs {wanted}. "
                 "Give the number of the run's own table."

@@ -6,6 +6,7 @@ so ``--only "DICOM files" --first 1234 --count 1`` repeats one.
 """
 
 import argparse
+import importlib
 import os
 import sys
 import tempfile
@@ -18,16 +19,19 @@ import torch
 from ccb_lib.reproduction.plan import read_plan
 from tests.torture import (
     inputs_archives,
+    inputs_dicom,
     inputs_images,
     inputs_tensors,
     inputs_text,
     inputs_values,
 )
-from tests.torture.inputs_run import Kind, Tally, attempt
+from tests.torture.inputs_judge import Kind
+from tests.torture.inputs_run import Tally, attempt
 from tests.torture.report import FAILURES, Row, write
 
 KINDS: tuple[Kind, ...] = (
     *inputs_images.KINDS,
+    *inputs_dicom.KINDS,
     *inputs_text.KINDS,
     *inputs_tensors.KINDS,
     *inputs_archives.KINDS,
@@ -45,11 +49,8 @@ def row(kind: Kind, tally: Tally) -> Row:
 
 def _import_all() -> None:
     """Import what the library imports at first use, which takes seconds in each worker."""
-    import matplotlib.path
-    import pydicom.pixels
-    import scipy.stats
-    import torch._dynamo
-
+    for name in ("matplotlib.path", "pydicom.pixels", "scipy.stats", "torch._dynamo"):
+        importlib.import_module(name)
     read_plan()
 
 

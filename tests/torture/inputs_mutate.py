@@ -10,7 +10,8 @@ from typing import Any
 
 NUMBERS = (0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 4095, 32767, 32768, 40000, 65535, 65536, 2**24,
            2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**64 - 1)  # fmt: skip
-NUMBER_TEXTS = ("0", "-0", "-1", "1", "2", "1e999", "-1e999", "nan", "inf", "-inf", "1e-320", "0x10",
+NUMBER_TEXTS = ("0", "-0", "-1", "1", "2", "1e999", "-1e999", "nan", "inf", "-inf", "1e-320",
+                "0x10",
                 "1_000", "½", "१", "1,5", "9" * 20, "9" * 5000, "1e308", "true", "none", "", " ",
                 "16777217", "2147483648", "0.5", "+3", "1.0.0")  # fmt: skip
 HOSTILE_NAMES = ("../outside.txt", "../../etc/passwd", "/etc/passwd", "C:\\x", "..\\x", "a\0b", "",
@@ -25,8 +26,10 @@ def hostile(rng: Random) -> Any:
         deep = [deep]
     return rng.choice(
         (
-            None, True, False, 0, -1, 1, 2, 0.5, 2**31, 2**63, 10**30, 10**400, 1e308, -1e308, 5e-324,
-            float("nan"), float("inf"), float("-inf"), "", "x", "0", "nan", "\ud800", "a\0b", "../x",
+            None, True, False, 0, -1, 1, 2, 0.5, 2**31, 2**63, 10**30, 10**400, 1e308, -1e308,
+            5e-324,
+            float("nan"), float("inf"), float("-inf"), "", "x", "0", "nan", "\ud800", "a\0b",
+            "../x",
             "x" * 5000, [], [[]], [None], [0] * 1000, ["x", 1], {}, {"a": {}}, {"": None}, deep,
             rng.randrange(-10, 10), rng.uniform(-2, 2), rng.choice(HOSTILE_NAMES),
         )

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -19,11 +20,11 @@ from ccb_lib.reproduction.plan import state_of
 from ccb_lib.reproduction.plan_entries import parse_entry
 from ccb_lib.reproduction.results import load_results
 from ccb_lib.reproduction.runs import table_runs
-from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, key_of, scored_name
+from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, key_of, scored_name, set_name
 from ccb_lib.reproduction.tables import reported_and_measured, runs_in_words
 from ccb_lib.training.checkpoints import load_checkpoint, save_checkpoint
+from tests.torture.inputs_judge import Input, Kind
 from tests.torture.inputs_mutate import join, mutated_json, mutated_tensors, split, with_digest
-from tests.torture.inputs_run import Input, Kind
 
 OLDER = Path(__file__).parents[1] / "detectors" / "version-0.1"
 _QUICK = ("mean-intensity", "png-bytes", "pca", "nearest-neighbours")
@@ -69,7 +70,9 @@ def read_detector(folder: Path, given: Input) -> None:
     """Load a detector and score two images."""
     detector = load_detector(folder / "detector.safetensors", device="cpu")
     if detector.method in _QUICK:
-        images = torch.zeros((2, detector.channels_, *[detector.image_size_] * 2), dtype=torch.uint8)
+        images = torch.zeros(
+            (2, detector.channels_, *[detector.image_size_] * 2), dtype=torch.uint8
+        )
         detector.decision_function(images)
         if detector.calibration_terms_ is not None:
             detector.predict(images)
@@ -131,33 +134,14 @@ def make_store(folder: Path) -> bytes:
                  "torch": "2.6", "ccb_lib": "0.2", "commit": "0" * 40, "images": "0" * 16,
                  "machine": {"cpu": "x"}}  # fmt: skip
         terms = [ScoreTerms(*rng.gamma(2, 1, (2, n)).astype(np.float32)) for n in (40, 20)]
-        names = [scored_name("cat", kind, how) for kind, how in
-                 (("natural", "running, last"), ("as released", "batch"))]  # fmt: skip
+        names = [scored_name("cat", protocol) for protocol in run.protocols]
         store.add(Result(
             facts,
-            {"cat|natural": tests, "cat|as released": tests},
+            {set_name(name): tests for name in names},
             {name: Scored(*terms, 1 + number) for name in names},
             {names[0]: [0.5, 0.75]},
         ))  # fmt: skip
-    _keep_true_names(store)
     return store.path.read_bytes()
-
-
-def _keep_true_names(store: Store) -> None:
-    """Use the names of scored terms that Table 1 reads, so that its metrics are computed."""
-    from ccb_lib.reproduction.runs import feeding, kind
-
-    stored = {}
-    for key, result in store.results.items():
-        run = next(run for run in table_runs(1) if run.key == key)
-        wanted = {scored_name("cat", kind(p), feeding(p)): f"cat|{kind(p)}" for p in run.protocols}
-        scored = next(iter(result.scored.values()))
-        tests = next(iter(result.sets.values()))
-        stored[key] = Result(result.manifest, dict.fromkeys(wanted.values(), tests),
-                             dict.fromkeys(wanted, scored), {})  # fmt: skip
-    store.results = {}
-    store.path.unlink()
-    store.add(*stored.values())
 
 
 def make_export(folder: Path) -> bytes:
@@ -186,10 +170,8 @@ def _mutated_store(rng: Random, seed: bytes) -> bytes:
     run = header["runs"].pop(key)
     part = rng.choice(("manifest", "manifest", "manifest", "sets", "scored", "aucs"))
     run[part] = mutated_json(run[part], rng)
-    try:  # a manifest that was changed gets the key of its content
+    with suppress(KeyError, TypeError):  # a changed manifest gets the key of its content
         key = run["manifest"]["key"] = key_of(run["manifest"])
-    except (KeyError, TypeError):
-        pass
     header["runs"][key] = run
     if rng.random() < 0.1 and entries:  # a term with its own digest as name
         name = rng.choice([name for name in entries if name.startswith("terms/")])

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-
 from ccb_lib.datasets import csv_table, ham10000, ild_files
 from ccb_lib.datasets.examples import ild as ild_example
 from ccb_lib.io.dicom_writing import write_image
 from ccb_lib.io.project_data import project_data
 from ccb_lib.reproduction.plan import read_plan
+from tests.torture.inputs_judge import Input, Kind
 from tests.torture.inputs_mutate import mutated_text
-from tests.torture.inputs_run import Input, Kind
 
 # ── tables ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -98,7 +97,9 @@ def mutate_rois(rng: Random, seeds: dict[str, Any]) -> Input:
     """Change numbers, keys, lines and bytes of the ROI file; seldom thousands of points."""
     if rng.random() < 0.01:
         many = rng.choice((2000, 200_000))
-        points = "\n".join(f"{rng.uniform(0, 30):.3f} {rng.uniform(0, 15):.3f}" for _ in range(many))
+        points = "\n".join(
+            f"{rng.uniform(0, 30):.3f} {rng.uniform(0, 15):.3f}" for _ in range(many)
+        )
         head = "Series: 1.2.3\nSpacingX: 0.5\nSpacingY: 0.25\nlabel: healthy\nslice_number: 1\n"
         text = f"{head}nb_points_on_contour: {many}\n{points}\n".encode()
     else:
@@ -119,7 +120,8 @@ def read_rois(folder: Path, given: Input) -> None:
 _PLAN_WORDS = ('"ccb"', '["ccb"]', "[0, 1]", "true", "1", "7", '"skips"', '"ablation"', "table",
                "study", "seeds", "methods", "arms", "epochs", "width", "classes", "datasets",
                '"cifar10"', '["airplane"]', "normal", '"nv+bkl"', "image_size", "[]", "{}", "[[]]",
-               "[{}]", "1979-05-27", "nan", "inf", "[[entry]]", "[entry]", "-1", "0x7f", '"\\ud800"',
+               "[{}]", "1979-05-27", "nan", "inf", "[[entry]]", "[entry]", "-1", "0x7f",
+               '"\\ud800"',
                "[0, 0]", "1.0", "100000000", "9223372036854775807")  # fmt: skip
 
 
@@ -154,9 +156,10 @@ def read_the_plan(folder: Path, given: Input) -> None:
 KINDS = (
     Kind("CSV tables", "cells, separators, paths, links, bytes", lambda _: None, mutate_table,
          read_table),
-    Kind("ROI text files", "numbers, keys, lines, bytes, thousands of points", make_rois, mutate_rois,
+    Kind("ROI text files", "numbers, keys, lines, bytes, thousands of points", make_rois,
+         mutate_rois,
          read_rois),
-    Kind("plan.toml", "values of other types, nested brackets, lines, bytes", make_plan, mutate_plan,
+    Kind("plan.toml", "values of other types, nested brackets, lines, bytes", make_plan,
+         mutate_plan,
          read_the_plan),
 )  # fmt: skip
-

@@ -15,8 +15,8 @@ from ccb_lib.cli.group import main
 from ccb_lib.detectors import MeanIntensity
 from ccb_lib.explorer import explorer_html, table_html
 from ccb_lib.explorer.widget import ThresholdExplorer
+from tests.torture.inputs_judge import Input, Kind
 from tests.torture.inputs_mutate import HOSTILE_NAMES, NUMBER_TEXTS, hostile
-from tests.torture.inputs_run import Input, Kind
 from tests.torture.inputs_tensors import make_store, noise
 
 # ── explorers ─────────────────────────────────────────────────────────────────────────────────────
@@ -50,15 +50,17 @@ def mutate_explorer(rng: Random, _: Any) -> Input:
 
 def _odd_number(rng: Random) -> Any:
     return rng.choice(
-        (float("nan"), float("inf"), float("-inf"), 1e308, -1e308, 5e-324, 10**400, True, None, "0.5",
-         0, 1, -1, 1.0, 2, 1j, b"1", np.float32(0.5), np.int64(3), np.nan, [0.5], torch.tensor(0.5),
+        (float("nan"), float("inf"), float("-inf"), 1e308, -1e308, 5e-324, 10**400, True, None,
+         "0.5",         0, 1, -1, 1.0, 2, 1j, b"1", np.float32(0.5), np.int64(3), np.nan, [0.5], torch.tensor(0.5),
          "\ud800")
     )  # fmt: skip
 
 
 def _odd_key(rng: Random) -> Any:
-    part = lambda: rng.choice((*HOSTILE_NAMES[:12], "<script>", 0.5, 1, None, "a", True,
-                               float("nan"), 10**400, "</script>"))  # noqa: E731  # fmt: skip
+    def part() -> Any:
+        others = ("<script>", 0.5, 1, None, "a", True, float("nan"), 10**400, "</script>")
+        return rng.choice((*HOSTILE_NAMES[:12], *others))
+
     return rng.choice((("a", "b"), (part(), part()), part(), (part(),), ()))
 
 
@@ -85,14 +87,18 @@ def _odd(name: str, value: Any, count: int, rng: Random) -> Any:
     if name == "thresholds":
         odd = rng.choice((*HOSTILE_NAMES, "<b>", None, 3, ("a",)))
         return rng.choice(
-            ({odd: 0.5}, {"a": _odd_number(rng)}, {odd: _odd_number(rng), "b": 0.2}, [0.5], 0.5, "x",
+            ({odd: 0.5}, {"a": _odd_number(rng)}, {odd: _odd_number(rng), "b": 0.2}, [0.5], 0.5,
+            "x",
              {}, {str(k): float(k) for k in range(300)}, hostile(rng))
         )  # fmt: skip
     if name == "title":
-        return rng.choice((*HOSTILE_NAMES, "<script>alert(1)</script>", "$x ${y} $$", "%s {0}", None,
+        return rng.choice((*HOSTILE_NAMES, "<script>alert(1)</script>", "$x ${y} $$", "%s {0}",
+                          None,
                            3, b"x", ["x"], "x" * 10**5, "</style>"))  # fmt: skip
     if name == "stops":
-        return rng.choice((0, 9, -1, 10**9, 2**70, 10.0, np.int64(20), True, "20", None, hostile(rng)))
+        return rng.choice(
+            (0, 9, -1, 10**9, 2**70, 10.0, np.int64(20), True, "20", None, hostile(rng))
+        )
     return rng.choice((_odd_number(rng), hostile(rng)))
 
 
@@ -120,15 +126,18 @@ _COMMANDS = (
     "data list", "data list --present", "data check digits", "data check folder --root pictures",
     "data check cifar10 --root pictures", "data check folder --root table.csv",
     "data fetch cifar10 --root new", "data fetch --optional ham10000 chest-ct --root new",
-    "train folder --root pictures --abnormal abnormal --method mean-intensity --out new.safetensors",
+    "train folder --root pictures --abnormal abnormal --method mean-intensity "
+    "--out new.safetensors",
     "train folder --root table.csv --abnormal abnormal --method png-bytes --out new.safetensors "
     "--image-size 32 --seed 0 --false-alarms 0.1 --window 0 4095",
     "train folder --root normals --method pca --out new.safetensors",
     "score model.safetensors pictures/test --out scores.csv",
     "score model.safetensors pictures/test/normal/0.png --out scores.csv --window 0 100 --force",
     "score model.safetensors pictures --out scores.csv --device cpu",
-    "table 1 --results results", "table 1 --results results --method ccb --abnormal cat --epochs 50",
-    "table 4 --results results --width 4 --similarity l2 --chain-init he --normal nv --image-size 64",
+    "table 1 --results results",
+    "table 1 --results results --method ccb --abnormal cat --epochs 50",
+    "table 4 --results results --width 4 --similarity l2 --chain-init he --normal nv "
+    "--image-size 64",
     "table 1 --results results --export export.safetensors --seeds 2 --limit 5 --protocol clean",
     "table 1 --results results --merge results/table1.safetensors --split-seed 3 --parallel 2",
     "study skips --results results --arm ccb --data cifar10 --seeds 1 --epochs 2 --width 8",
@@ -137,8 +146,10 @@ _COMMANDS = (
     "measure --merge results/table1.safetensors --results other",
     "bench --chain 4,3,2,1 --batch 4 --width 4 --method ccb --what chain",
 )  # fmt: skip
-_VALUES = (*NUMBER_TEXTS, *HOSTILE_NAMES, "--help", "--force", "--", "-", "--run", "--root", "--out",
-           "pictures", "table.csv", "model.safetensors", "pictures/test", "results", "digits", "ccb",
+_VALUES = (*NUMBER_TEXTS, *HOSTILE_NAMES, "--help", "--force", "--", "-", "--run", "--root",
+           "--out",
+           "pictures", "table.csv", "model.safetensors", "pictures/test", "results", "digits",
+           "ccb",
            "new/deeper/file.csv", "pipe", "/dev/full", "/dev/null", "link", "--window", "cuda:99",
            "cpu", "folder", "cifar10", "ild", "--abnormal", "--method", "egbad", "a+b", "normal",
            "model.safetensors/x", "pictures/notes.txt", "--device", "meta", "--executor", "dask",
