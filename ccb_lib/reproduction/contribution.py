@@ -137,6 +137,8 @@ limit, key, alpha, device, torch, seconds. Give a file of `ccb table --export`.
     for name, kind in {**_KINDS, **_KINDS_OF_MORE}.items():
         if name in facts and not isinstance(facts[name], kind):
             raise ValueError(f"Run {key} has {name} {facts[name]!r}, which is of a wrong type.")
+    if not 0 <= facts["alpha"] <= 1:
+        raise ValueError(f"Run {key} has alpha {facts['alpha']}; a number from 0 to 1 is needed.")
     if facts["method"] not in METHODS:
         raise ValueError(
             f"Run {key} has the method {facts['method']!r}; one of {', '.join(METHODS)} is needed."

@@ -51,7 +51,8 @@ def mutate_explorer(rng: Random, _: Any) -> Input:
 def _odd_number(rng: Random) -> Any:
     return rng.choice(
         (float("nan"), float("inf"), float("-inf"), 1e308, -1e308, 5e-324, 10**400, True, None,
-         "0.5",         0, 1, -1, 1.0, 2, 1j, b"1", np.float32(0.5), np.int64(3), np.nan, [0.5], torch.tensor(0.5),
+         "0.5", 0, 1, -1, 1.0, 2, 1j, b"1", np.float32(0.5), np.int64(3), np.nan,
+         [0.5], torch.tensor(0.5),
          "\ud800")
     )  # fmt: skip
 
@@ -189,7 +190,8 @@ def mutate_words(rng: Random, seeds: dict[str, Any]) -> Input:
     words = rng.choice(_COMMANDS).split()
     for _ in range(rng.randint(1, 3)):
         at = rng.randrange(len(words)) if words else 0
-        value = rng.choice(_VALUES).replace("\0", "").replace("../", "./")  # as users may write
+        value = rng.choice(_VALUES).replace("\0", "").replace("../", "./")
+        value = value.replace("/etc/passwd", "etc/passwd")  # a user may write to any folder
         match rng.randrange(6):
             case 0 | 1 | 2 if len(words) > 1:
                 words[max(1, at)] = value
@@ -211,21 +213,26 @@ def read_words(folder: Path, given: Input) -> None:
         main.main(words, prog_name="ccb", standalone_mode=False)
     except click.exceptions.ClickException as error:
         message = error.format_message()
-        about = [word[:50] for word in words if len(word) > 1]
+        about = [Path(word).name[:50] for word in words if Path(word).name]
         if not any(word in message for word in (*about, "'", "--", "argument")):
             raise RuntimeError(f"names no argument: {message}") from error
 
 
 def stub_work() -> None:
-    """Replace what trains networks for hours, measures time or needs a network connection."""
+    """Replace what trains networks for hours, measures time or needs a network connection.
+
+    The default folder of results becomes one of the worker, so that no command can change the
+    stored results of the project.
+    """
     from ccb_lib.benchmark import measure as timing
     from ccb_lib.datasets import downloads, wheels
     from ccb_lib.detectors.adversarial import AdversarialDetector
-    from ccb_lib.reproduction import estimate, execute
+    from ccb_lib.reproduction import estimate, execute, measure, plan, runs
 
     def left_out(*_: Any, **__: Any) -> str:
         raise OSError("'NAME': neither downloaded nor trained in this test.")
 
+    runs.results_folder = plan.results_folder = measure.results_folder = lambda: Path("results")
     AdversarialDetector.fit_turns = left_out
     execute.run_missing = lambda runs, *_, **__: {}
     downloads.fetch_cifar10 = downloads.fetch_ham10000 = left_out
