@@ -62,7 +62,6 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--only", nargs="*", choices=[kind.area for kind in KINDS])
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--show", type=int, default=10, help="failures shown of each kind")
     parser.add_argument("--no-report", action="store_true", help="do not write the report")
     given = parser.parse_args(words)
     torch.set_num_threads(1)  # a process with threads cannot be forked safely
@@ -74,11 +73,8 @@ def main(words: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(dir=place if place.is_dir() else None) as folder:
         tallies = attempt(
             kinds, given.count, given.seed, Path(folder), jobs=given.jobs, first=given.first,
-            batch=max(1, min(1000, given.count // given.jobs)),
+            batch=max(1, min(1000, given.count // given.jobs)), say=lambda line: print(line, flush=True),
         )  # fmt: skip
-    for kind in kinds:
-        for failure in tallies[kind.area].failures[: given.show]:
-            print(f"  {kind.area} {failure.number}: {failure.how}: {failure.why}")
     failed = sum(len(tally.failures) for tally in tallies.values())
     seconds = time.monotonic() - began
     print(f"{sum(t.tried for t in tallies.values()):,} inputs in {seconds:.0f} s, {failed} failed")

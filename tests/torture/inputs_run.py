@@ -288,7 +288,7 @@ def attempt(
         jobs: Number of workers.
         batch: Number of inputs of one worker.
         first: Number of the first input.
-        say: Called with one line for each kind that is done.
+        say: Called with a line for each kind that is done, and with one for each failure.
 
     Returns:
         The outcome by area.
@@ -316,4 +316,6 @@ def attempt(
             f"{len(tally.failures)} failed; {time.monotonic() - began:.0f} s, slowest "
             f"{tally.slowest[0]:.2f} s, at most {tally.largest[0] / 2**20:.0f} MiB"
         )
+        for failure in sorted(tally.failures, key=lambda failure: failure.number):
+            say(f"  {kind.area} {failure.number}: {failure.how}: {failure.why}")
     return tallies
