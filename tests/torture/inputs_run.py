@@ -30,7 +30,7 @@ from tests.torture.inputs_judge import SECONDS, Failure, Hang, Kind, generator, 
 MEMORY = 2 * 2**30  # bytes, the largest resident size of a worker
 ADDRESSES = 3 * 2**30  # bytes that a worker may map beyond what it has when it starts
 _KILL = 100  # seconds after which a worker that does not react to its alarms is killed
-_WORKS = 0.2  # processor seconds between two alarms; less is waiting
+_WORKS = 0.2  # seconds of work, or of waiting for a processor, between two alarms; less is a hang
 _STATE = struct.Struct("qdqq")  # input, start of the attempt, results, refusals
 _SENTINELS = ("sentinel.txt", "beside/secret.txt")
 _PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn")
@@ -113,7 +113,7 @@ class _Alarm:
     """Rings when an attempt has worked for too long, or has waited for as long."""
 
     def __enter__(self) -> None:
-        self._began = self._last = time.process_time()
+        self._began, self._last = time.process_time(), _active()
         signal.signal(signal.SIGALRM, self._ring)
         signal.setitimer(signal.ITIMER_REAL, SECONDS, SECONDS)
 
@@ -121,10 +121,19 @@ class _Alarm:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _ring(self, *_: object) -> None:
-        now = time.process_time()
+        now = _active()
         waited, self._last = now - self._last < _WORKS, now
-        if waited or now - self._began > SECONDS:
+        if waited or time.process_time() - self._began > SECONDS:
             raise Hang
+
+
+def _active() -> float:
+    """Return the seconds in which a thread of this process worked or waited for a processor."""
+    nanoseconds = 0
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        worked, waited, _ = path.read_text().split()
+        nanoseconds += int(worked) + int(waited)
+    return nanoseconds / 1e9
 
 
 def _work(kind: Kind, seeds: Any, seed: int, numbers: range, state: mmap.mmap, pipe: Any,
