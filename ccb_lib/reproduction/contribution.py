@@ -137,6 +137,9 @@ limit, key, alpha, device, torch, seconds. Give a file of `ccb table --export`.
     for name, kind in {**_KINDS, **_KINDS_OF_MORE}.items():
         if name in facts and not isinstance(facts[name], kind):
             raise ValueError(f"Run {key} has {name} {facts[name]!r}, which is of a wrong type.")
+    numbers = {**facts, **facts["settings"], **facts["options"]}
+    if huge := [n for n, v in numbers.items() if isinstance(v, int) and abs(v) >= 2**63]:
+        raise ValueError(f"Run {key} has numbers that are too large: {', '.join(huge)}.")
     if not 0 <= facts["alpha"] <= 1:
         raise ValueError(f"Run {key} has alpha {facts['alpha']}; a number from 0 to 1 is needed.")
     if facts["method"] not in METHODS:
