@@ -1,5 +1,6 @@
-"""Images whose terms of use are in doubt: shown in a local build of the book, never published.
+"""What is done to the built pages: mend the theme's HTML, and take out images not to be published.
 
+Images whose terms of use are in doubt are shown in a local build of the book, never published.
 Cells that draw such images have the tag ``third-party-images`` and call `third_party_images`. A
 local build shows the images. A build for publication (``PUBLISH=1 make book``) shows a line
 instead. In both, `strip_images` removes the images from the notebooks offered for download.
@@ -7,6 +8,7 @@ instead. In both, `strip_images` removes the images from the notebooks offered f
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TAG = "third-party-images"
+# What Sphinx and its theme write, and what is written instead.
+_HTML = {
+    # Two equal declarations of a constant, which is an error, for live code, which the book has not.
+    r"<script>const THEBE_JS_URL[^<]*</script>": "",
+    # The theme reports an empty mode as an error.
+    r'getItem\("(mode|theme)"\) \|\| ""': r'getItem("\1") || "auto"',
+    # A list without list items, which a screen reader announces as empty.
+    r'<div role="list" class="citation-list">': '<div class="citation-list">',
+    r' role="doc-biblioentry"': "",
+    # A heading of a table that names nothing.
+    r"<th></th>": "<td></td>",
+}
 
 
 def third_party_images(figure: "Figure") -> "Figure | Markdown":
@@ -84,6 +98,31 @@ def strip_images(folder: str | Path) -> int:
     return removed
 
 
+def mend_html(folder: str | Path) -> int:
+    """Mend what the theme writes into pages and browsers or screen readers report as an error.
+
+    Args:
+        folder: Folder of a built site. Pages are rewritten in place; a second call changes nothing.
+
+    Returns:
+        The number of pages changed.
+
+    Example:
+        >>> import tempfile
+        >>> mend_html(tempfile.mkdtemp())
+        0
+    """
+    changed = 0
+    for path in sorted(Path(folder).rglob("*.html")):
+        text = mended = path.read_text(encoding="utf-8")
+        for pattern, instead in _HTML.items():
+            mended = re.sub(pattern, instead, mended)
+        if mended != text:
+            path.write_text(mended, encoding="utf-8")
+            changed += 1
+    return changed
+
+
 def _has_image(output: dict) -> bool:
     """Return whether an output has an image, as its own data or embedded in HTML."""
     data = output.get("data", {})
@@ -94,3 +133,4 @@ def _has_image(output: dict) -> bool:
 if __name__ == "__main__":
     count = strip_images(sys.argv[1])
     print(f"Removed {count} outputs with images of doubtful terms of use from the notebooks.")
+    print(f"Mended the HTML of {mend_html(sys.argv[1])} pages.")
