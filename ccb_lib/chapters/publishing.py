@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TAG = "third-party-images"
 # What Sphinx and its theme write, and what is written instead.
 _HTML = {
-    # Two equal declarations of a constant, which is an error, for live code, which the book has not.
+    # A constant declared twice, which is an error. It is for live code, which the book lacks.
     r"<script>const THEBE_JS_URL[^<]*</script>": "",
     # The theme reports an empty mode as an error.
     r'getItem\("(mode|theme)"\) \|\| ""': r'getItem("\1") || "auto"',

@@ -10,10 +10,10 @@ import traitlets
 from ccb_lib.explorer.render import (
     PREVALENCES,
     Key,
-    as_text,
     available,
     completed,
     is_slider,
+    name_of,
     percent,
     style,
 )
@@ -85,7 +85,7 @@ class ExplorerControls(ipywidgets.VBox):
     def _make_chooser(self, axis: int, name: str, values: Sequence[Any]) -> ipywidgets.Widget:
         kind = ipywidgets.SelectionSlider if is_slider(values) else ipywidgets.Dropdown
         layout = _WIDE if is_slider(values) else {"style": _STYLE}
-        chooser = kind(options=_named(values), description=as_text(name), **layout)
+        chooser = kind(options=_named(values), description=name_of(name), **layout)
         self._bind(
             chooser,
             "choice",
@@ -103,7 +103,7 @@ class ExplorerControls(ipywidgets.VBox):
 
     def _make_button(self, name: str, phi: float) -> ipywidgets.Button:
         button = ipywidgets.Button(
-            description=as_text(name), layout={"width": "auto"}, tooltip=f"φ = {phi:.4g}"
+            description=name_of(name), layout={"width": "auto"}, tooltip=f"φ = {phi:.4g}"
         )
         button.on_click(lambda _: self.set_trait("threshold", phi))
         return button
@@ -145,7 +145,7 @@ class ExplorerControls(ipywidgets.VBox):
 
 
 def _named(values: Sequence[Any]) -> list[tuple[str, Any]]:
-    return [(as_text(value), value) for value in values]
+    return [(name_of(value), value) for value in values]
 
 
 def _highlight(button: ipywidgets.Button, on: bool) -> None:

@@ -45,7 +45,7 @@ def render(
     steps = sets[choice]
     values = [axis_values(sets, axis) for axis in range(len(axes))]
     data = {
-        "axes": [{"values": [str(value) for value in of_axis]} for of_axis in values],
+        "axes": [{"values": [name_of(value) for value in of_axis]} for of_axis in values],
         "choice": _numbers(values, choice),
         "prevalence": prevalence,
         "prevalences": PREVALENCES,
@@ -77,6 +77,12 @@ def render(
 def as_text(value: Any) -> str:
     """Convert to text that UTF-8 can encode; lone surrogates, as in broken file names, become �."""
     return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def name_of(value: Any) -> str:
+    """Convert to the text of a button, a menu or a choice; one without text gets one."""
+    text = as_text(value)
+    return text if text.strip() else "(no name)"
 
 
 def checked_title(title: Any) -> str:
@@ -136,7 +142,7 @@ def _cell(steps: Steps) -> dict[str, Any]:
         "tp": _decrements(steps.tp.tolist()),
         "fp": _decrements(steps.fp.tolist()),
         "cuts": steps.cuts.tolist(),
-        "named": list(steps.named.items()),
+        "named": [(name_of(name), stop) for name, stop in steps.named.items()],
         "start": steps.start,
         "axis": steps.axis,
         "ticks": steps.ticks,
@@ -220,7 +226,7 @@ def _numbers(values: Sequence[Sequence[Any]], key: Key) -> list[int]:
 
 def _chooser(axis: int, name: str, values: Sequence[Any]) -> str:
     """Write the control of an axis; the script fills it with the values that can be chosen."""
-    label = escape(str(name))
+    label = escape(name_of(name))
     if is_slider(values):
         return (
             f'<label class="ccb-field ccb-grow">{label} <input type="range" data-axis="{axis}" '
