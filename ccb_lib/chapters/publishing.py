@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matplotlib.image import imread
+
 if TYPE_CHECKING:
     from IPython.display import Markdown
     from matplotlib.figure import Figure
@@ -101,6 +103,8 @@ def strip_images(folder: str | Path) -> int:
 def mend_html(folder: str | Path) -> int:
     """Mend what the theme writes into pages and browsers or screen readers report as an error.
 
+    Transparent plots get the attribute ``data-plot``, for the style sheet's dark theme.
+
     Args:
         folder: Folder of a built site. Pages are rewritten in place; a second call changes nothing.
 
@@ -113,14 +117,23 @@ def mend_html(folder: str | Path) -> int:
         0
     """
     changed = 0
+    plots = [path.name for path in Path(folder).glob("_images/*.png") if _is_transparent(path)]
+    named = "|".join(map(re.escape, plots)) or "(?!)"  # (?!) matches nothing
+    patterns = {**_HTML, rf'<img (?!data-plot)(?=[^>]*_images/({named})")': "<img data-plot "}
     for path in sorted(Path(folder).rglob("*.html")):
         text = mended = path.read_text(encoding="utf-8")
-        for pattern, instead in _HTML.items():
+        for pattern, instead in patterns.items():
             mended = re.sub(pattern, instead, mended)
         if mended != text:
             path.write_text(mended, encoding="utf-8")
             changed += 1
     return changed
+
+
+def _is_transparent(path: Path) -> bool:
+    """Return whether more than half of an image is transparent, as in a plot without images."""
+    pixels = imread(path)
+    return pixels.shape[-1] == 4 and bool((pixels[..., 3] == 0).mean() > 0.5)
 
 
 def _has_image(output: dict) -> bool:
