@@ -21,7 +21,15 @@ from ccb_lib.reproduction.tables import (
     reported_and_measured,
     select,
 )
-from ccb_lib.reproduction.waterfall import STEPS, effects, macro, waterfall
+from ccb_lib.reproduction.waterfall import (
+    BEST,
+    REPORTED,
+    SAME,
+    STEPS,
+    effects,
+    macro,
+    waterfall,
+)
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -121,6 +129,39 @@ def effects_in_words(frame: pd.DataFrame) -> "Markdown":
             text += " RELEASED is imposed on this method."
         lines.append(text)
     return Markdown("\n".join(lines))
+
+
+def headline(frame: pd.DataFrame) -> "Markdown":
+    """Say in one sentence what the clean test leaves of each network's AUC.
+
+    Args:
+        frame: From `waterfalls`, with the measure AUC.
+
+    Returns:
+        Markdown: for each network the mean AUC over the classes that were run, as RELEASED (best
+        epoch) and as CLEAN on the same images, and the mean reported for these classes.
+
+    Example:
+        >>> headline(waterfalls((4,))).data.startswith("**What was found.** On the same")
+        True
+    """
+    from IPython.display import Markdown
+
+    if frame.empty:
+        return Markdown(f"**What was found.** Nothing yet: networks were {NOT_RUN} here.")
+    parts = []
+    for (dataset, method), part in macro(frame).groupby(["dataset", "method"], sort=False):
+        mean, planned = part.set_index("step")["mean"], len(CLASSES[dataset])
+        classes = f"{part['classes'].max()} of {planned} classes"
+        reported = "" if np.isnan(mean[REPORTED]) else f", {mean[REPORTED]:.3f} reported"
+        parts.append(
+            f"{SHOWN_NAMES.get(method, method)} {mean[BEST]:.3f} as released and {mean[SAME]:.3f} "
+            f"clean ({classes}{reported})"
+        )
+    return Markdown(
+        "**What was found.** On the same trained networks and the same images, the mean AUC is: "
+        f"{'; '.join(parts)}. Chance is 0.5."
+    )
 
 
 def _runs(rows: pd.DataFrame) -> str:
