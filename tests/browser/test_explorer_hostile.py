@@ -1,43 +1,26 @@
 """Explorers of hostile names and odd sets in a browser, and under a content-security policy."""
 
-import base64
-import hashlib
 import re
 import time
-from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ccb_lib.explorer import explorer_html, table_html
+from tests.torture.hostile import (
+    HEAD,
+    NAMES,
+    SHOWN,
+    book_policy,
+    digests,
+    own_policy,
+    served,
+    styles,
+)
 
 HTML = Path(__file__).parents[2] / "_build" / "html"
-HEAD = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>bare</title>'
-    '<meta name="viewport" content="width=device-width"><body>'
-)
 SCORES, LABELS = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0, 0, 1, 1])
-NAMES = {
-    "ends the script": "</script><script>window.hit=1</script>",
-    "quotes": "\"'><b onmouseover='window.hit=1'>",
-    "opens a comment": "<!--<script>",
-    "an image": "<img src=x onerror=window.hit=1>",
-    "half a character": "a\ud800b",
-    "right to left": "\u202egpj.exe\u2066",
-    "10,000 characters": "A" * 10_000,
-    "control characters": "\x00\x07\x1b[31m",
-    "templates": "${window.hit=1} $title {{x}} %s",
-    "nothing": "",
-    "white space": " \n\t",
-    "an entity": "&lt;img&gt;&#0;",
-}
-# What a browser shows of them.
-SHOWN = {
-    "half a character": "a\ufffdb",
-    "nothing": "(no name)",
-    "white space": "(no name)",
-}
 
 
 def bare(tmp_path, html):
@@ -122,43 +105,9 @@ def test_a_million_images_move_as_smoothly_as_a_hundred(open_page, tmp_path):
 # ── under a content-security policy ───────────────────────────────────────────────────────────────
 
 
-def digests(texts):
-    found = {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts}
-    return " ".join(f"'sha256-{digest}'" for digest in sorted(found))
-
-
-def scripts(html):
-    inline = re.findall(r"<script(?![^>]*(?:src=|json))[^>]*>(.*?)</script>", html, re.DOTALL)
-    return inline + [unescape(on) for on in re.findall(r'\son\w+="([^"]*)"', html)]
-
-
-def styles(html):
-    attributes = [unescape(style) for style in re.findall(r'\sstyle="([^"]*)"', html)]
-    return attributes + re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
-
-
-def served(body, policy, **files):
-    """Return a handler that answers each request with the page or, under a path, with a file."""
-
-    def serve(route):
-        path = route.request.url.removeprefix("http://book.test/").partition("?")[0]
-        headers = {"Content-Security-Policy": policy}
-        if path == "page.html":
-            route.fulfill(body=body, headers=headers, content_type="text/html; charset=utf-8")
-        else:
-            route.fulfill(path=files["root"] / path)
-
-    return serve
-
-
 def test_an_explorer_works_where_only_its_own_script_and_style_are_allowed(open_page):
     html = HEAD + explorer_html(SCORES, LABELS, {"mine": 0.25})
-    policy = (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"script-src {digests(scripts(html))}; "
-        f"style-src 'unsafe-hashes' {digests(styles(html))}"
-    )
-    page = open_page("http://book.test/page.html", serve=served(html, policy))
+    page = open_page("http://book.test/page.html", serve=served(html, own_policy(html)))
     assert type_threshold(page, "0.35") == "0.35"
     assert (show(page, "tp"), show(page, "fp")) == ("1", "0")
     line = page.locator(".ccb-line").bounding_box()["x"]
@@ -184,12 +133,7 @@ def test_a_page_of_the_book_works_where_only_what_it_carries_is_allowed(open_pag
     if not built.is_file():
         pytest.skip("the book is not built (make book)")
     html = built.read_text(encoding="utf-8").replace("<head>", '<head><base href="/book/">', 1)
-    policy = (
-        "default-src 'none'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
-        "style-src 'self' 'unsafe-inline'; "  # MathJax writes styles
-        f"script-src 'self' 'unsafe-hashes' {digests(scripts(html))}"
-    )
-    page = open_page("http://book.test/page.html", serve=served(html, policy, root=HTML))
+    page = open_page("http://book.test/page.html", serve=served(html, book_policy(html), HTML))
     explorer = page.locator("figure.ccb-explorer").last
     before = explorer.locator('[data-show="tp"]').inner_text()
     slider = explorer.get_by_role("slider", name="Threshold")
