@@ -19,6 +19,7 @@ book: $(VENV)/.ready
 	  rm -rf _build/.jupyter_cache _build/jupyter_execute _build/models; mkdir -p _build; echo "$$now" > _build/.sources; fi
 	$(BIN)/jupyter-book build . -W --keep-going
 	@$(BIN)/python -m ccb_lib.chapters.publishing _build/html
+	@$(BIN)/python book/mend_html.py _build/html
 	@echo "Open _build/html/index.html, or run: make serve"
 
 test: $(VENV)/.ready

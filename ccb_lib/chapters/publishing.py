@@ -1,6 +1,5 @@
-"""What is done to the built pages: mend the theme's HTML, and take out images not to be published.
+"""Images whose terms of use are in doubt: shown in a local build of the book, never published.
 
-Images whose terms of use are in doubt are shown in a local build of the book, never published.
 Cells that draw such images have the tag ``third-party-images`` and call `third_party_images`. A
 local build shows the images. A build for publication (``PUBLISH=1 make book``) shows a line
 instead. In both, `strip_images` removes the images from the notebooks offered for download.
@@ -8,30 +7,15 @@ instead. In both, `strip_images` removes the images from the notebooks offered f
 
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from matplotlib.image import imread
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
     from matplotlib.figure import Figure
 
 TAG = "third-party-images"
-# What Sphinx and its theme write, and what is written instead.
-_HTML = {
-    # A constant declared twice, which is an error. It is for live code, which the book lacks.
-    r"<script>const THEBE_JS_URL[^<]*</script>": "",
-    # The theme reports an empty mode as an error.
-    r'getItem\("(mode|theme)"\) \|\| ""': r'getItem("\1") || "auto"',
-    # A list without list items, which a screen reader announces as empty.
-    r'<div role="list" class="citation-list">': '<div class="citation-list">',
-    r' role="doc-biblioentry"': "",
-    # A heading of a table that names nothing.
-    r"<th></th>": "<td></td>",
-}
 
 
 def third_party_images(figure: "Figure") -> "Figure | Markdown":
@@ -100,42 +84,6 @@ def strip_images(folder: str | Path) -> int:
     return removed
 
 
-def mend_html(folder: str | Path) -> int:
-    """Mend what the theme writes into pages and browsers or screen readers report as an error.
-
-    Transparent plots get the attribute ``data-plot``, for the style sheet's dark theme.
-
-    Args:
-        folder: Folder of a built site. Pages are rewritten in place; a second call changes nothing.
-
-    Returns:
-        The number of pages changed.
-
-    Example:
-        >>> import tempfile
-        >>> mend_html(tempfile.mkdtemp())
-        0
-    """
-    changed = 0
-    plots = [path.name for path in Path(folder).glob("_images/*.png") if _is_transparent(path)]
-    named = "|".join(map(re.escape, plots)) or "(?!)"  # (?!) matches nothing
-    patterns = {**_HTML, rf'<img (?!data-plot)(?=[^>]*_images/({named})")': "<img data-plot "}
-    for path in sorted(Path(folder).rglob("*.html")):
-        text = mended = path.read_text(encoding="utf-8")
-        for pattern, instead in patterns.items():
-            mended = re.sub(pattern, instead, mended)
-        if mended != text:
-            path.write_text(mended, encoding="utf-8")
-            changed += 1
-    return changed
-
-
-def _is_transparent(path: Path) -> bool:
-    """Return whether more than half of an image is transparent, as in a plot without images."""
-    pixels = imread(path)
-    return pixels.shape[-1] == 4 and bool((pixels[..., 3] == 0).mean() > 0.5)
-
-
 def _has_image(output: dict) -> bool:
     """Return whether an output has an image, as its own data or embedded in HTML."""
     data = output.get("data", {})
@@ -146,4 +94,3 @@ def _has_image(output: dict) -> bool:
 if __name__ == "__main__":
     count = strip_images(sys.argv[1])
     print(f"Removed {count} outputs with images of doubtful terms of use from the notebooks.")
-    print(f"Mended the HTML of {mend_html(sys.argv[1])} pages.")

@@ -14,7 +14,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 LOUD = ("error", "warning")
 # The theme declares a constant twice where it has no launch buttons, and finds no theme stored at
-# the first visit. A build of this book has neither (`ccb_lib.chapters.publishing.quiet`).
+# the first visit. A build of this book has neither (`book/mend_html.py`).
 THEMES_OWN = ("THEBE_JS_URL", "invalid theme mode")
 
 _missing = set()

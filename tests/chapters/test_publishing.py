@@ -4,9 +4,8 @@ import json
 
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
 
-from ccb_lib.chapters.publishing import TAG, mend_html, strip_images, third_party_images
+from ccb_lib.chapters.publishing import TAG, strip_images, third_party_images
 
 IMAGE = {
     "output_type": "display_data",
@@ -67,25 +66,3 @@ def test_a_site_for_others_shows_a_line_instead(monkeypatch, value, shown):
     result = third_party_images(figure)
     assert (result is figure) == shown
     assert shown or "terms of use" in result.data
-
-
-def test_what_the_theme_writes_is_mended_once(tmp_path):
-    (tmp_path / "_images").mkdir()
-    Image.new("RGBA", (9, 9)).save(tmp_path / "_images" / "plot.png")
-    Image.new("RGB", (9, 9)).save(tmp_path / "_images" / "photo.png")
-    page = tmp_path / "page.html"
-    page.write_text(
-        '<script>const THEBE_JS_URL = "x"; const a = "b"</script>'
-        'mode = localStorage.getItem("mode") || "";'
-        '<div role="list" class="citation-list"><div role="doc-biblioentry">Zhang</div></div>'
-        '<tr><th></th><th>AUC</th></tr><img alt="" src="../_images/plot.png">'
-        '<img alt="" src="../_images/photo.png">'
-    )
-    assert mend_html(tmp_path) == 1
-    assert page.read_text() == (
-        'mode = localStorage.getItem("mode") || "auto";'
-        '<div class="citation-list"><div>Zhang</div></div>'
-        '<tr><td></td><th>AUC</th></tr><img data-plot alt="" src="../_images/plot.png">'
-        '<img alt="" src="../_images/photo.png">'
-    )
-    assert mend_html(tmp_path) == 0
