@@ -63,33 +63,6 @@ def primary(folder: str | Path | None = None) -> "Markdown":
     return Markdown("\n".join(lines))
 
 
-def at_other_sizes(folder: str | Path | None = None) -> "Markdown":
-    """Return the comparisons of CCB with plain skips at settings that were not planned.
-
-    Args:
-        folder: Folder of the results; ``data/results`` by default.
-
-    Returns:
-        Markdown: one line a setting, labelled as exploratory.
-
-    Example:
-        >>> at_other_sizes("/nowhere").data
-        '*Nothing was run at another setting.*'
-    """
-    from IPython.display import Markdown
-
-    lines = []
-    for setting in settings_run("skips", folder):
-        if setting in planned("skips"):
-            continue
-        found = differences("skips", setting, chosen=["ccb"], folder=folder)
-        lines += [
-            f"- {setting}, exploratory: {in_words(row)}"
-            for _, row in found[found["abnormal"] == "macro"].iterrows()
-        ]
-    return Markdown("\n".join(lines) or "*Nothing was run at another setting.*")
-
-
 def in_words(row: Any) -> str:
     """Return one row of `differences` as a sentence.
 
