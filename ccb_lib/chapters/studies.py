@@ -10,7 +10,6 @@ from ccb_lib.reproduction.comparisons import (
     at_setting,
     differences,
     planned,
-    settings_run,
     study_frame,
 )
 from ccb_lib.reproduction.names import display_name

@@ -136,9 +136,7 @@ def test_figures_get_gaps_where_nothing_was_run():
 
 def test_sentences_count_what_there_is():
     text = reading(4, folder="/nowhere").data
-    assert text == (
-        "The paper reports 20 cells. Measured here: 0; at the paper's settings: 0."
-    )
+    assert text == ("The paper reports 20 cells. Measured here: 0; at the paper's settings: 0.")
     frame = reported_and_measured(4, folder=RESULTS)
     gap = (frame["released"] - frame["reported"]).abs()
     both = f"mean absolute difference {gap.mean():.3f}, largest {gap.max():.3f}"
