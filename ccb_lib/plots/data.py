@@ -149,7 +149,7 @@ def sample_sheet(sets: Mapping[str, Mapping[str, Tensor]]) -> Figure:
         part.suptitle(title, x=0.02, ha="left", fontsize=10)
         axes = part.subplots(count, _COLUMNS, squeeze=False)
         for axis in axes.flat:
-            axis.set_axis_off()
+            axis.set(xticks=[], yticks=[], frame_on=False)
         for axis, (label, image) in zip(axes.flat, images.items(), strict=False):
             axis.imshow(image.permute(1, 2, 0).cpu().numpy(), cmap="gray", vmin=0, vmax=255)
             axis.set_title(label.replace("_", " "), loc="center", fontsize=8.5, pad=2)
