@@ -31,7 +31,7 @@ def measure_digits(
     *,
     digits: Sequence[int] = tuple(range(10)),
     width: int = 8,
-    epochs: int = 8,
+    epochs: int = 50,
     device: str = "auto",
 ) -> None:
     """Train one Skip-GANomaly for each digit, score it under each feeding, and write a file.

@@ -10,7 +10,6 @@ from ccb_lib.reproduction.comparisons import (
     at_setting,
     differences,
     planned,
-    settings_run,
     study_frame,
 )
 from ccb_lib.reproduction.names import display_name
@@ -61,33 +60,6 @@ def primary(folder: str | Path | None = None) -> "Markdown":
             "--device cuda --fast` runs what is missing."
         )
     return Markdown("\n".join(lines))
-
-
-def at_other_sizes(folder: str | Path | None = None) -> "Markdown":
-    """Return the comparisons of CCB with plain skips at settings that were not planned.
-
-    Args:
-        folder: Folder of the results; ``data/results`` by default.
-
-    Returns:
-        Markdown: one line a setting, labelled as exploratory.
-
-    Example:
-        >>> at_other_sizes("/nowhere").data
-        '*Nothing was run at another setting.*'
-    """
-    from IPython.display import Markdown
-
-    lines = []
-    for setting in settings_run("skips", folder):
-        if setting in planned("skips"):
-            continue
-        found = differences("skips", setting, chosen=["ccb"], folder=folder)
-        lines += [
-            f"- {setting}, exploratory: {in_words(row)}"
-            for _, row in found[found["abnormal"] == "macro"].iterrows()
-        ]
-    return Markdown("\n".join(lines) or "*Nothing was run at another setting.*")
 
 
 def in_words(row: Any) -> str:

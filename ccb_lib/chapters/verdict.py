@@ -159,8 +159,8 @@ def headline(frame: pd.DataFrame) -> "Markdown":
             f"clean ({classes}{reported})"
         )
     return Markdown(
-        "**What was found.** On the same trained networks and the same images, the mean AUC is: "
-        f"{'; '.join(parts)}. Chance is 0.5."
+        "**What was found.** On the same trained networks and the same images, each network at the "
+        f"fullest setting that was run of it, the mean AUC is: {'; '.join(parts)}. Chance is 0.5."
     )
 
 
