@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ccb_lib import ThresholdExplorer
 from ccb_lib.explorer import explorer_html, table_html
 from tests.torture.hostile import (
     HEAD,
@@ -63,6 +64,26 @@ def test_a_hostile_name_is_shown_as_text_and_does_nothing(open_page, tmp_path, k
     assert page.locator("figure.ccb-explorer").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.get_by_role("spinbutton", name="Threshold").is_visible()
+
+
+def test_both_faces_show_the_same_figures(open_page, tmp_path):
+    rng = np.random.default_rng(7)
+    scores, labels = rng.normal(size=200), np.arange(200) < 30
+    live = ThresholdExplorer(scores, labels, {"mine": 0.5})
+    page = open_page(bare(tmp_path, explorer_html(scores, labels, {"mine": 0.5})))
+    for prevalence in (0.001, 0.004, 0.05, 0.5, 0.99):
+        percent = page.get_by_role("spinbutton", name="Prevalence in percent")
+        percent.fill(f"{100 * prevalence:g}")
+        percent.press("Enter")
+        live.prevalence = prevalence
+        for threshold in (-9.0, 0.1234567, float(scores[3]), 9.0):
+            type_threshold(page, repr(threshold))
+            live.threshold = threshold
+            html = live._plot.value + live._panels.value
+            shown = dict(re.findall(r'data-show="(\w+)"[^>]*>([^<]*)<', html))
+            assert {name: show(page, name) for name in shown if name != "beyond"} == {
+                name: text for name, text in shown.items() if name != "beyond"
+            }
 
 
 def test_ties_leave_two_verdicts_for_all_images(open_page, tmp_path):
