@@ -157,7 +157,7 @@ def similar_against_others(frame: pd.DataFrame) -> pd.DataFrame:
 def lesion_areas(folder: str | Path | None = None) -> pd.Series:
     """Read the share of each HAM10000 image that its lesion covers.
 
-    The file is written by `ccb_lib.datasets.ham10000_masks`.
+    The file is written by ``scripts/lesion_areas.py``.
 
     Args:
         folder: Folder of the stored results.
