@@ -27,7 +27,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
 # Pages that take long start first, so that no processor is idle while the last of them runs.
-LONGEST = ("brain-mri", "index", "baselines", "training", "design", "your-images", "protocols")
+LONGEST = ("brain-mri", "index", "baselines", "design", "protocols", "training", "ham10000")
 MEMORY = 2 * 2**30  # bytes that a page may need
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

@@ -4,8 +4,8 @@ Build the book in two copies of the repository, from nothing, and run::
 
     python -m tests.torture.book_twice FIRST/_build/html SECOND/_build/html
 
-It lists the files that differ, writes the counts to ``data/results/torture-book.json`` beside the
-counts of other harnesses, and exits with status 1 if any file differs.
+It lists the files that differ, and exits with status 1 if there are any. With ``--report`` it
+writes the counts to ``data/results/torture-book.json``; rows of other areas there are kept.
 """
 
 import argparse
@@ -18,14 +18,17 @@ from typing import Any
 
 from bs4 import BeautifulSoup
 
-AREA = "book"
+from tests.torture.report import FOLDER, Row, write
+
+AREA = "two builds"
+KINDS = {".html": "pages", ".ipynb": "notebooks", ".png": "figures"}
 MEASURED = ("Modified", "Run Time (s)", "s / epoch", "ms / image")
 """Columns of tables whose cells are dates or measured times."""
 TIMES_PAGE = "book/status"
 """The page with the times of all pages; the search index has its numbers as words."""
 
 
-def differences(first: Path, second: Path) -> tuple[int, list[str]]:
+def differences(first: Path, second: Path) -> tuple[list[str], list[str]]:
     """Compare two built sites.
 
     Args:
@@ -33,8 +36,8 @@ def differences(first: Path, second: Path) -> tuple[int, list[str]]:
         second: Folder of the other.
 
     Returns:
-        The number of files in either, and the names of those that are in one only, or whose bytes
-        differ after `masked`.
+        The names of all files of either; and of those that are in one only, or whose bytes differ
+        after `masked`.
 
     Raises:
         FileNotFoundError: A folder has no ``index.html``.
@@ -43,7 +46,7 @@ def differences(first: Path, second: Path) -> tuple[int, list[str]]:
         if not (folder / "index.html").is_file():
             raise FileNotFoundError(f"{folder} has no index.html. Give the folder _build/html.")
     names = sorted(files_of(first) | files_of(second))
-    return len(names), [name for name in names if not _same(first / name, second / name, name)]
+    return names, [name for name in names if not _same(first / name, second / name, name)]
 
 
 def files_of(folder: Path) -> set[str]:
@@ -121,12 +124,46 @@ def _same(first: Path, second: Path, name: str) -> bool:
     return one == other or masked(name, one) == masked(name, other)
 
 
+def rows_of(names: Sequence[str], different: Sequence[str]) -> list[Row]:
+    """Count files by kind.
+
+    Args:
+        names: All files.
+        different: Those that differ.
+
+    Returns:
+        A row for each kind of file: ``kept`` are equal, ``lost`` differ.
+    """
+    rows: dict[str, Row] = {}
+    for name in names:
+        kind = KINDS.get(Path(name).suffix, "other files")
+        row = rows.setdefault(
+            kind, Row(AREA, f"{kind} equal byte by byte, but for dates and measured times")
+        )
+        row.tried += 1
+        row.kept += name not in different
+        row.lost += name in different
+    return list(rows.values())
+
+
+def report(rows: Sequence[Row], folder: Path = FOLDER) -> Path:
+    """Write the rows into the report on the book, in place of earlier rows of this area."""
+    path = folder / "torture-book.json"
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    others = [Row(**row) for row in earlier.get("rows", []) if row["area"] != AREA]
+    return write("book", [*others, *rows], earlier.get("seconds", 0.0), folder)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Compare the two sites that are given; return 1 if they differ."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sites", nargs=2, type=Path, help="two folders _build/html")
-    count, different = differences(*parser.parse_args(words).sites)
-    print(f"{count} files compared, {len(different)} differ", *different, sep="\n  ")
+    parser.add_argument("--report", action="store_true", help="write the counts")
+    given = parser.parse_args(words)
+    names, different = differences(*given.sites)
+    print(f"{len(names)} files compared, {len(different)} differ", *different, sep="\n  ")
+    if given.report:
+        print(report(rows_of(names, different)))
     return int(bool(different))
 
 
