@@ -22,7 +22,7 @@ from tests.torture.report import FOLDER, Row, write
 
 AREA = "two builds"
 KINDS = {".html": "pages", ".ipynb": "notebooks", ".png": "figures"}
-MEASURED = ("Modified", "Run Time (s)", "s / epoch", "ms / image")
+MEASURED = ("Modified", "Run Time (s)", "this build, on its CPU", "s / epoch", "ms / image")
 """Columns of tables whose cells are dates or measured times."""
 TIMES_PAGE = "book/status"
 """The page with the times of all pages; the search index has its numbers as words."""
