@@ -13,7 +13,8 @@ import os
 import re
 import sys
 import time
-from functools import partial
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -162,19 +163,31 @@ def main(root: Path = ROOT) -> int:
         return 0
     os.environ["OMP_NUM_THREADS"] = "1"
     started = time.perf_counter()
-    with multiprocessing.Pool(at_once(len(missing))) as pool:
-        work = partial(execute, timeout=config["execute"]["timeout"])
-        for done in pool.imap_unordered(work, missing):
-            if done.error:
-                print(done.error, file=sys.stderr)
+    with ProcessPoolExecutor(at_once(len(missing))) as pool:
+        work = [pool.submit(execute, page, config["execute"]["timeout"]) for page in missing]
+        for future in as_completed(work):
+            if error := store(cache, future):
+                print(error, file=sys.stderr)
+                for process in multiprocessing.active_children():
+                    process.kill()  # its kernel then ends by itself
                 return 1
-            bundle = CacheBundleIn(
-                done.notebook, str(done.page), data={"execution_seconds": done.seconds}
-            )
-            cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-            print(f"{done.page.name}: {done.seconds:.0f} s", flush=True)
     print(f"{len(missing)} pages executed in {time.perf_counter() - started:.0f} s")
     return 0
+
+
+def store(cache: JupyterCacheAbstract, future: Future[Executed]) -> str:
+    """Store an executed page in the cache; return its error, or an empty string."""
+    try:
+        done = future.result()
+    except BrokenProcessPool:
+        return "A process that executed a page was killed, perhaps because memory ran out."
+    if not done.error:
+        bundle = CacheBundleIn(
+            done.notebook, str(done.page), data={"execution_seconds": done.seconds}
+        )
+        cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+        print(f"{done.page.name}: {done.seconds:.0f} s", flush=True)
+    return done.error
 
 
 if __name__ == "__main__":

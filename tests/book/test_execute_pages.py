@@ -47,7 +47,7 @@ def executed(root):
     return names
 
 
-def test_only_pages_with_new_code_are_executed(root, capsys):
+def test_only_pages_with_new_code_are_executed_and_sphinx_finds_them(root, capsys, caplog):
     assert execute_pages.main(root) == 0
     assert executed(root) == ["b", "index", "index-of-a"]
     assert "3 pages executed" in capsys.readouterr().out
@@ -61,14 +61,9 @@ def test_only_pages_with_new_code_are_executed(root, capsys):
     assert execute_pages.main(root) == 0
     assert executed(root) == ["b"]
 
-
-def test_sphinx_finds_the_outputs_in_the_cache(root, caplog):
-    execute_pages.main(root)
-    executed(root)
     config = NbParserConfig(
         execution_mode="cache", execution_cache_path=str(root / "_build/.jupyter_cache")
     )
-    page = root / "book/b.md"
     client = NotebookClientCache(
         execute_pages.read(page), page, config, logging.getLogger("myst"), read_fmt=None
     )
@@ -91,9 +86,6 @@ def test_an_error_names_page_line_and_cell_and_stops(root, capsys, monkeypatch):
     assert "\x1b" not in error
     assert executed(root) == []  # the pages after it
 
-    write_page(root, "index", "1")
-    assert execute_pages.main(root) == 0
-
 
 @pytest.mark.parametrize(
     ("code", "reason"),
@@ -101,8 +93,14 @@ def test_an_error_names_page_line_and_cell_and_stops(root, capsys, monkeypatch):
 )
 def test_a_page_that_hangs_or_kills_its_kernel_is_an_error(root, code, reason):
     page = write_page(root, "b", code)
-    done = execute_pages.execute(page, timeout=3)
+    done = execute_pages.execute(page, timeout=1)
     assert re.match(r"b\.md, line 9 \(code cell 1\) failed:\n\w*" + reason, done.error)
+
+
+def test_a_killed_process_is_an_error_and_no_wait(root, capsys):
+    write_page(root, "index", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
+    assert execute_pages.main(root) == 1
+    assert "was killed" in capsys.readouterr().err
 
 
 def test_long_pages_start_first(root):
