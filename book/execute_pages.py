@@ -99,6 +99,7 @@ def execute(page: Path, timeout: float) -> Executed:
         on_cell_start=on_cell_start,
         record_timing=False,
         store_widget_state=False,  # a page has no kernel, so it shows no widget
+        coalesce_streams=True,  # how a text is divided into messages depends on the time
     )
     error = ""
     try:
@@ -119,12 +120,15 @@ def without_random_names(notebook: NotebookNode) -> None:
     """Make outputs independent of random names and of memory addresses.
 
     Removes widgets that have another form in HTML, numbers the tables of pandas' ``Styler``, and
-    removes the addresses of objects from their text.
+    removes addresses of objects and folders of this machine from text.
     """
     tables = 0
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
+            if output.output_type == "stream":
+                text = re.sub(r"\S*/ipykernel_\d+/\d+\.py", "this cell", output.text)
+                output.text = text.replace(f"{ROOT}/", "")
             if "text/plain" in data:
                 data["text/plain"] = re.sub(r" at 0x[0-9a-f]+>", ">", data["text/plain"])
             if "text/html" in data:

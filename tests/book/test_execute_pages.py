@@ -128,12 +128,15 @@ def test_outputs_have_no_random_names():
     outputs = [nbformat.v4.new_output("display_data", data=dict(data)) for _ in range(2)]
     outputs[1].data["text/html"] = data["text/html"].replace("0a1b2", "fffff")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=outputs)])
+    warning = f"{execute_pages.ROOT}/ccb_lib/a.py:63: Warning: A\n/tmp/ipykernel_135/334.py:2: B\n"
+    notebook.cells[0].outputs.append(nbformat.v4.new_output("stream", text=warning))
     execute_pages.without_random_names(notebook)
-    first, second = (output.data for output in outputs)
+    first, second = (output.data for output in notebook.cells[0].outputs[:2])
     assert first["text/html"] == '<style>#T_1 td {}</style><table id="T_1"></table>'
     assert second["text/html"] == '<style>#T_2 td {}</style><table id="T_2"></table>'
     assert first["text/plain"] == "<pandas.io.formats.style.Styler>"
     assert execute_pages.WIDGET not in first
+    assert notebook.cells[0].outputs[2].text == "ccb_lib/a.py:63: Warning: A\nthis cell:2: B\n"
 
 
 def test_pages_at_once_fit_into_the_memory(monkeypatch):
