@@ -17,6 +17,8 @@ book: $(VENV)/.ready
 	@now=$$({ find ccb_lib data -type f ! -path 'data/raw/*' ! -path '*/.*' ! -path '*/__pycache__/*' | sort | xargs cat; $(BIN)/ccb data list --present; echo "PUBLISH=$(PUBLISH)"; } | cksum); \
 	if [ "$$now" != "$$(cat _build/.sources 2>/dev/null)" ]; then \
 	  rm -rf _build/.jupyter_cache _build/jupyter_execute _build/models; mkdir -p _build; echo "$$now" > _build/.sources; fi
+	@# Several pages at once; Sphinx then finds them in its cache.
+	$(BIN)/python book/execute_pages.py
 	$(BIN)/jupyter-book build . -W --keep-going
 	@$(BIN)/python scripts/strip_images.py _build/html
 	@echo "Open _build/html/index.html, or run: make serve"
