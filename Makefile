@@ -20,7 +20,7 @@ book: $(VENV)/.ready
 	@# Several pages at once; Sphinx then finds them in its cache.
 	$(BIN)/python book/execute_pages.py
 	$(BIN)/jupyter-book build . -W --keep-going
-	@$(BIN)/python scripts/strip_images.py _build/html
+	@$(BIN)/python book/strip_images.py _build/html
 	@echo "Open _build/html/index.html, or run: make serve"
 
 test: $(VENV)/.ready

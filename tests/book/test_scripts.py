@@ -13,11 +13,12 @@ from ccb_lib.io.project_data import project_data
 from ccb_lib.reproduction.claims import AREAS, lesion_areas
 from ccb_lib.reproduction.plan import read_plan
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+ROOT = Path(__file__).parents[2]
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    folder = ROOT / ("book" if name == "strip_images" else "data/scripts")
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -93,7 +94,7 @@ def test_the_readme_shows_the_plan():
     folder = project_data("results")
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert WRITE_PLAN.with_plan(text, read_plan(folder / "plan.toml")) == text, (
-        "Run: python scripts/write_plan.py"
+        "Run: python data/scripts/write_plan.py"
     )
 
 
