@@ -120,7 +120,7 @@ def explorers(browser: Any, seed: int = 0) -> list[Row]:
     names = list(NAMES.values())
     hostile = Row(EXPLORERS, "hostile titles, names of thresholds, menus and choices")
     odd = Row(EXPLORERS, "ties, one class, tiny and huge scores, one image")
-    million = Row(EXPLORERS, "a million images: moved as smoothly, page below 60 kB")
+    million = Row(EXPLORERS, "a million images: each step counts them all, page below 60 kB")
     alone = Row(EXPLORERS, "a policy that allows the explorer's own script and style alone")
     refused = Row(EXPLORERS, "NaN, infinite and missing scores, wrong labels: refused by name")
     for _ in range(150):
