@@ -25,9 +25,9 @@ table = 1
 methods = ["ccb"]
 classes = ["cat"]
 seeds = [0]
-epochs = 6
+epochs = 5
 width = 2
-limit = 64
+limit = 32
 
 [[entry]]
 name = "simple"
@@ -36,7 +36,7 @@ table = 1
 methods = ["pca"]
 classes = ["frog"]
 seeds = [0]
-limit = 64
+limit = 32
 """
 _CACHE_KEY = re.compile(r"(?<=cifar10)-[0-9a-f]{16}")
 TIMED = ("seconds", "commit")  # facts that differ between two equal runs
@@ -219,8 +219,8 @@ def table_words(*classes: str) -> Callable[[World, Path], list[object]]:
     """Return the arguments of ``ccb table 1 --run`` for these abnormal classes."""
 
     def words(world: World, folder: Path) -> list[object]:
-        chosen = ["--method", "ccb", "--abnormal", *classes, "--root", world.raw, "--limit", 64]
-        small = ["--epochs", 6, "--width", 2, "--device", "cpu"]
+        chosen = ["--method", "ccb", "--abnormal", *classes, "--root", world.raw, "--limit", 32]
+        small = ["--epochs", 4, "--width", 2, "--device", "cpu"]
         return ["table", 1, "--run", *chosen, *small, "--results", folder]
 
     return words

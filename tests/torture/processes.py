@@ -214,6 +214,8 @@ def import_everything() -> None:
 
     import pandas.io.formats.string  # noqa: F401
     import PIL.Image
+    import sklearn.decomposition
+    import sklearn.neighbors  # noqa: F401
     import torch
     import torch._dynamo
 

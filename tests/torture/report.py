@@ -2,12 +2,13 @@
 
 Each harness writes one file, ``data/results/torture-NAME.json``, with `write`. The page "What was
 tried to break it" is drawn from these files. ``python -m tests.torture.report`` prints the totals
-of all files, and exits with status 1 if an attempt failed.
+of all files, and exits with status 1 if an attempt failed; ``--run`` runs the harnesses first.
 """
 
 import argparse
 import json
 import platform
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,8 @@ import torch
 from ccb_lib import __version__
 from ccb_lib.environment import machine
 
-FOLDER = Path(__file__).parents[2] / "data" / "results"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "data" / "results"
 NAMES = ("faults", "inputs", "book")
 FAILURES = ("lost", "foreign_tracebacks", "hangs")
 
@@ -88,16 +90,31 @@ def totals(names: Sequence[str] = NAMES, folder: Path = FOLDER) -> dict[str, int
     return sums
 
 
+def run(name: str) -> bool | None:
+    """Run a harness; return whether it succeeded, or ``None`` if there is nothing to run."""
+    if not Path(__file__).with_name(f"{name}.py").is_file():
+        return None
+    if name == "book" and not (ROOT / "_build" / "html" / "index.html").is_file():
+        return None
+    return subprocess.run([sys.executable, "-m", f"tests.torture.{name}"], cwd=ROOT).returncode == 0
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Print the totals of the named reports; return 1 if an attempt failed or none was made."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=NAMES, help="faults, inputs, book; default all")
-    sums = totals(parser.parse_args(words).names)
+    parser.add_argument("--run", action="store_true", help="run the harnesses first")
+    given = parser.parse_args(words)
+    ended = {name: run(name) for name in given.names} if given.run else {}
+    for name in (name for name, done in ended.items() if done is None):
+        print(f"{name}: not run")
+    sums = totals([name for name in given.names if ended.get(name, True) is not None])
     print(
         f"{sums['tried']:,} attempts: lost {sums['lost']}, "
         f"foreign tracebacks {sums['foreign_tracebacks']}, hangs {sums['hangs']}"
     )
-    return int(not sums["tried"] or any(sums[key] for key in FAILURES))
+    failed = any(sums[key] for key in FAILURES) or False in ended.values()
+    return int(failed or not sums["tried"])
 
 
 if __name__ == "__main__":
