@@ -94,9 +94,9 @@ class Child:
                 self._status = os.waitstatus_to_exitcode(status)
         return self._status is None
 
-    def until(self, condition: Callable[[], bool], limit: float = LIMIT) -> bool:
+    def until(self, condition: Callable[[], bool], limit: float | None = None) -> bool:
         """Wait until the condition holds; return whether the process still runs then."""
-        end = time.monotonic() + limit
+        end = time.monotonic() + (LIMIT if limit is None else limit)
         while self.running():
             if condition():
                 return True
@@ -126,7 +126,7 @@ class Child:
         with suppress(ProcessLookupError):
             (os.kill if alone else os.killpg)(self.pid, signum)
 
-    def wait(self, limit: float = LIMIT) -> Ended:
+    def wait(self, limit: float | None = None) -> Ended:
         """Wait for the end; kill the process if it does not come."""
         self.until(lambda: False, limit)
         if self.running():
