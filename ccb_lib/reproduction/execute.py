@@ -276,7 +276,7 @@ def run_missing(
 def _delete_checkpoints(work: Path, key: str) -> None:
     """Delete the checkpoints of a stored run; each is three times the size of its networks."""
     for file in work.glob(f"{key}*.safetensors"):
-        file.unlink()
+        file.unlink(missing_ok=True)  # a second process may have stored the same run
     shutil.rmtree(work / f"{key}.scoring", ignore_errors=True)
 
 

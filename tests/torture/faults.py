@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -116,6 +117,8 @@ def play_task(
         how = play(scene, task.kind.act, *task.kind.given)
     except NotRun as reason:
         return f"not run: {reason}", []
+    except Exception:  # a scene that cannot be played must not end the others
+        return "lost", [traceback.format_exc()]
     if how != "kept":
         scene.problems += [ended.text[-2000:] for ended in scene.seen]
     return how, scene.problems

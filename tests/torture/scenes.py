@@ -116,7 +116,7 @@ class Scene:
         raise RuntimeError(f"{self.command.name} always ended before it was disturbed.")
 
 
-def killed(scene: Scene, when: str, *, fresh: bool = False) -> None:
+def killed(scene: Scene, when: str, fresh: bool = False) -> None:
     """Kill the command with SIGKILL, which no process can handle."""
     for _ in range(TRIES):
         child = scene.at_moment(when, fresh)
@@ -129,7 +129,7 @@ def killed(scene: Scene, when: str, *, fresh: bool = False) -> None:
     scene.again()
 
 
-def stopped(scene: Scene, signum: int, *, fresh: bool = False, twice: bool = False) -> None:
+def stopped(scene: Scene, signum: int, fresh: bool = False, twice: bool = False) -> None:
     """Stop the command as batch systems or Ctrl-C do: it says so, and leaves no stray file."""
     for _ in range(TRIES):
         child = scene.at_moment(ANY, fresh)
@@ -214,7 +214,7 @@ def read_only(scene: Scene) -> None:
         scene.expect(same, "another output without a cache")
     else:
         scene.expect(ended.status == 1, f"exit status {ended.status}")
-        own_error(scene, ended, "ermission denied", "may write to")
+        own_error(scene, ended, "Permission denied. Choose a folder that you may write to.")
     scene.expect(files_below(scene.folder) == before, "files in a read-only folder")
     scene.again()
 
