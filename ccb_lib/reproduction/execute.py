@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from ccb_lib.datasets import AnomalySplit
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
-from ccb_lib.environment import choose_device
+from ccb_lib.environment import choose_device, end_with_parent
 from ccb_lib.evaluation.epochs import EpochBest, EpochScores
 from ccb_lib.evaluation.feeding import Shared, score_split
 from ccb_lib.reproduction.runs import Run, feeding, kind
@@ -258,7 +258,9 @@ def run_missing(
             return failed
         own = executor is None
         others = set(active_children())
-        chosen = executor or ProcessPoolExecutor(parallel, mp_context=get_context("spawn"))
+        chosen = executor or ProcessPoolExecutor(
+            parallel, mp_context=get_context("spawn"), initializer=end_with_parent
+        )
         try:
             futures = {chosen.submit(execute, run, **how): run for run in missing}
             for future in as_completed(futures):

@@ -62,6 +62,8 @@ KINDS = (
     Kind(f"SIGKILL {LATER}", scenes.killed, (LATER,), 20, 1, TRAINING),
     Kind(f"SIGKILL {WRITING}", scenes.killed, (WRITING,), 4, 1),
     Kind(f"SIGKILL {ANY}, new Python", scenes.killed, (ANY, True)),
+    Kind("SIGKILL of the first process, --parallel 2", scenes.parent_killed, (), 2, 0,
+         ("ccb table --run",)),
     Kind("SIGTERM", scenes.stopped, (signal.SIGTERM,), 3, 1),
     Kind("SIGTERM, new Python", scenes.stopped, (signal.SIGTERM, True)),
     Kind("Ctrl-C", scenes.stopped, (signal.SIGINT,), 3, 1),

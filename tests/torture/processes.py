@@ -156,13 +156,13 @@ def empty(folder: Path) -> None:
 
 
 def _group_runs(group: int) -> bool:
-    """Return whether the group has processes; those that are ending have a second to do so."""
-    for _ in range(50):
+    """Return whether the group has processes; those that are ending have some time to do so."""
+    for _ in range(200):
         try:
             os.killpg(group, 0)
         except ProcessLookupError:
             return False
-        time.sleep(0.02)
+        time.sleep(0.05)
     return True
 
 

@@ -274,6 +274,16 @@ def two_on_one_store(scene: Scene) -> None:
     scene.again()
 
 
+def parent_killed(scene: Scene) -> None:
+    """Kill the first process alone where it has workers: they must end too."""
+    scene.clear()
+    child = scene.start("--parallel", 2, fresh=True)  # its workers are started anew, not forked
+    child.until(lambda: scene.command.has_checkpoint(scene.folder))
+    child.send(signal.SIGKILL, alone=True)
+    scene.expect(scene.end(child).status == -signal.SIGKILL, "it ended before it was killed")
+    scene.again()
+
+
 def play(scene: Scene, act: Callable[..., None], *given: object, **named: object) -> str:
     """Play a scene; return "kept", "lost", "foreign_tracebacks" or "hangs"."""
     try:
