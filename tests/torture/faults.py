@@ -55,28 +55,28 @@ class Kind:
     only: tuple[str, ...] = ()
 
 
-TRAINING = ("ccb train", "ccb table --run", "ccb measure")
-NETWORKS = (*TRAINING, "ccb score")
+TRAIN, TABLE, MEASURE, SCORE, CHECK = (command.name for command in COMMANDS)
 KINDS = (
-    Kind(f"SIGKILL {ANY}", scenes.killed, (ANY,), 5, 1),
-    Kind(f"SIGKILL {LATER}", scenes.killed, (LATER,), 20, 1, TRAINING),
-    Kind(f"SIGKILL {WRITING}", scenes.killed, (WRITING,), 4, 1),
-    Kind(f"SIGKILL {ANY}, new Python", scenes.killed, (ANY, True)),
-    Kind("SIGKILL of the first process, --parallel 2", scenes.parent_killed, (), 2, 0,
-         ("ccb table --run",)),
-    Kind("SIGTERM", scenes.stopped, (signal.SIGTERM,), 3, 1),
-    Kind("SIGTERM, new Python", scenes.stopped, (signal.SIGTERM, True)),
+    Kind("Dask worker lost", dask_scenes.worker_lost, (), 1, 0, (TABLE,)),
+    Kind("SIGKILL of the first process, --parallel 2", scenes.parent_killed, (), 1, 0, (TABLE,)),
+    Kind(f"SIGKILL {ANY}, new Python", scenes.killed, (ANY, True), 1, 0, (TRAIN, TABLE)),
+    Kind("SIGTERM, new Python", scenes.stopped, (signal.SIGTERM, True), 1, 0, (TRAIN, SCORE)),
+    Kind("Ctrl-C, new Python", scenes.stopped, (signal.SIGINT, True), 1, 0, (TRAIN, TABLE)),
+    Kind("Ctrl-C twice", scenes.stopped, (signal.SIGINT, False, True), 1),
     Kind("Ctrl-C", scenes.stopped, (signal.SIGINT,), 3, 1),
-    Kind("Ctrl-C, new Python", scenes.stopped, (signal.SIGINT, True)),
-    Kind("Ctrl-C twice", scenes.stopped, (signal.SIGINT, False, True), 2),
-    Kind("no file above a size", scenes.file_limit, (), 3),
-    Kind("full disk", scenes.full_disk, (), 3, 1),
+    Kind("SIGTERM", scenes.stopped, (signal.SIGTERM,), 2, 1),
+    Kind(f"SIGKILL {LATER}", scenes.killed, (LATER,), 32, 1, (TRAIN,)),
+    Kind(f"SIGKILL {LATER}", scenes.killed, (LATER,), 12, 1, (TABLE, MEASURE)),
+    Kind(f"SIGKILL {ANY}", scenes.killed, (ANY,), 5, 1),
+    Kind(f"SIGKILL {WRITING}", scenes.killed, (WRITING,), 4, 1),
+    Kind("no file above a size", scenes.file_limit, (), 2),
+    Kind("full disk", scenes.full_disk, (), 2, 1),
     Kind("read-only folder, ordinary user", scenes.read_only, (), 1, 1),
-    Kind("the same command twice at once", scenes.same_command_twice, (), 2),
-    Kind("two processes on one store", scenes.two_on_one_store, (), 3, 1, ("ccb table --run",)),
-    Kind("CUDA out of memory, simulated", scenes.out_of_gpu_memory, (), 3, 0, NETWORKS),
-    Kind("clocks that jump, and SIGKILL", scenes.jumping_clock, (), 2),
-    Kind("Dask worker lost", dask_scenes.worker_lost, (), 2, 0, ("ccb table --run",)),
+    Kind("the same command twice at once", scenes.same_command_twice, (), 1),
+    Kind("two processes on one store", scenes.two_on_one_store, (), 2, 1, (TABLE,)),
+    Kind("CUDA out of memory, simulated", scenes.out_of_gpu_memory, (), 2, 0,
+         (TRAIN, TABLE, MEASURE, SCORE)),
+    Kind("clocks that jump, and SIGKILL", scenes.jumping_clock, (), 1),
 )  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="a few scenes, and no report")
     parser.add_argument("--only", default="", help="scenes with this text in command or kind")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(words)
     begun = time.monotonic()
     import_everything()
@@ -152,7 +152,9 @@ def main(words: Sequence[str] | None = None) -> int:
             playing = {
                 pool.submit(play_task, task, world, references, given.seed): task for task in chosen
             }
-            for done in as_completed(playing):
+            for number, done in enumerate(as_completed(playing), start=1):
+                if number % 20 == 0:
+                    print(f"{number} of {len(chosen)} scenes", flush=True)
                 _count(rows, playing[done], *done.result())
     ordered = [rows[key] for key in dict.fromkeys((task.area, task.kind.what) for task in chosen)]
     for row in ordered:
@@ -170,7 +172,8 @@ def _count(rows: dict[tuple[str, str], Row], task: Task, how: str, problems: lis
     row.tried += 1
     setattr(row, how, getattr(row, how) + 1)
     if problems:
-        print(f"{task.area}, {task.kind.what}, scene {task.number}: {how}", *problems, sep="\n  ")
+        print(f"{task.area}, {task.kind.what}, scene {task.number}: {how}", flush=True)
+        print(*problems, sep="\n  ", flush=True)
 
 
 def _own_mounts() -> None:

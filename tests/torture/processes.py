@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-LIMIT = 120.0  # seconds after which a process counts as hanging; undisturbed it takes about one
+LIMIT = 600.0  # seconds after which a process counts as hanging; on a busy machine it takes long
 _LOOK_EVERY = 0.004  # seconds
 
 
