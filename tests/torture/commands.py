@@ -116,7 +116,11 @@ class Command:
     prints_results: bool = True
 
     def start(self, world: World, folder: Path, *more: object, **given: Any) -> Child:
-        """Start the command; further arguments are those of `Child`."""
+        """Start the command; further arguments are those of `Child`.
+
+        The child keeps its priority: `ccb measure` would lower it.
+        """
+        given["prepare"] = usual_priority(given.get("prepare", nothing))
         return Child([*self.words(world, folder), *more], **given)
 
     def clear(self, world: World, folder: Path) -> None:
@@ -151,6 +155,16 @@ class Reference:
     first_checkpoint: float
     writes: int
     largest: int
+
+
+def usual_priority(prepare: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that prepares a child, and keeps it from lowering its priority."""
+
+    def prepared() -> None:
+        prepare()
+        os.nice = lambda by: by
+
+    return prepared
 
 
 def files_below(folder: Path) -> frozenset[str]:

@@ -103,6 +103,11 @@ def tasks(short: bool) -> Iterator[Task]:
                     yield Task(kind, number, repeat)
 
 
+def undisturbed_run(command: int, world: World) -> Reference:
+    """Run a command undisturbed; tasks name commands by number, because functions do not pickle."""
+    return reference(COMMANDS[command], world, world.base / f"reference-{command}", counting_writes)
+
+
 def play_task(
     task: Task, world: World, references: Sequence[Reference], seed: int
 ) -> tuple[str, list[str]]:
@@ -141,14 +146,15 @@ def main(words: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="ccb-faults.") as base:
         world = World(Path(base))
         world.make()
-        references = [
-            reference(command, world, world.base / "reference", counting_writes)
-            for command in COMMANDS
-        ]
         chosen = [
             task for task in tasks(given.short) if given.only in f"{task.area}: {task.kind.what}"
         ]
         with ProcessPoolExecutor(given.jobs, mp_context=get_context("fork")) as pool:
+            undisturbed = [
+                pool.submit(undisturbed_run, number, world) for number in range(len(COMMANDS))
+            ]
+            references = [known.result() for known in undisturbed]
+            print(f"{time.monotonic() - begun:.0f} s: undisturbed runs are done", flush=True)
             playing = {
                 pool.submit(play_task, task, world, references, given.seed): task for task in chosen
             }

@@ -112,13 +112,17 @@ def test_totals_and_exit_status_are_those_of_the_reports(tmp_path, monkeypatch, 
 
 
 def test_the_page_shows_the_counts_of_the_report(tmp_path):
-    rows = [Row("a|b", "SIGKILL", tried=1200, kept=1199, lost=1), Row("c", "d", not_run="no tmpfs")]
+    rows = [Row("a<b", "SIGKILL", tried=1200, kept=1199, lost=1), Row("c", "d", not_run="no tmpfs")]
     path = report.write("faults", rows, 90.0, tmp_path)
-    text = attempts("faults", tmp_path).data
-    assert text.startswith("**1,200 attempts: 1 lost, 0 foreign tracebacks, 0 hangs.** Made on ")
-    assert "in 2 minutes on " in text
-    assert "| a&#124;b | SIGKILL | 1,200 | 1,199 | 1 | 0 | 0 |" in text
-    assert "| c | d | not run: no tmpfs | – | – | – | – |" in text
+    shown = attempts("faults", tmp_path)
+    caption = "1,200 attempts: 1 lost, 0 foreign tracebacks, 0 hangs. Made on "
+    assert shown.caption.startswith(caption)
+    assert "in 2 minutes on " in shown.caption
+    assert "a&lt;b" in shown.to_html()
+    assert shown.data.to_numpy().tolist() == [
+        ["a<b", "SIGKILL", "1,200", "1,199", "1", "0", "0"],
+        ["c", "d", "not run: no tmpfs", "–", "–", "–", "–"],
+    ]
     assert attempts("inputs", tmp_path).data == "Not run."
     path.write_text(json.dumps({"rows": [{}]}))
     with pytest.raises(ValueError, match="is not a report of make torture"):
