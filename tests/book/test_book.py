@@ -16,6 +16,7 @@ WITHOUT_NOTEBOOK = ("book/index", "book/status", "book/library", "book/what-was-
 CHAPTERS = [page for page in PAGES if "jupytext" in (ROOT / f"{page}.md").read_text()]
 LESSONS = (
     "problem",
+    "design",
     "training",
     "thresholds",
     "baselines",
