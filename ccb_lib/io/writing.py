@@ -50,6 +50,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             is full, or another system error. The message names the file and the cause.
 
     Example:
+        >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> with replacing(folder / "notes.txt") as part:
         ...     characters = part.write_text("complete or absent")
@@ -96,6 +97,7 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
         OSError: ``parent`` cannot be written to.
 
     Example:
+        >>> import tempfile
         >>> with temporary_folder(Path(tempfile.mkdtemp()), "download") as folder:
         ...     size = (folder / "file").write_bytes(b"")
         >>> folder.exists()
@@ -132,6 +134,7 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
         OSError: The folder cannot be written to. The message names the file and the cause.
 
     Example:
+        >>> import tempfile
         >>> with locked(Path(tempfile.mkdtemp()) / "x.lock"):
         ...     pass
     """
