@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import argparse
 import ctypes
+import json
 import random
 import signal
 import subprocess
@@ -29,7 +30,7 @@ from tests.torture import dask_scenes, scenes
 from tests.torture.commands import COMMANDS, Reference, World, reference
 from tests.torture.disturb import counting_writes
 from tests.torture.processes import import_everything
-from tests.torture.report import Row, write
+from tests.torture.report import FOLDER, Row, write
 from tests.torture.scenes import ANY, LATER, WRITING, NotRun, Scene, play
 
 _NEW_MOUNTS = 0x20000  # CLONE_NEWNS of unshare(2)
@@ -135,7 +136,11 @@ def main(words: Sequence[str] | None = None) -> int:
     """Play the scenes; return 1 if anything was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="a few scenes, and no report")
-    parser.add_argument("--only", default="", help="scenes with this text in command or kind")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="scenes with this text in command or kind; other rows of the report are kept",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(words)
@@ -165,9 +170,21 @@ def main(words: Sequence[str] | None = None) -> int:
     ordered = [rows[key] for key in dict.fromkeys((task.area, task.kind.what) for task in chosen)]
     for row in ordered:
         print(f"{row.area}, {row.what}: {row.kept} of {row.tried} {row.not_run}")
-    if not given.short and not given.only:
-        print(f"Wrote {write('faults', ordered, time.monotonic() - begun)}.")
+    if not given.short:
+        seconds, others = _stored(ordered) if given.only else (0.0, [])
+        print(f"Wrote {write('faults', [*others, *ordered], seconds + time.monotonic() - begun)}.")
     return int(any(row.kept < row.tried for row in ordered))
+
+
+def _stored(rows: Sequence[Row]) -> tuple[float, list[Row]]:
+    """Return seconds and rows of the stored report, without the rows that replace some of them."""
+    path = FOLDER / "torture-faults.json"
+    if not path.is_file():
+        return 0.0, []
+    report = json.loads(path.read_text(encoding="utf-8"))
+    new = {(row.area, row.what) for row in rows}
+    kept = [Row(**row) for row in report["rows"] if (row["area"], row["what"]) not in new]
+    return report["seconds"], kept
 
 
 def _count(rows: dict[tuple[str, str], Row], task: Task, how: str, problems: list[str]) -> None:
