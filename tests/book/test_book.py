@@ -11,7 +11,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
-WITHOUT_NOTEBOOK = ("book/index", "book/status", "book/library")  # they teach nothing to run
+# These teach nothing to run.
+WITHOUT_NOTEBOOK = ("book/index", "book/status", "book/library", "book/what-was-tried")
 CHAPTERS = [page for page in PAGES if "jupytext" in (ROOT / f"{page}.md").read_text()]
 LESSONS = (
     "problem",
