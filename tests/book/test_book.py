@@ -46,8 +46,7 @@ def test_what_a_page_imports_exists(page):
     text = (ROOT / f"{page}.md").read_text()
     imports = re.findall(r"^from (ccb_lib[\w.]*) import (\([^)]*\)|.*)$", text, re.M)
     for module, names in imports:
-        for name in re.findall(r"\w+", names):
-            exec(f"from {module} import {name}", {})
+        exec(f"from {module} import {names}", {})
 
 
 def test_every_module_is_on_a_page_of_the_library():
