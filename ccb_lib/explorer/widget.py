@@ -119,7 +119,7 @@ class ThresholdExplorer(ExplorerControls):
         title: str,
         stops: int,
     ) -> None:
-        checked_prevalence(prevalence)
+        prevalence = checked_prevalence(prevalence)
         self._axes, self._title, self._stops = axes, checked_title(title), stops
         self._parts, self._steps = parts_of_table(table, axes), steps_of_table(table, axes, stops)
         # For each key the sorted scores of both kinds, so that counting is a binary search.
