@@ -1,9 +1,10 @@
 """Text and tables of the studies: verdicts, differences between arms, and missing runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from IPython.display import Markdown
 
 from ccb_lib.plots.style import NOT_RUN
 from ccb_lib.reproduction.comparisons import (
@@ -15,11 +16,8 @@ from ccb_lib.reproduction.comparisons import (
 from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.studies import arm_of, runs_of
 
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
-
-def primary(folder: str | Path | None = None) -> "Markdown":
+def primary(folder: str | Path | None = None) -> Markdown:
     """Return the primary comparisons: CCB against plain skips, macro AUC under CLEAN.
 
     The settings of these comparisons were fixed before the runs. There is a verdict only if all
@@ -36,8 +34,6 @@ def primary(folder: str | Path | None = None) -> "Markdown":
         >>> "not run" in primary("/nowhere").data
         True
     """
-    from IPython.display import Markdown
-
     lines = []
     for setting in planned("skips"):
         frame = at_setting(study_frame("skips", folder), setting)

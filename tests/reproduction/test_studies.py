@@ -22,10 +22,11 @@ from ccb_lib.reproduction.comparisons import (
     study_frame,
 )
 from ccb_lib.reproduction.execute import run_missing
+from ccb_lib.reproduction.registry import STUDIES
 from ccb_lib.reproduction.results import read_results, scores_of
-from ccb_lib.reproduction.runs import Run, feeding, key_of, store_path, table_runs
+from ccb_lib.reproduction.runs import Run, key_of, store_path, table_runs
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
-from ccb_lib.reproduction.studies import STUDIES, arm_of, arms, runs_of, wide_as_chains
+from ccb_lib.reproduction.studies import arm_of, arms, runs_of, wide_as_chains
 
 TINY = {"epochs": 1, "width": 2, "limit": 48}
 
@@ -291,14 +292,13 @@ def chain_result(chain, signal, spread, limit=None, dataset="ham10000"):
         "key": run.key,
         "history": history,
         "alpha": 0.9,
-        "imposed": False,
         "device": "CPU",
         "fast": True,
         "seconds": 1.0,
     }
     tests = TestSet(np.array([False, True]), *[np.array(["a", "b"])] * 3)
     terms = ScoreTerms(*[np.array([0.0, 1.0], dtype=np.float32)] * 2)
-    name = scored_name("df", "natural", feeding(CLEAN))
+    name = scored_name("df", CLEAN)
     return Result(manifest, {"df|natural": tests}, {name: Scored(terms, terms, 2)})
 
 
