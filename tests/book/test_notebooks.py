@@ -1,0 +1,228 @@
+"""The pages as notebooks: plain Markdown, the cell that installs the wheel, execution outside."""
+
+import re
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import library_wheel
+import nbformat
+import pytest
+from notebook_runs import execute, settings_cell, with_values
+from notebooks import (
+    book_of,
+    install_cell,
+    notebook_of,
+    pages_of,
+    pages_with_notebook,
+    source_of,
+)
+from plain_markdown import Book, plain, read_book
+
+ROOT = Path(__file__).parents[2]
+PAGES = pages_with_notebook(pages_of(ROOT))
+MYST = re.compile(
+    r"^ *[:`~]{3,}\{"  # a directive
+    r"|\{[\w:+-]+\}`"  # a role
+    r"|^\([\w:-]+\)=$"  # a label
+    r"|\]\([\w/-]*\.md[)#]",  # a link to a source
+    re.MULTILINE,
+)
+
+
+@pytest.fixture(scope="module")
+def book():
+    return book_of(ROOT)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return library_wheel.build(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_becomes_a_notebook_without_myst(page, book):
+    notebook = notebook_of(source_of(page), book, install_cell("w.whl", "0" * 64))
+    nbformat.validate(notebook)
+    assert notebook.cells[0].cell_type == "code"
+    assert "import ccb_lib" in notebook.cells[0].source
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert texts[0].startswith(f"# {book.titles[page.stem]}")
+    for text in texts:
+        outside_code = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+        assert MYST.search(outside_code) is None, text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_sizes_are_set_in_the_first_cell_alone(page, book):
+    """What trains takes DEVICE, WIDTH and EPOCHS from names that only this cell assigns."""
+    notebook = notebook_of(source_of(page), book, install_cell("w.whl", "0" * 64))
+    first = settings_cell(notebook)
+    others = "\n".join(c.source for c in notebook.cells[1:] if c is not first)
+    sizes = re.compile(r"^(?=.*\b(WIDTH|EPOCHS|DEVICE|SMALL)\b[^=\n]*=[^=])[A-Z_, ]+=", re.MULTILINE)
+    assert sizes.search(others) is None
+    literal = re.compile(r"\b(width|epochs|device)=(\d+|\"\w+\")")
+    assert {f[1] for f in literal.finditer(others)} <= ALLOWED.get(page.stem, set())
+
+
+# Sizes that are the subject of a page, not settings of what it trains.
+ALLOWED = {"baselines": {"epochs"}, "design": {"width"}, "skips": set()}
+
+
+def test_directives_and_roles_are_written_out(tmp_path):
+    (tmp_path / "references.bib").write_text(
+        "@article{doe2020, author={Doe, Jane and Roe, R. and Kr{\\'a}l, P.}, title={On {X}},"
+        " journal={J}, year={2020}, doi={10.1/x}}\n"
+        "@book{ng1999, author={Ng, A. and {van Os}, B.}, title={Y}, year={1999}}\n"
+    )
+    page = tmp_path / "a.md"
+    page.write_text("# First page\n\n$$x = 1$$ (eq-x)\n\n$$y = 2 \\tag{7}$$ (eq-y)\n")
+    other = tmp_path / "b.md"
+    other.write_text("# Other\n\n(part)=\n## A part\n")
+    book = read_book([page, other], ["a"])
+    cases = {
+        "{cite}`doe2020,ng1999`": "([Doe et al., 2020](https://doi.org/10.1/x); Ng and van Os, 1999)",
+        "{cite:t}`ng1999`": "Ng and van Os (1999)",
+        "see {eq}`eq-x` and {eq}`eq-y`": "see (1) and (7)",
+        "{ref}`part`, {ref}`there <part>`": "A part, there",
+        "{term}`AUC`, {term}`scores <score>`": "AUC, scores",
+        "[one](a.md), [](a.md), [two](b.md)": "[one](a.ipynb), [First page](a.ipynb), two",
+        "`{eq}` and ``a `{term}` b``": "`{eq}` and ``a `{term}` b``",
+        "(part)=\n% a comment\n## A part": "## A part",
+        "$$x = 1$$ (eq-x)": "$$\nx = 1 \\tag{1}\n$$",
+        ":::{note}\n:class: x\nText {term}`a`.\n:::": "> **Note**\n>\n> Text a.",
+        ":::{admonition} Title\nText\n:::": "> **Title**\n>\n> Text",
+        "::::{tip}\n:::{solution} l\n:class: dropdown\n\nYes.\n:::\n::::": (
+            "> **Tip**\n>\n> <details>\n> <summary>Solution</summary>\n>\n> Yes.\n>\n> </details>"
+        ),
+        "```{math}\n:label: eq-x\nx = 1\n```": "$$\nx = 1 \\tag{1}\n$$",
+        "```python\n{eq}`a`  # [x](a.md)\n```": "```python\n{eq}`a`  # [x](a.md)\n```",
+        "a\n```{tableofcontents}\n```\nb": "a\n\nb",
+    }
+    assert {text: plain(text, book) for text in cases} == cases
+    assert plain("[](b.md#x)", read_book([page, other], [], "https://s/")) == (
+        "[Other](https://s/book/b.html#x)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("```{unheard}\n```", "directive {unheard}"),
+        ("{unheard}`x`", "role {unheard}"),
+        ("{eq}`none`", "equation 'none'"),
+        ("{ref}`none`", "label 'none'"),
+        ("{cite}`none`", "work 'none'"),
+        ("[](none.md)", "page 'none'"),
+    ],
+)
+def test_what_has_no_plain_form_is_named(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        plain(text, Book())
+
+
+def test_values_of_settings_are_replaced():
+    source = "A, B = 1, (2, 3)  # é\nC = {'a': A}\nD = 'é'; E = \"x\"\nprint(A)"
+    assert with_values(source, {"B": 5, "D": "z", "E": 1.5, "print": 0, "F": 2}) == (
+        "A, B = 1, 5  # é\nC = {'a': A}\nD = 'z'; E = 1.5\nprint(A)"
+    )
+
+
+def test_a_wheel_without_data_or_with_images_is_refused(wheel, tmp_path):
+    assert library_wheel.problems_of(wheel, ROOT) == []
+    broken = tmp_path / wheel.name
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(broken, "w") as copy:
+        for name in source.namelist():
+            if not name.endswith("table1.safetensors"):
+                copy.writestr(name, source.read(name))
+        copy.writestr("tests/x.py", "")
+        copy.writestr("ccb_lib/data/models/x.png", "")
+    assert library_wheel.problems_of(broken, ROOT) == [
+        "missing: ccb_lib/data/results/table1.safetensors",
+        "does not belong: ccb_lib/data/models/x.png, tests/x.py",
+    ]
+
+
+@pytest.fixture(scope="module")
+def empty_environment(tmp_path_factory):
+    """A Python with pip and nothing else."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def small_wheel(tmp_path_factory):
+    """A wheel named ccb_lib with one line of code, no requirements, and the extras."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "ccb_lib").mkdir()
+    (folder / "ccb_lib" / "__init__.py").write_text("__version__ = '0'\n")
+    (folder / "pyproject.toml").write_text(
+        "[build-system]\nrequires = ['hatchling']\nbuild-backend = 'hatchling.build'\n"
+        "[project]\nname = 'ccb-lib'\nversion = '0'\n"
+        "[project.optional-dependencies]\nwidgets = []\ndicom = []\nnifti = []\n"
+    )
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "."]
+    subprocess.run(build, cwd=folder, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def run_cell(python, cell, folder):
+    return subprocess.run(
+        [python, "-c", cell + "\nprint('from', ccb_lib.__file__)"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+    )
+
+
+def test_the_first_cell_installs_the_wheel_beside_it_and_no_other(
+    empty_environment, small_wheel, tmp_path
+):
+    """A stub stands for the wheel, so that no requirement is downloaded."""
+    digest = library_wheel.sha256(small_wheel)
+    cell = install_cell(small_wheel.name, digest)
+    run = run_cell(empty_environment, cell, tmp_path)
+    assert run.returncode == 1
+    assert f"{small_wheel.name} is not in {tmp_path}" in run.stderr
+
+    (tmp_path / small_wheel.name).write_bytes(small_wheel.read_bytes() + b" ")
+    run = run_cell(empty_environment, cell, tmp_path)
+    assert run.returncode == 1
+    assert f"but {digest} is needed" in run.stderr
+
+    site = tmp_path / "site"
+    (site / "notebooks").mkdir(parents=True)
+    (site / "notebooks" / small_wheel.name).write_bytes(small_wheel.read_bytes())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    wrong = install_cell(small_wheel.name, "0" * 64, f"{site.as_uri()}/")
+    assert "is needed" in run_cell(empty_environment, wrong, elsewhere).stderr
+    from_site = install_cell(small_wheel.name, digest, f"{site.as_uri()}/")
+    run = run_cell(empty_environment, from_site, elsewhere)
+    assert run.returncode == 0, run.stderr
+    assert "site-packages/ccb_lib" in run.stdout
+
+    run = run_cell(empty_environment, cell, tmp_path)  # installed: the file is not looked at
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*install, "--target", folder, wheel], check=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["arithmetic", "training", "claims"])
+def test_a_notebook_runs_outside_the_checkout(name, installed, wheel, book, tmp_path):
+    page = ROOT / "book" / f"{name}.md"
+    install = install_cell(wheel.name, library_wheel.sha256(wheel))
+    notebook = notebook_of(source_of(page), book, install + "\nprint(ccb_lib.__file__)")
+    outcome = execute(notebook, tmp_path, packages=installed)
+    assert outcome.error == ""
+    assert notebook.cells[0].outputs[0].text.strip() == f"{installed}/ccb_lib/__init__.py"
