@@ -61,7 +61,9 @@ def test_sizes_are_set_in_the_first_cell_alone(page, book):
     notebook = notebook_of(source_of(page), book, install_cell("w.whl", "0" * 64))
     first = settings_cell(notebook)
     others = "\n".join(c.source for c in notebook.cells[1:] if c is not first)
-    sizes = re.compile(r"^(?=.*\b(WIDTH|EPOCHS|DEVICE|SMALL)\b[^=\n]*=[^=])[A-Z_, ]+=", re.MULTILINE)
+    sizes = re.compile(
+        r"^(?=.*\b(WIDTH|EPOCHS|DEVICE|SMALL)\b[^=\n]*=[^=])[A-Z_, ]+=", re.MULTILINE
+    )
     assert sizes.search(others) is None
     literal = re.compile(r"\b(width|epochs|device)=(\d+|\"\w+\")")
     assert {f[1] for f in literal.finditer(others)} <= ALLOWED.get(page.stem, set())
@@ -83,7 +85,9 @@ def test_directives_and_roles_are_written_out(tmp_path):
     other.write_text("# Other\n\n(part)=\n## A part\n")
     book = read_book([page, other], ["a"])
     cases = {
-        "{cite}`doe2020,ng1999`": "([Doe et al., 2020](https://doi.org/10.1/x); Ng and van Os, 1999)",
+        "{cite}`doe2020,ng1999`": (
+            "([Doe et al., 2020](https://doi.org/10.1/x); Ng and van Os, 1999)"
+        ),
         "{cite:t}`ng1999`": "Ng and van Os (1999)",
         "see {eq}`eq-x` and {eq}`eq-y`": "see (1) and (7)",
         "{ref}`part`, {ref}`there <part>`": "A part, there",

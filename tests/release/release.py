@@ -11,6 +11,7 @@ what cannot be installed on this machine is reported and is no failure.
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -58,13 +59,15 @@ class Check(NamedTuple):
 
 
 def interpreters(lowest: tuple[int, int]) -> dict[str, str]:
-    """Find the Pythons of this machine, ``lowest`` or newer: version → path."""
+    """Find the Pythons of this machine, ``lowest`` or newer, pyenv's too: version → path."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = {}
     for minor in range(lowest[1], lowest[1] + 10):
-        path = shutil.which(f"python3.{minor}")
-        version = path and _output([path, "-c", "import platform; print(platform.python_version())"])
-        if version:
-            found[f"3.{minor}"] = path
+        name = f"python3.{minor}"
+        paths = [shutil.which(name), *sorted(map(str, pyenv.glob(f"3.{minor}.*/bin/{name}")))]
+        working = [path for path in paths if path and _run([path, "-c", ""]).returncode == 0]
+        if working:
+            found[f"3.{minor}"] = working[0]
     return found
 
 
@@ -94,7 +97,8 @@ def check_files(folder: Path) -> Iterator[Check]:
     for path in built.values():
         run = _run([sys.executable, "-m", "twine", "check", "--strict", str(path)])
         outcome = PASSED if run.returncode == 0 else FAILED
-        yield Check(f"twine check {path.suffix}", outcome, time.monotonic() - start, _last(run))
+        note = "" if outcome == PASSED else _last(run)
+        yield Check(f"twine check of {path.name}", outcome, time.monotonic() - start, note)
 
 
 def make_environment(folder: Path, python: str, wheel: Path, torch: str, extras: str) -> str:
@@ -142,6 +146,8 @@ def checks(parts: list[str], pythons: dict[str, str], folder: Path) -> Iterator[
     """Run the checks one after another."""
     if "files" in parts:
         yield from check_files(folder)
+    if parts == ["files"]:
+        return
     wheel = library_wheel.build(ROOT, folder)
     ready = ""
     bounds = torch_bounds()
@@ -192,16 +198,13 @@ def _run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def _output(command: list[str]) -> str:
-    run = _run(command)
-    return run.stdout.strip() if run.returncode == 0 else ""
-
-
 def _last(run: subprocess.CompletedProcess) -> str:
-    """Return the last line that a command wrote, the one with the cause."""
-    lines = [line for line in (run.stdout + run.stderr).splitlines() if line.strip()]
+    """Return the last line of a command's output, or of its errors if it failed."""
+    text = run.stdout + (run.stderr if run.returncode else "")
+    text = re.sub(r"\x1b\[\d*m", "", text)  # colours
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or [""])[-1].strip()[:200]
+    return (errors or lines or [""])[-1][:200]
 
 
 if __name__ == "__main__":
