@@ -7,6 +7,7 @@ links to the wheel, and the directive ``notebook-table`` lists the notebooks.
 """
 
 import html
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,9 @@ from sphinx.util.docutils import ReferenceRole, SphinxDirective
 from ccb_lib.chapters.publishing import strip_images
 
 if TYPE_CHECKING:
+    from plain_markdown import Book
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
 GPU_PAGE = "book/run-on-a-gpu"
 TABLE_HEAD = ("chapter", "notebook", "this build, on its CPU", "on a GPU")
@@ -101,7 +104,7 @@ def write_notebooks(app: "Sphinx", exception: Exception | None) -> None:
     root, folder = Path(app.srcdir), Path(app.outdir) / FOLDER
     site = app.config.html_baseurl
     site = site if not site or site.endswith("/") else f"{site}/"
-    book, wheel = book_of(root, site), _wheel_in(Path(app.outdir))
+    book, wheel = _numbered(book_of(root, site), app.env), _wheel_in(Path(app.outdir))
     install = install_cell(wheel.name, library_wheel.sha256(wheel), site)
     pages = pages_with_notebook(pages_of(root))
     for old in folder.glob("*.ipynb"):
@@ -131,6 +134,18 @@ def show_repository_buttons(app: "Sphinx", config: Any) -> None:
     if options.get("repository_url"):
         for button in ("repository", "edit_page", "issues"):
             options[f"use_{button}_button"] = True
+
+
+def _numbered(book: "Book", env: "BuildEnvironment") -> "Book":
+    """Take the numbers of equations and figures from the build."""
+    equations = {label: str(number) for label, (_, number) in env.domains["math"].equations.items()}
+    figures = {}
+    for name, (docname, identifier) in env.domains["std"].anonlabels.items():
+        number = env.toc_fignumbers.get(docname, {}).get("figure", {}).get(identifier)
+        if number:
+            figures[name] = ".".join(map(str, number))
+    figures = {**book.figures, **figures}
+    return replace(book, equations={**book.equations, **equations}, figures=figures)
 
 
 def _wheel_in(site: Path) -> Path:

@@ -11,8 +11,9 @@ from pathlib import Path
 import jupytext
 import nbformat
 import yaml
+from citations import cited_works, reference_list
 from nbformat import NotebookNode
-from plain_markdown import Book, cited_works, plain, read_book, reference_list
+from plain_markdown import Book, captioned, plain, read_book
 
 FOLDER = "notebooks"  # in the built site
 WITHOUT_NOTEBOOK = ("index", "status", "library")  # they teach nothing to run
@@ -120,12 +121,12 @@ def notebook_of(page: NotebookNode, book: Book, install: str) -> NotebookNode:
             )
             continue
         cells += [_code_cell(cell)]
-        caption = cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
-        if caption:
+        figure = cell.metadata.get("mystnb", {}).get("figure", {})
+        if caption := figure.get("caption", ""):
             works += cited_works(caption)
-            cells += [_cell("markdown", f"*{plain(caption, book)}*")]
+            cells += [_cell("markdown", captioned(caption, figure.get("name", ""), book))]
     if works:
-        references = reference_list(dict.fromkeys(works), book)
+        references = reference_list(dict.fromkeys(works), book.bibliography)
         cells += [_cell("markdown", f"## References\n\n{references}")]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"  # the same page gives the same notebook

@@ -4,20 +4,26 @@ Outside code, no directive, role, label or comment of MyST is left. What is unkn
 that a new kind of directive cannot reach a reader as raw text.
 """
 
+import base64
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from pybtex.database import BibliographyData, Entry, parse_file
-from pybtex.richtext import Text
+from citations import citation
+from pybtex.database import BibliographyData, parse_file
 
 FENCE = re.compile(r"^ *(?P<mark>`{3,}|~{3,}|:{3,})(?:\{(?P<name>[\w:+-]+)\})? *(?P<title>.*)$")
 CODE_OR_ROLE = re.compile(r"(?:\{([\w:+-]+)\})?(?<!`)(`+)(?!`)(.+?)(?<!`)\2(?!`)", re.DOTALL)
 WITH_TARGET = re.compile(r"(.*?)\s*<([^<>]+)>", re.DOTALL)
 LINK = re.compile(r"\[([^\[\]]*)\]\(([\w-]+)\.md(#[\w-]+)?\)")
 LABELLED_EQUATION = re.compile(r"\$\$(.+?)\$\$ *\(([\w:-]+)\)", re.DOTALL)
+# The settings of a figure, in a cell of code or in a directive.
+FIGURE = re.compile(
+    r"^ +figure:.*?(?=^---$|\n\n)|^[`:]{3,}\{figure\}.*?(?=\n\n|^[`:]{3,}$)",
+    re.DOTALL | re.MULTILINE,
+)
 LABEL = re.compile(r"^\(([\w:-]+)\)=\s*$")
 COMMENT = re.compile(r"^%.*$")
 
@@ -34,38 +40,54 @@ class Book:
     """What the pages refer to.
 
     Attributes:
+        folder: Folder of the pages.
         bibliography: The cited works.
         titles: Name of a page, such as ``"training"`` → its title.
-        numbers: Label of an equation → its number.
-        targets: Label of a heading, figure or exercise → the words that stand for it.
+        equations: Label of an equation → its number.
+        figures: Name of a figure → its number.
+        targets: Label of a heading or an exercise → the words that stand for it.
         notebooks: Names of the pages that are offered as notebooks.
         site: Address of the built site, ending with ``/``; empty if there is none.
     """
 
+    folder: Path = Path()
     bibliography: BibliographyData = field(default_factory=BibliographyData)
     titles: Mapping[str, str] = field(default_factory=dict)
-    numbers: Mapping[str, str] = field(default_factory=dict)
+    equations: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, str] = field(default_factory=dict)
     targets: Mapping[str, str] = field(default_factory=dict)
     notebooks: frozenset[str] = frozenset()
     site: str = ""
 
 
 def read_book(pages: Iterable[Path], notebooks: Iterable[str], site: str = "") -> Book:
-    """Read what the pages refer to, from their sources and from ``references.bib`` beside them."""
+    """Read what the pages refer to, from their sources and from ``references.bib`` beside them.
+
+    Equations and figures are numbered through the book, in the order of the pages. A build knows
+    the numbers of figures better, because a cell may draw none on some machine.
+    """
     pages = list(pages)
-    titles, numbers, targets = {}, {}, {}
-    for page in pages:
-        text = page.read_text(encoding="utf-8")
-        title = re.search(r"^# (.+)$", text, re.MULTILINE)
-        titles[page.stem] = title.group(1) if title else page.stem
-        numbers |= _equation_numbers(text)
-        targets |= dict(re.findall(r"^\(([\w:-]+)\)=\n+#+ (.+)$", text, re.MULTILINE))
-        exercises = re.findall(r"\{exercise\}.*\n:label: *(\S+)", text)
-        targets |= dict.fromkeys(exercises, "the exercise")
-        targets |= dict.fromkeys(re.findall(r"^ +name: *(\S+)$", text, re.MULTILINE), "the figure")
-    bib = pages[0].parent / "references.bib" if pages else None
-    bibliography = parse_file(str(bib)) if bib and bib.is_file() else BibliographyData()
-    return Book(bibliography, titles, numbers, targets, frozenset(notebooks), site)
+    texts = {page.stem: page.read_text(encoding="utf-8") for page in pages}
+    everything = "\n\n".join(texts.values())
+    titles = {name: re.search(r"^# (.+)$", text, re.MULTILINE) for name, text in texts.items()}
+    names = [re.search(r"name: *([\w-]+)", found[0]) for found in FIGURE.finditer(everything)]
+    figures = {name[1]: str(number) for number, name in enumerate(names, 1) if name}
+    targets = dict(re.findall(r"^\(([\w:-]+)\)=\n+#+ (.+)$", everything, re.MULTILINE))
+    targets |= dict.fromkeys(
+        re.findall(r"\{exercise\}.*\n:label: *(\S+)", everything), "the exercise"
+    )
+    folder = pages[0].parent if pages else Path()
+    works = folder / "references.bib"
+    return Book(
+        folder=folder,
+        bibliography=parse_file(str(works)) if works.is_file() else BibliographyData(),
+        titles={name: title[1] if title else name for name, title in titles.items()},
+        equations=_equation_numbers(everything),
+        figures=figures,
+        targets=targets,
+        notebooks=frozenset(notebooks),
+        site=site,
+    )
 
 
 def plain(text: str, book: Book) -> str:
@@ -102,23 +124,11 @@ def plain(text: str, book: Book) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(out)).strip()
 
 
-def cited_works(text: str) -> list[str]:
-    """List the keys of the works that a MyST text cites, each once, in order."""
-    roles = re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text)
-    keys = [key.strip() for role in roles for key in role.split(",")]
-    return list(dict.fromkeys(keys))
-
-
-def reference_list(keys: Iterable[str], book: Book) -> str:
-    """Return the cited works as a Markdown list, sorted by author."""
-    lines = sorted(_reference(_entry(key, book)) for key in keys)
-    return "\n".join(f"- {line}" for line in lines)
-
-
 def _equation_numbers(text: str) -> dict[str, str]:
     r"""Number the labelled equations of a page: by their ``\tag``, else in order."""
-    blocks = [(label, body) for body, label in LABELLED_EQUATION.findall(text)]
-    blocks += re.findall(r"\{math\}\n:label: *(\S+)\n(.*?)\n[`:]{3}", text, re.DOTALL)
+    directive = r"\{math\}\n:label: *(?P<name>\S+)\n(?P<inner>.*?)\n[`:]{3}"
+    found = re.finditer(f"{LABELLED_EQUATION.pattern}|{directive}", text, re.DOTALL)
+    blocks = [(one[2] or one["name"], one[1] or one["inner"]) for one in found]
     tags = {label: re.search(r"\\tag\{(.+?)\}", body) for label, body in blocks}
     numbered = enumerate(tags.items(), 1)
     return {label: tag.group(1) if tag else str(place) for place, (label, tag) in numbered}
@@ -142,10 +152,8 @@ def _directive(name: str, title: str, lines: list[str], book: Book) -> str:
     if name == "math":
         return _equation("\n".join(body).strip(), options.get("label"), book)
     if name == "figure":
-        # The picture itself is a file of the repository, so the site shows it.
-        caption = plain("\n".join(body), book)
-        address = book.site and book.site + "_images/" + Path(title.strip()).name
-        return f"![{options.get('alt', '')}]({address})\n\n{caption}" if address else caption
+        caption = captioned("\n".join(body), options.get("name", ""), book)
+        return f"{_picture(title.strip(), options.get('alt', ''), book)}\n\n{caption}"
     if name == "solution":
         inside = plain("\n".join(body), book)
         return f"<details>\n<summary>Solution</summary>\n\n{inside}\n\n</details>"
@@ -160,6 +168,23 @@ def _directive(name: str, title: str, lines: list[str], book: Book) -> str:
     if name == "exercise":
         return inside
     return "\n".join(f"> {line}".rstrip() for line in inside.splitlines())
+
+
+def captioned(caption: str, name: str, book: Book) -> str:
+    """Return a caption in italics, after the number of the figure if that has a name."""
+    number = f"Figure {_known(name, book.figures, 'figure')}. " if name else ""
+    return f"*{number}{plain(caption, book)}*"
+
+
+def _picture(file: str, alt: str, book: Book) -> str:
+    """Embed an image file, so that the notebook needs no other file."""
+    path = book.folder / file
+    if not path.is_file():
+        raise ValueError(f"the figure {file} is not in {book.folder}")
+    kind = {".svg": "svg+xml", ".jpg": "jpeg"}.get(path.suffix, path.suffix[1:])
+    data = base64.b64encode(path.read_bytes()).decode()
+    alt = alt.strip('"').replace("[", "(").replace("]", ")")
+    return f"![{alt}][{path.name}]\n\n[{path.name}]: data:image/{kind};base64,{data}"
 
 
 def _options(lines: list[str]) -> tuple[dict, list[str]]:
@@ -193,7 +218,7 @@ def _inline(text: str, book: Book) -> str:
 
 def _equation(body: str, label: str | None, book: Book) -> str:
     if label and "\\tag" not in body:
-        body += f" \\tag{{{_known(label, book.numbers, 'equation')}}}"
+        body += f" \\tag{{{_known(label, book.equations, 'equation')}}}"
     return f"$$\n{body}\n$$"
 
 
@@ -213,11 +238,14 @@ def _role(name: str, content: str, book: Book) -> str:
     if name == "nb-download":
         return words or "this notebook"
     if name.startswith("cite"):
-        works = [_citation(key.strip(), name, book) for key in content.split(",")]
+        works = [citation(key.strip(), name, book.bibliography) for key in content.split(",")]
         return ", ".join(works) if name == "cite:t" else f"({'; '.join(works)})"
     if name == "eq":
-        return words or f"({_known(target, book.numbers, 'equation')})"
-    if name in ("ref", "numref"):
+        return words or f"Eq. {_known(target, book.equations, 'equation')}"
+    if name == "numref" or (name == "ref" and target in book.figures):
+        number = f"Figure {_known(target, book.figures, 'figure')}"
+        return words.replace("%s", number[7:]).replace("{number}", number[7:]) or number
+    if name == "ref":
         return words or _known(target, book.targets, "label")
     if name == "doc":
         return _links(f"[{words}]({Path(target).name}.md)", book)
@@ -236,44 +264,3 @@ def _known(label: str, known: Mapping[str, str], kind: str) -> str:
     if label not in known:
         raise ValueError(f"the {kind} {label!r} is referred to, but no page has it")
     return known[label]
-
-
-def _entry(key: str, book: Book) -> Entry:
-    if key not in book.bibliography.entries:
-        raise ValueError(f"the work {key!r} is cited, but book/references.bib has none of that key")
-    return book.bibliography.entries[key]
-
-
-def _citation(key: str, role: str, book: Book) -> str:
-    entry = _entry(key, book)
-    year = entry.fields.get("year", "n. d.")
-    words = f"{_authors(entry)} ({year})" if role == "cite:t" else f"{_authors(entry)}, {year}"
-    address = _address(entry)
-    return f"[{words}]({address})" if address else words
-
-
-def _authors(entry: Entry) -> str:
-    people = entry.persons.get("author") or entry.persons.get("editor") or []
-    names = [_text(" ".join([*person.prelast_names, *person.last_names])) for person in people]
-    if not names:
-        return _text(entry.fields.get("organization", entry.key))
-    if len(names) > 2:
-        return f"{names[0]} et al."
-    return " and ".join(names)
-
-
-def _address(entry: Entry) -> str:
-    doi = entry.fields.get("doi")
-    return f"https://doi.org/{doi}" if doi else entry.fields.get("url", "")
-
-
-def _reference(entry: Entry) -> str:
-    place = entry.fields.get("journal") or entry.fields.get("booktitle") or ""
-    parts = [f"{_authors(entry)} ({entry.fields.get('year', 'n. d.')})", entry.fields["title"]]
-    parts += [part for part in (place, _address(entry)) if part]
-    return ". ".join(_text(part).rstrip(".") for part in parts)
-
-
-def _text(latex: str) -> str:
-    """Return LaTeX of a bibliography as plain text."""
-    return str(Text.from_latex(latex))

@@ -110,14 +110,24 @@ def test_directives_and_roles_are_written_out(tmp_path):
     page = tmp_path / "a.md"
     page.write_text("# First page\n\n$$x = 1$$ (eq-x)\n\n$$y = 2 \\tag{7}$$ (eq-y)\n")
     other = tmp_path / "b.md"
-    other.write_text("# Other\n\n(part)=\n## A part\n")
+    other.write_text(
+        "# Other\n\n(part)=\n## A part\n\n$$z = 3$$ (eq-z)\n\n"
+        "```{code-cell}\n---\nmystnb:\n  figure: {name: fig-a, caption: First.}\n---\n1\n```\n\n"
+        "```{code-cell}\n---\nmystnb:\n  figure:\n    caption: No name.\n---\n1\n```\n\n"
+        "```{figure} p.svg\n:name: fig-b\n:alt: A [p]\n\nThird.\n```\n"
+    )
+    (tmp_path / "p.svg").write_text("<svg/>")
     book = read_book([page, other], ["a"])
     cases = {
         "{cite}`doe2020,ng1999`": (
             "([Doe et al., 2020](https://doi.org/10.1/x); Ng and van Os, 1999)"
         ),
         "{cite:t}`ng1999`": "Ng and van Os (1999)",
-        "see {eq}`eq-x` and {eq}`eq-y`": "see (1) and (7)",
+        "see {eq}`eq-x`, {eq}`eq-y`, {eq}`eq-z`": "see Eq. 1, Eq. 7, Eq. 3",
+        "{numref}`fig-a`, {numref}`fig-b`": "Figure 1, Figure 3",
+        "```{figure} p.svg\n:name: fig-b\n:alt: A [p]\n\nThird {term}`a`.\n```": (
+            "![A (p)][p.svg]\n\n[p.svg]: data:image/svg+xml;base64,PHN2Zy8+\n\n*Figure 3. Third a.*"
+        ),
         "{ref}`part`, {ref}`there <part>`": "A part, there",
         "{term}`AUC`, {term}`scores <score>`": "AUC, scores",
         "[one](a.md), [](a.md), [two](b.md)": "[one](a.ipynb), [First page](a.ipynb), two",
@@ -148,6 +158,8 @@ def test_directives_and_roles_are_written_out(tmp_path):
         ("{ref}`none`", "label 'none'"),
         ("{cite}`none`", "work 'none'"),
         ("[](none.md)", "page 'none'"),
+        ("{numref}`none`", "figure 'none'"),
+        ("```{figure} none.svg\n```", "figure none.svg"),
     ],
 )
 def test_what_has_no_plain_form_is_named(text, message):

@@ -108,7 +108,9 @@ def make_environment(folder: Path, python: str, wheel: Path, torch: str, extras:
         return _last(run)
     target = f"{wheel}[{extras}]" if extras else str(wheel)
     packages = [target, torch, *(["ipykernel"] if extras else [])]
-    run = _run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages])
+    # Compiling all of PyTorch to bytecode takes longer than the checks.
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-compile"]
+    run = _run([*pip, *packages])
     return _last(run) if run.returncode else ""
 
 
