@@ -18,6 +18,7 @@ book: $(VENV)/.ready
 	if [ "$$now" != "$$(cat _build/.sources 2>/dev/null)" ]; then \
 	  rm -rf _build/.jupyter_cache _build/jupyter_execute _build/models; mkdir -p _build; echo "$$now" > _build/.sources; fi
 	$(BIN)/jupyter-book build . -W --keep-going
+	@$(BIN)/python -m ccb_lib.chapters.publishing _build/html
 	@echo "Open _build/html/index.html, or run: make serve"
 
 test: $(VENV)/.ready

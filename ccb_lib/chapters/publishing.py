@@ -7,6 +7,7 @@ instead. In both, `strip_images` removes the images from the notebooks offered f
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,3 +89,8 @@ def _has_image(output: dict) -> bool:
     data = output.get("data", {})
     html = "".join(data.get("text/html", []))
     return any(kind.startswith("image/") for kind in data) or "data:image/" in html
+
+
+if __name__ == "__main__":
+    count = strip_images(sys.argv[1])
+    print(f"Removed {count} outputs with images of doubtful terms of use from the notebooks.")
