@@ -76,8 +76,12 @@ def test_sizes_are_set_in_the_first_cell_alone(page, book):
 
 
 SIZES = ("width", "epochs", "device")
-# Sizes that are the subject of a page, not settings of what it trains.
-SHOWN_SIZES = {"baselines": {"epochs"}, "design": {"width"}}
+# Sizes that are the subject of a page, or of its smallest example, and no settings.
+SHOWN_SIZES = {
+    "baselines": {"epochs"},
+    "design": {"width"},
+    **dict.fromkeys(("table-1", "tables-2-3", "tables-4-5", "tables-6-7"), {"width", "epochs"}),
+}
 
 
 def test_outputs_captions_and_tags_of_a_page_are_kept():
