@@ -47,9 +47,10 @@ class WheelLink(ReferenceRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Return the link and the text."""
         wheel = _wheel_in(Path(self.env.app.outdir))
-        digest = nodes.literal("", library_wheel.sha256(wheel))
         link = _download(self.env.docname, wheel.name, self.title)
-        return [link, nodes.Text(f" ({wheel.name}, SHA-256 "), digest, nodes.Text(")")], []
+        digest = f'<code style="overflow-wrap: anywhere">{library_wheel.sha256(wheel)}</code>'
+        facts = nodes.raw("", f" ({wheel.name}, SHA-256 {digest})", format="html")
+        return [link, facts], []
 
 
 class NotebookTable(SphinxDirective):
@@ -79,7 +80,8 @@ def fill_tables(app: "Sphinx", doctree: nodes.document, docname: str) -> None:
         head = "".join(f"<th>{name}</th>" for name in TABLE_HEAD)
         body = "".join(f"<tr>{row}</tr>" for row in rows)
         table = f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        place.replace_self(nodes.raw("", table, format="html"))
+        scrolled = f'<div style="overflow-x: auto">{table}</div>'
+        place.replace_self(nodes.raw("", scrolled, format="html"))
 
 
 def minutes(seconds: float | None) -> str:
