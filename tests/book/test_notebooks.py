@@ -80,7 +80,10 @@ SIZES = ("width", "epochs", "device")
 SHOWN_SIZES = {
     "baselines": {"epochs"},
     "design": {"width"},
-    **dict.fromkeys(("table-1", "tables-2-3", "tables-4-5", "tables-6-7"), {"width", "epochs"}),
+    "table-1": {"width", "epochs"},
+    "tables-2-3": {"width", "epochs"},
+    "tables-4-5": {"width", "epochs"},
+    "tables-6-7": {"width", "epochs"},
 }
 
 
