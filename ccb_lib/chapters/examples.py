@@ -28,7 +28,7 @@ _CHEST_CT = (
 _BRAIN_MRI = (
     "**Images:** Br35H (Hamada, 2020), brain MRI without and with a tumour. The classes differ in "
     "more than the tumour, there are no patient identifiers, and the terms of use are in doubt. "
-    "The chapter on brain MRI shows the consequences. No claim of this book rests on this set "
+    "[Brain MRI](brain-mri.html) shows the consequences. No claim of this book rests on this set "
     "alone."
 )
 _DIGITS = (

@@ -15,6 +15,7 @@ WITHOUT_NOTEBOOK = ("book/index", "book/status", "book/library")  # they teach n
 CHAPTERS = [page for page in PAGES if "jupytext" in (ROOT / f"{page}.md").read_text()]
 LESSONS = (
     "problem",
+    "design",
     "training",
     "thresholds",
     "baselines",
