@@ -99,6 +99,15 @@ def build_wheel(app: "Sphinx") -> None:
     (folder / "SHA256SUMS").write_text(f"{library_wheel.sha256(wheel)}  {wheel.name}\n")
 
 
+def outdated_pages(app: "Sphinx", env: "BuildEnvironment", *_: Any) -> list[str]:
+    """Name the pages to read again: that with the wheel's SHA-256, and those to execute again."""
+    pages = pages_with_notebook(pages_of(Path(app.srcdir)))
+    return [
+        GPU_PAGE,
+        *(f"book/{page.stem}" for page in pages if not _executed(env, page).is_file()),
+    ]
+
+
 def write_notebooks(app: "Sphinx", exception: Exception | None) -> None:
     """Write the notebooks into the site, with the outputs of the build."""
     if exception is not None or app.builder.format != "html":
@@ -112,7 +121,7 @@ def write_notebooks(app: "Sphinx", exception: Exception | None) -> None:
     for old in folder.glob("*.ipynb"):
         old.unlink()
     for page in pages:
-        executed = Path(app.env.mystnb_config.output_folder) / "book" / f"{page.stem}.ipynb"
+        executed = _executed(app.env, page)
         if not executed.is_file():
             raise ExtensionError(f"{executed} is missing. Delete _build and build the book again.")
         notebook = notebook_of(nbformat.read(executed, as_version=4), book, install)
@@ -136,6 +145,11 @@ def show_repository_buttons(app: "Sphinx", config: Any) -> None:
     if options.get("repository_url"):
         for button in ("repository", "edit_page", "issues"):
             options[f"use_{button}_button"] = True
+
+
+def _executed(env: "BuildEnvironment", page: Path) -> Path:
+    """Return where myst-nb writes a page with its outputs."""
+    return Path(env.mystnb_config.output_folder) / "book" / f"{page.stem}.ipynb"
 
 
 def _numbered(book: "Book", env: "BuildEnvironment") -> "Book":
@@ -171,7 +185,7 @@ def setup(app: "Sphinx") -> dict[str, Any]:
     app.add_js_file(None, body=SAVE_NOTEBOOKS)
     app.connect("config-inited", show_repository_buttons)
     app.connect("builder-inited", build_wheel)
-    app.connect("env-get-outdated", lambda *_: [GPU_PAGE])  # it has the wheel's SHA-256
+    app.connect("env-get-outdated", outdated_pages)
     app.connect("doctree-resolved", fill_tables)
     app.connect("html-page-context", offer_notebook, priority=500)  # the theme's has 501
     app.connect("build-finished", write_notebooks)
