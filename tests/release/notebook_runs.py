@@ -121,7 +121,10 @@ def execute(
 def _kernel_manager(python: str, folder: Path) -> AsyncKernelManager:
     """Make the manager of a kernel of this interpreter."""
     specification = {
-        "argv": [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "argv": [
+            *(python, "-m", "ipykernel_launcher", "-f", "{connection_file}"),
+            "--IPKernelApp.log_level=ERROR",  # without a warning that it uses TCP
+        ],
         "display_name": "release",
         "language": "python",
     }
