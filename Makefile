@@ -17,8 +17,10 @@ book: $(VENV)/.ready
 	@now=$$({ find ccb_lib data -type f ! -path 'data/raw/*' ! -path '*/.*' ! -path '*/__pycache__/*' | sort | xargs cat; $(BIN)/ccb data list --present; echo "PUBLISH=$(PUBLISH)"; } | cksum); \
 	if [ "$$now" != "$$(cat _build/.sources 2>/dev/null)" ]; then \
 	  rm -rf _build/.jupyter_cache _build/jupyter_execute _build/models; mkdir -p _build; echo "$$now" > _build/.sources; fi
+	@# Several pages at once; Sphinx then finds them in its cache.
+	$(BIN)/python book/execute_pages.py
 	$(BIN)/jupyter-book build . -W --keep-going
-	@$(BIN)/python -m ccb_lib.chapters.publishing _build/html
+	@$(BIN)/python book/strip_images.py _build/html
 	@echo "Open _build/html/index.html, or run: make serve"
 
 test: $(VENV)/.ready
@@ -30,7 +32,7 @@ lint: $(VENV)/.ready
 	$(BIN)/lint-imports
 	$(BIN)/python tests/size_budget.py
 
-# Works off data/results/plan.toml; stopped, it goes on where it was. HOURS=2 stops it after two hours.
+# Executes the missing runs of data/results/plan.toml; started again, it resumes. HOURS=2 stops it after two hours.
 measure: $(VENV)/.ready
 	$(BIN)/ccb measure $(if $(HOURS),--hours $(HOURS))
 

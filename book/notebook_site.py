@@ -18,8 +18,7 @@ from myst_nb.sphinx_ import NbMetadataCollector
 from notebooks import FOLDER, book_of, install_cell, notebook_of, pages_of, pages_with_notebook
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import ReferenceRole, SphinxDirective
-
-from ccb_lib.chapters.publishing import strip_images
+from strip_images import strip_images
 
 if TYPE_CHECKING:
     from plain_markdown import Book

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     )
     from ccb_lib.detectors.skip_ganomaly import SkipGANomaly
     from ccb_lib.evaluation.epochs import EpochScores
-    from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol, evaluate
+    from ccb_lib.evaluation.evaluate import evaluate
+    from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
     from ccb_lib.explorer.widget import ThresholdExplorer
     from ccb_lib.metrics import ScoreTerms
     from ccb_lib.reproduction.reported import reported
@@ -59,7 +60,7 @@ _HOME_OF = {
     "CLEAN": "ccb_lib.evaluation.protocols",
     "RELEASED": "ccb_lib.evaluation.protocols",
     "Protocol": "ccb_lib.evaluation.protocols",
-    "evaluate": "ccb_lib.evaluation.protocols",
+    "evaluate": "ccb_lib.evaluation.evaluate",
 }
 
 __all__ = ["__version__", *_HOME_OF]

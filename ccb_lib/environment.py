@@ -16,6 +16,10 @@ def choose_device(device: str) -> torch.device:
 
     Raises:
         ValueError: The name is no device, or this machine does not have it.
+
+    Example:
+        >>> choose_device("cpu")
+        device(type='cpu')
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -34,7 +38,13 @@ def choose_device(device: str) -> torch.device:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators inside the block and restore their states afterwards."""
+    """Seed the global generators inside the block and restore their states afterwards.
+
+    Example:
+        >>> with seeded(0, torch.device("cpu")):
+        ...     torch.rand(1)
+        tensor([0.4963])
+    """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -42,7 +52,12 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def machine() -> dict[str, str]:
-    """Describe the machine: processor, threads, GPU and versions, one entry a table row."""
+    """Describe the machine: processor, threads, GPU and versions, one entry a table row.
+
+    Example:
+        >>> "torch" in machine()
+        True
+    """
     packages = (
         "ccb-lib",
         "torch",

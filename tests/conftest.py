@@ -19,8 +19,11 @@ from PIL import Image
 
 from ccb_lib import load_dataset
 from ccb_lib.datasets.base import data_root
-from ccb_lib.reproduction.runs import CLASSES
+from ccb_lib.reproduction.registry import CLASSES
+from ccb_lib.reproduction.results import read_results
 from ccb_lib.reproduction.store import key_of
+
+RESULTS = Path(__file__).parents[1] / "data" / "results"
 
 mpl.use("agg")
 torch.set_num_threads(
@@ -47,6 +50,16 @@ def no_file_above():
             resource.setrlimit(resource.RLIMIT_FSIZE, usual)
 
     return limited
+
+
+@pytest.fixture(scope="session")
+def ganomaly():
+    """The stored run of GANomaly on HAM10000 at the paper's settings, seed 0."""
+    wanted = ("ganomaly", {"epochs": 50}, {"seed": 0})
+    runs = read_results(4, RESULTS).values()
+    return next(
+        r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted
+    )
 
 
 @pytest.fixture

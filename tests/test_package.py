@@ -1,10 +1,13 @@
 import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import ccb_lib
+
+PACKAGE = Path(ccb_lib.__file__).parent
 
 
 @pytest.mark.parametrize("name", ccb_lib.__all__)
@@ -45,3 +48,42 @@ def test_the_installed_version_is_the_one_it_says():
     from importlib.metadata import version
 
     assert version("ccb-lib") == ccb_lib.__version__
+
+
+OF_OTHERS = {"_asdict", "_fields", "_replace", "_make"}  # of named tuples
+
+
+def private(name):
+    return name.startswith("_") and not name.startswith("__") and name not in OF_OTHERS
+
+
+def uses_of_private_names(path):
+    """Yield the private names that a module reads from others, and those that it defines."""
+    read, defined = set(), set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and private(node.attr):
+            owner = ast.unparse(node.value)
+            own = owner in ("self", "cls", "super()")
+            if isinstance(node.ctx, ast.Store) or own:
+                defined.add(node.attr)
+            elif not owner.startswith(("torch", "zipfile")):  # of libraries
+                read.add(node.attr)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ccb_lib"):
+            read |= {alias.name for alias in node.names if private(alias.name)}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            defined.add(node.id)
+    return read, defined
+
+
+def test_no_package_uses_private_names_of_another():
+    packages = {}
+    for path in PACKAGE.rglob("*.py"):
+        packages.setdefault(path.relative_to(PACKAGE).parts[0], []).append(path)
+    foreign = {}
+    for package, paths in packages.items():
+        uses = [uses_of_private_names(path) for path in paths]
+        read, defined = (set.union(*sets) for sets in zip(*uses, strict=True))
+        foreign |= {package: sorted(read - defined)} if read - defined else {}
+    assert foreign == {}

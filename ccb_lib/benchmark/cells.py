@@ -9,8 +9,7 @@ from torch import Tensor
 
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.adversarial import AdversarialDetector
-from ccb_lib.environment import seeded
-from ccb_lib.reproduction.runs import PAPER_METHODS
+from ccb_lib.reproduction.registry import PAPER_METHODS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +48,7 @@ class Cell:
         given = {name: value for name, value in given.items() if value is not None}
         detector = METHODS[self.method](batch_size=self.batch, device=device, fast=fast, **given)
         assert isinstance(detector, AdversarialDetector)
-        with seeded(detector.seed, detector.device_):
-            built = detector.build(self.image_size, self.channels)
-            detector.networks_ = {
-                name: detector._placed(network) for name, network in built.items()
-            }
-        detector.optimizers_ = detector.build_optimizers()
+        detector.make_networks(self.image_size, self.channels)
         detector.image_size_, detector.channels_ = self.image_size, self.channels
         return detector
 

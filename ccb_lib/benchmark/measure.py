@@ -21,8 +21,6 @@ from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.environment import choose_device
 from ccb_lib.models.small_maps import left_out_on
 from ccb_lib.training.concurrent import run_concurrently
-from ccb_lib.training.fast_steps import FastSteps
-from ccb_lib.training.loop import eager_steps
 from ccb_lib.training.types import Turns
 
 PATHS = ("eager", "fast", "compiled", "padded")
@@ -37,6 +35,9 @@ class Clock:
 
     Wall time, or on a CPU with one thread processor time, which other programs do not lengthen.
     """
+
+    # Not torch.utils.benchmark.Timer: it measures wall time only, waits for the current GPU only,
+    # and calls the work twice more for each measurement, which alternate rounds repeat often.
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -114,10 +115,7 @@ class Trainer:
         self.device = self.detectors[0].device_
         self.images = cell.images(_IMAGES).to(self.device)
         self.batch = cell.batch
-        self.ways = [
-            FastSteps(layout=d._layout, compiled=path == "compiled") if fast else eager_steps
-            for d in self.detectors
-        ]
+        self.ways = [detector.make_steps() for detector in self.detectors]
         for network in (net for detector in self.detectors for net in detector.networks_.values()):
             network.train()
 
@@ -250,5 +248,5 @@ def measure_scores(
 
 
 def _score(detector: AdversarialDetector, images: Tensor) -> None:
-    getattr(detector, "_found", {}).clear()  # AnoGAN caches the points found
+    images += 1  # AnoGAN caches what it found for an image; other pixels are searched again
     detector.score_terms(images)

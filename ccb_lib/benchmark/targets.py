@@ -12,7 +12,7 @@ from ccb_lib.benchmark.cells import Cell
 from ccb_lib.benchmark.measure import Row, measure_scores, measure_steps
 from ccb_lib.detectors import METHODS, adversarial
 from ccb_lib.environment import choose_device
-from ccb_lib.reproduction.runs import PAPER_METHODS
+from ccb_lib.reproduction.registry import PAPER_METHODS
 from ccb_lib.training.fast_steps import FastSteps
 
 # A training step of the public Skip-GANomaly code on one H100, measured before this code existed.

@@ -5,7 +5,6 @@ import pandas as pd
 from ccb_lib.detectors import METHODS
 from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.settings import CHOICES, described
-from ccb_lib.reproduction.tables import SHOWN_NAMES
 
 _MEASURES = ("AUC", "over seeds", "over epochs, released", "over epochs, clean")
 
@@ -30,7 +29,7 @@ def shown_stability(frame: pd.DataFrame) -> pd.DataFrame:
         settings = {name: None if pd.isna(line[name]) else line[name] for name in CHOICES}
         common = described({**settings, "chain_init": None, "other": None})
         setting = f"{display_name(line['dataset'])}, {common}"
-        parts = [SHOWN_NAMES.get(line["method"], line["method"]), _chain(line["chain"])]
+        parts = [display_name(line["method"]), _chain(line["chain"])]
         parts += [
             f"from {settings['chain_init']}" if settings["chain_init"] else "",
             settings["other"] or "",
@@ -73,7 +72,7 @@ def definitions() -> pd.DataFrame:
     }
     return pd.DataFrame(
         {
-            SHOWN_NAMES[method]: {
+            display_name(method): {
                 "first term": first,
                 "second term": second,
                 "weight of the image term": METHODS[method].__dataclass_fields__["alpha"].default,

@@ -1,18 +1,18 @@
 """The images that chapters use: medical images, or handwritten digits where those are missing."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from IPython.display import Markdown
+from matplotlib.figure import Figure
 
 from ccb_lib.chapters.helpers import trained
 from ccb_lib.datasets import AnomalySplit, chest_ct, load_dataset
 from ccb_lib.datasets.wheels import find_or_none
 from ccb_lib.detectors.ccb import CCB
 from ccb_lib.evaluation.slice_maps import brightness, map_of_slice
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
-    from matplotlib.figure import Figure
+from ccb_lib.plots import image_grid
+from ccb_lib.plots.slices import slice_with_map
 
 SHARE = 0.95  # minimum share of a patch of chest-ct that lies in the lung
 WIDTH, EPOCHS = 8, 12  # of the CCB that several chapters use, so that it is trained once
@@ -48,7 +48,7 @@ class Example(NamedTuple):
     """
 
     split: AnomalySplit
-    note: "Markdown"
+    note: Markdown
     real: bool
 
 
@@ -67,8 +67,6 @@ def running_example(*, many_abnormal: bool = False, image_size: int = 32) -> Exa
         >>> running_example().split.channels
         1
     """
-    from IPython.display import Markdown
-
     name = "brain-mri" if many_abnormal else "chest-ct"
     if not at_hand(name):
         real = "brain MRI and tumours" if many_abnormal else "patches of lung and the mass"
@@ -93,7 +91,7 @@ def shared_detector(split: AnomalySplit, **settings: Any) -> CCB:
     return trained(CCB(**{"width": WIDTH, "epochs": EPOCHS, **settings}), split)
 
 
-def lung_picture(number: int = SLICE, **settings: Any) -> "Figure":
+def lung_picture(number: int = SLICE, **settings: Any) -> Figure:
     """Draw a slice of ``chest-ct`` with the anomaly maps of the shared detector and of brightness.
 
     The detector was trained on other slices only. If the scan is not on this machine, the figure
@@ -114,8 +112,6 @@ def lung_picture(number: int = SLICE, **settings: Any) -> "Figure":
             f"slice {number} given; {TESTED[0]} to {TESTED[-1]} is needed. The detector is not "
             "trained on those slices."
         )
-    from ccb_lib.plots import image_grid
-    from ccb_lib.plots.slices import slice_with_map
 
     example = running_example()
     split, detector = example.split, shared_detector(example.split, **settings)

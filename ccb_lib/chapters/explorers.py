@@ -3,25 +3,22 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from IPython.display import Markdown
 
 from ccb_lib.chapters.results import note
 from ccb_lib.chapters.table_settings import settings_run
 from ccb_lib.chapters.verdict import with_enough_seeds
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
-from ccb_lib.metrics import anomaly_score, oracle_f1
+from ccb_lib.explorer.widget import ThresholdExplorer
+from ccb_lib.metrics import oracle_f1
 from ccb_lib.reproduction.comparisons import arm_table, at_setting, study_frame
-from ccb_lib.reproduction.results import load_results, read_results, scores_of, threshold_of
-from ccb_lib.reproduction.runs import CLASSES, DATASETS, NETWORK_METHODS, TRIVIAL_METHODS
+from ccb_lib.reproduction.names import display_name
+from ccb_lib.reproduction.registry import TABLES, TRIVIAL_METHODS
+from ccb_lib.reproduction.results import load_results, threshold_of, with_scores
 from ccb_lib.reproduction.settings import PAPER, at_settings, described, of_images
-from ccb_lib.reproduction.tables import SHOWN_NAMES
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
-
-    from ccb_lib.explorer.widget import ThresholdExplorer
 
 
 def results_explorer(
@@ -31,7 +28,7 @@ def results_explorer(
     settings: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     folder: str | Path | None = None,
     **options: Any,
-) -> "ThresholdExplorer | Markdown":
+) -> ThresholdExplorer | Markdown:
     """Return a threshold explorer of a table, with a choice of method (or chain) and class.
 
     Args:
@@ -52,10 +49,9 @@ def results_explorer(
     cells = explorer_cells(number, protocol=protocol, settings=settings, folder=folder)
     if not cells:
         return note(number)
-    from ccb_lib.explorer.widget import ThresholdExplorer
 
     return ThresholdExplorer.from_table(
-        cells, axes=("Chain" if number >= 6 else "Method", "Class"), **options
+        cells, axes=(TABLES[number].row.title(), "Class"), **options
     )
 
 
@@ -88,11 +84,9 @@ def explorer_cells(
         True
     """
     several = [settings] if isinstance(settings, Mapping) else list(settings)
-    # Tables 6–7 have chains of one method, CCB.
-    every = ("ccb",) if number >= 6 else (*NETWORK_METHODS, *TRIVIAL_METHODS)
-    wanted = list(every if methods is None else methods)
-    classes = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
-    results = read_results(number, folder)
+    spec = TABLES[number]
+    wanted = list(spec.methods if methods is None else methods)
+    classes = spec.all_classes
     stored = load_results(number, protocols=(protocol,), folder=folder).sort_values(
         "seed", kind="stable"
     )
@@ -100,22 +94,15 @@ def explorer_cells(
     for chosen in several:
         frame = at_settings(stored, chosen)
         frame = frame[frame["method"].isin(wanted) & frame["abnormal"].isin(classes)]
-        frame = frame.drop_duplicates(["chain" if number >= 6 else "method", "abnormal"])
+        frame = frame.drop_duplicates([spec.row, "abnormal"])
         order = {"method": wanted.index, "abnormal": classes.index, "chain": _length}
         frame = frame.sort_values(list(order), key=lambda of: of.map(order[of.name]), kind="stable")
-        for line in frame.itertuples():
-            found = scores_of(results[line.key], line.abnormal, protocol)
-            if found is None:
-                continue
-            scored, tests = found
-            scores = anomaly_score(scored.test, line.alpha)
+        for line, scored, tests, scores in with_scores(number, frame, (protocol,), folder):
             thresholds = {"oracle F1": oracle_f1(scores, tests.labels)}
             if scored.calibration is not None:
                 phi = threshold_of(scored, tests, CLEAN, line.alpha)
                 thresholds = {"normal 95 %": phi, **thresholds}
-            name = (
-                f"{line.chain} blocks" if number >= 6 else SHOWN_NAMES.get(line.method, line.method)
-            )
+            name = f"{line.chain} blocks" if spec.chains else display_name(line.method)
             without_network = line.method in TRIVIAL_METHODS
             if len(several) > 1 and (
                 of_images(chosen) != of_images(PAPER) if without_network else chosen != PAPER
@@ -157,21 +144,13 @@ def arm_cells(
     shown = with_enough_seeds(table)[0].index
     frame = at_setting(study_frame(study, folder), setting).sort_values("seed", kind="stable")
     frame = frame[frame["arm"].isin(shown)]
-    results = read_results(study, folder)
+    frame = frame.drop_duplicates(["arm", "abnormal"])
     cells = {}
-    for line in frame.drop_duplicates(["arm", "abnormal"]).itertuples():
-        found = scores_of(results[line.key], line.abnormal, CLEAN)
-        if found is None:
-            continue
-        scored, tests = found
+    for line, scored, tests, scores in with_scores(study, frame, folder=folder):
         thresholds = {}
         if scored.calibration is not None:
             thresholds["normal 95 %"] = threshold_of(scored, tests, CLEAN, line.alpha)
-        cells[line.arm, line.abnormal] = (
-            anomaly_score(scored.test, line.alpha),
-            tests.labels,
-            thresholds,
-        )
+        cells[line.arm, line.abnormal] = (scores, tests.labels, thresholds)
     return cells
 
 

@@ -1,12 +1,11 @@
 """Numbers about image sets, computed from the images or read from stored files.
 
-``python -m ccb_lib.chapters.facts NAME`` computes the numbers of one set from its images and stores
-them in ``data/results/facts-NAME.json``. Pages read that file on a machine without the images. On a
+``python data/scripts/store_facts.py NAME`` computes the numbers of one set from its images and
+stores them in ``data/results/facts-NAME.json``. Pages read that file on a machine without the images. On a
 machine with the images, pages compute the numbers again with the same functions.
 """
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,7 +25,6 @@ from ccb_lib.detectors.simple_baselines import NearestNeighbours
 from ccb_lib.io.project_data import project_data
 
 Facts = dict[str, Any]
-RARE = ("akiec", "bcc", "df", "vasc")  # the classes of Tables 4 and 5
 DARK = 60  # an image has a dark rim if the mean of its four corner pixels (0…255) is below this
 # A small network and few epochs keep the page fast. The paper has width 64 and 50 epochs.
 BRAIN = {"width": 8, "epochs": 10, "batch_size": 32, "learning_rate": 1e-3}
@@ -48,9 +46,9 @@ def facts(name: str) -> tuple[Facts, str]:
         >>> sorted(facts("ham10000")[0]["counts"])[:2]
         ['akiec', 'bcc']
     """
-    if name not in _COMPUTED:
-        raise ValueError(f"{name!r} given; one of {', '.join(_COMPUTED)} is needed.")
-    is_available, compute = _COMPUTED[name]
+    if name not in COMPUTED:
+        raise ValueError(f"{name!r} given; one of {', '.join(COMPUTED)} is needed.")
+    is_available, compute = COMPUTED[name]
     if is_available():
         return compute(), f"Computed from the images of `{name}` when this page was built."
     stored = json.loads(
@@ -85,7 +83,7 @@ def ham10000_facts(seed: int = 0) -> Facts:
     table = pd.DataFrame({"diagnosis": images.classes, "lesion": images.groups})
     counts = table.groupby("diagnosis")["lesion"].agg(images="size", lesions="nunique")
     photographs = table.groupby("lesion").size().value_counts().sort_index()
-    parts = {name: _skin(name, seed) for name in RARE}
+    parts = {name: _skin(name, seed) for name in ham10000.RARE}
     balanced = _skin("df", seed, test="balanced")
     sides = [set(getattr(balanced, f"{side}_groups")) for side in ("train", "calibration", "test")]
     corners = images.pixels[:, :, [0, 0, -1, -1], [0, -1, 0, -1]].float().mean((1, 2)).numpy()
@@ -164,24 +162,6 @@ def brain_mri_facts() -> Facts:
     }
 
 
-def write(name: str) -> None:
-    """Compute the numbers of a set from its images and store them in ``data/results``.
-
-    Args:
-        name: ``"ham10000"`` or ``"brain-mri"``.
-
-    Raises:
-        FileNotFoundError: The images are not on this machine.
-    """
-    is_available, compute = _COMPUTED[name]
-    if not is_available():
-        raise FileNotFoundError(f"{name} is not on this machine. Run `ccb data fetch {name}`.")
-    path = project_data("results") / f"facts-{name}.json"
-    path.write_text(
-        json.dumps(_rounded(compute()), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-
-
 def _brain_detectors() -> Mapping[str, Detector]:
     return {
         "mean intensity": MeanIntensity(),
@@ -225,7 +205,7 @@ def _colour_aucs(part: AnomalySplit) -> dict[str, float]:
 
 
 def _pca_aucs(seed: int, normal: tuple[str, ...]) -> dict[str, float]:
-    parts = {name: _skin(name, seed, normal=normal) for name in RARE}
+    parts = {name: _skin(name, seed, normal=normal) for name in ham10000.RARE}
     pca = PixelPCA(components=32).fit(parts["df"].train[:2000], progress=False)
     return {name: _auc(pca, part) for name, part in parts.items()}
 
@@ -243,17 +223,7 @@ def _shipped(parts: Mapping[str, AnomalySplit]) -> Facts:
     return rows
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _rounded(item) for name, item in value.items()}
-    return round(value, 5) if isinstance(value, float) else int(value)
-
-
-_COMPUTED: dict[str, tuple[Callable[[], bool], Callable[[], Facts]]] = {
+COMPUTED: dict[str, tuple[Callable[[], bool], Callable[[], Facts]]] = {
     "ham10000": (lambda: dataset_dir_or_none("ham10000") is not None, ham10000_facts),
     "brain-mri": (lambda: at_hand("brain-mri"), brain_mri_facts),
 }
-
-
-if __name__ == "__main__":
-    write(sys.argv[1])

@@ -1,27 +1,24 @@
 """The main results of the book in five lines, computed from stored results."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from IPython.display import Markdown
 
 from ccb_lib.chapters.studies import in_words
 from ccb_lib.chapters.verdict import what_is_missing
 from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.reproduction.comparisons import differences, planned, settings_run
+from ccb_lib.reproduction.names import display_name
+from ccb_lib.reproduction.registry import TRIVIAL_METHODS
 from ccb_lib.reproduction.results import load_results
-from ccb_lib.reproduction.runs import TRIVIAL_METHODS
-from ccb_lib.reproduction.tables import SHOWN_NAMES
 from ccb_lib.reproduction.waterfall import effects
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 _TABLE = 4  # HAM10000, the data set with the most runs
 _DATASET = "ham10000"
 
 
-def five_lines(steps: pd.DataFrame, folder: str | Path | None = None) -> "Markdown":
+def five_lines(steps: pd.DataFrame, folder: str | Path | None = None) -> Markdown:
     """Answer five questions about the method, each in one line with a link to a page.
 
     Args:
@@ -36,8 +33,6 @@ def five_lines(steps: pd.DataFrame, folder: str | Path | None = None) -> "Markdo
         >>> len(five_lines(waterfalls((4,))).data.splitlines())
         5
     """
-    from IPython.display import Markdown
-
     answers = {
         "Does the method work under a clean test?": _clean(steps, folder),
         "What can explain the reported numbers?": _explained(steps),
@@ -65,7 +60,7 @@ def _clean(steps: pd.DataFrame, folder: str | Path | None) -> str:
     if simple.empty or networks.empty:
         return "*not run*"
     with_network = ", ".join(
-        f"{SHOWN_NAMES.get(name, name)} {value:.3f}" for name, value in networks.items()
+        f"{display_name(name)} {value:.3f}" for name, value in networks.items()
     )
     shown = {"pca": "PCA", "png-bytes": "PNG bytes"}
     without_network = ", ".join(
@@ -91,7 +86,7 @@ def _explained(steps: pd.DataFrame) -> str:
     change = effects(part).set_index("effect")["mean"]
     return (
         "The paper's code is not public. The test loop of its public ancestor was measured with "
-        f"{SHOWN_NAMES.get(fullest['method'], fullest['method'])} on HAM10000 "
+        f"{display_name(fullest['method'])} on HAM10000 "
         f"({fullest['epochs']:g} epochs, width {fullest['width']:g}). On the same images, batch "
         "statistics of batches sorted by label change the mean AUC by "
         f"{change['batch statistics']:+.3f}, and choosing the epoch by test labels changes it by "

@@ -1,10 +1,11 @@
 """A figure of the library's packages and of the imports between them, read from the code."""
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from graphlib import CycleError, TopologicalSorter
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+import grimp
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 
 def imports_between_packages() -> dict[str, set[str]]:
@@ -15,15 +16,10 @@ def imports_between_packages() -> dict[str, set[str]]:
     Returns:
         For each package or module directly in ``ccb_lib``, the others that it imports.
 
-    Raises:
-        ImportError: grimp is not installed. The extra ``book`` installs it.
-
     Example:
         >>> "models" in imports_between_packages()["detectors"]
         True
     """
-    import grimp
-
     graph = grimp.build_graph("ccb_lib", exclude_type_checking_imports=True)
     arrows: dict[str, set[str]] = defaultdict(set)
     for module in graph.modules:
@@ -55,23 +51,15 @@ def import_levels(arrows: dict[str, set[str]]) -> dict[str, int]:
         {'b': 0, 'a': 1}
     """
     placed: dict[str, int] = {}
-    while len(placed) < len(arrows):
-        ready = [
-            package
-            for package, needs in arrows.items()
-            if package not in placed and needs <= placed.keys()
-        ]
-        if not ready:
-            raise ValueError(
-                f"Cycle of imports among {sorted(arrows.keys() - placed.keys())}. Remove one."
-            )
-        placed |= {
-            package: max((placed[n] + 1 for n in arrows[package]), default=0) for package in ready
-        }
+    try:
+        for package in TopologicalSorter(arrows).static_order():
+            placed[package] = max((placed[needed] + 1 for needed in arrows[package]), default=0)
+    except CycleError as error:
+        raise ValueError(f"Cycle of imports: {error.args[1]}. Remove one.") from error
     return placed
 
 
-def package_figure() -> "Figure":
+def package_figure() -> Figure:
     """Draw the packages as boxes and their imports as arrows.
 
     Returns:
@@ -81,8 +69,6 @@ def package_figure() -> "Figure":
         >>> len(package_figure().axes)
         1
     """
-    import matplotlib.pyplot as plt
-
     arrows = imports_between_packages()
     level = import_levels(arrows)
     rows = [
@@ -98,8 +84,8 @@ def package_figure() -> "Figure":
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(-0.6, len(rows) - 0.4))
-    for package, needs in arrows.items():
-        for needed in needs:
+    for package, needs in sorted(arrows.items()):
+        for needed in sorted(needs):
             axes.annotate(
                 "", place[needed], place[package],
                 arrowprops={"arrowstyle": "->", "color": "0.65", "shrinkA": 14, "shrinkB": 14,

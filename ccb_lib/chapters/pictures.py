@@ -1,17 +1,15 @@
 """Figures of image sets that may be missing; if they are, a line on how to get the images."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from IPython.display import Markdown
+from matplotlib.figure import Figure
 
 from ccb_lib.chapters.helpers import dataset_dir_or_none
 from ccb_lib.datasets import cifar10, ham10000, lung_ct_98
 from ccb_lib.datasets.patches import find_patches
 from ccb_lib.io.image_files import read_images
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
-    from matplotlib.figure import Figure
+from ccb_lib.plots import image_grid
+from ccb_lib.plots.data import sample_sheet, slice_regions
 
 # Images of HAM10000 with a salient object or artefact other than the lesion.
 MARKS = {
@@ -26,14 +24,12 @@ MARKS = {
 }
 
 
-def skin_by_diagnosis() -> "Figure | Markdown":
+def skin_by_diagnosis() -> Figure | Markdown:
     """Draw ten images of each diagnosis of HAM10000.
 
     Returns:
         The figure; a line on how to get the images if they are not on this machine.
     """
-    from ccb_lib.plots import image_grid
-
     folder = dataset_dir_or_none("ham10000")
     if folder is None:
         return _missing("ham10000", "ten images of each diagnosis")
@@ -42,14 +38,12 @@ def skin_by_diagnosis() -> "Figure | Markdown":
     return image_grid({name: images.pixels[rows] for name, rows in first.items()})
 
 
-def skin_of_one_lesion() -> "Figure | Markdown":
+def skin_of_one_lesion() -> Figure | Markdown:
     """Draw all photographs of the lesion of HAM10000 with the most photographs.
 
     Returns:
         The figure; a line on how to get the images if they are not on this machine.
     """
-    from ccb_lib.plots import image_grid
-
     folder = dataset_dir_or_none("ham10000")
     if folder is None:
         return _missing("ham10000", "all photographs of one lesion")
@@ -61,14 +55,12 @@ def skin_of_one_lesion() -> "Figure | Markdown":
     return image_grid({lesion: read_images(chosen, image_size=128, channels=3)})
 
 
-def skin_marks() -> "Figure | Markdown":
+def skin_marks() -> Figure | Markdown:
     """Draw images of HAM10000 with hair, ink, rulers and dark rims.
 
     Returns:
         The figure; a line on how to get the images if they are not on this machine.
     """
-    from ccb_lib.plots import image_grid
-
     folder = dataset_dir_or_none("ham10000")
     if folder is None:
         return _missing("ham10000", "images with hair, ink, rulers and dark rims")
@@ -79,15 +71,13 @@ def skin_marks() -> "Figure | Markdown":
     return image_grid({"128 px": pictures}, titles=list(MARKS.values()))
 
 
-def samples_of_sets() -> "Figure | Markdown":
+def samples_of_sets() -> Figure | Markdown:
     """Draw one image of each class of the sets that stand for the paper's (its Fig. 4).
 
     Returns:
         The figure, of the sets that are on this machine; a line on how to get the images if none
         of them is.
     """
-    from ccb_lib.plots.data import sample_sheet
-
     readers = {
         "cifar10": ("CIFAR-10: photographs", lambda folder: cifar10.read(folder)[0]),
         "lung_ct_98": ("98 slices of lung CT, instead of ILD: patches", lung_ct_98.read),
@@ -104,7 +94,7 @@ def samples_of_sets() -> "Figure | Markdown":
     return sample_sheet(sets)
 
 
-def marked_slice(number: str = "67") -> "Figure | Markdown":
+def marked_slice(number: str = "67") -> Figure | Markdown:
     """Draw a slice of lung_ct_98, its annotations, and the patches cut from it.
 
     Args:
@@ -113,8 +103,6 @@ def marked_slice(number: str = "67") -> "Figure | Markdown":
     Returns:
         The figure; a line on how to get the images if they are not on this machine.
     """
-    from ccb_lib.plots.data import slice_regions
-
     folder = dataset_dir_or_none("lung_ct_98")
     if folder is None:
         return _missing("lung_ct_98", "a slice, its annotations, and the patches cut from it")
@@ -122,9 +110,7 @@ def marked_slice(number: str = "67") -> "Figure | Markdown":
     return slice_regions(grey, regions=marked, patches=find_patches(marked))
 
 
-def _missing(name: str, content: str) -> "Markdown":
-    from IPython.display import Markdown
-
+def _missing(name: str, content: str) -> Markdown:
     return Markdown(
         f"*With `{name}` on this machine, the page shows {content} here. `ccb data fetch {name}` "
         "says how to get the images.*"

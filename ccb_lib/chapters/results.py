@@ -2,39 +2,30 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
+from pandas.io.formats.style import Styler
 
 from ccb_lib.chapters.table_settings import only_networks_differ
 from ccb_lib.evaluation.protocols import CLEAN, Protocol
-from ccb_lib.metrics import anomaly_score, bootstrap_interval
+from ccb_lib.metrics import bootstrap_interval
+from ccb_lib.plots.style import NOT_RUN
 from ccb_lib.reproduction.choices import alternatives
 from ccb_lib.reproduction.names import display_name
-from ccb_lib.reproduction.results import load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import DATASETS, TRIVIAL_METHODS
-from ccb_lib.reproduction.tables import (
-    SHOWN_NAMES,
-    TABLE_METRICS,
-    reported_and_measured,
-    runs_in_words,
-    select,
-)
+from ccb_lib.reproduction.registry import TABLES, TRIVIAL_METHODS
+from ccb_lib.reproduction.results import with_scores
+from ccb_lib.reproduction.tables import reported_and_measured, runs_in_words, select
 
-if TYPE_CHECKING:
-    from IPython.display import Markdown
-    from pandas.io.formats.style import Styler
-
-NOT_RUN = "not run"
-SPOKEN = {"auc": "AUC", "accuracy": "accuracy", "f1": "F1"}
 COPIES = {"ham10000": "Images: a copy of 200×150 pixels each; the source has 600×450."}
 """Note for captions on data sets whose images in the stored runs are smaller than at the source."""
 
 
 def runs_caption(
     number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
-) -> "Markdown":
+) -> Markdown:
     """Return a caption that names the runs of networks in a figure, as the captions of tables do.
 
     Args:
@@ -49,8 +40,6 @@ def runs_caption(
         >>> "GANomaly: 50 epochs" in runs_caption(4).data
         True
     """
-    from IPython.display import Markdown
-
     return Markdown(f"*{_caption(number, settings, [], False, folder) or 'No network was run.'}*")
 
 
@@ -60,7 +49,7 @@ def reported_released_clean(
     settings: Mapping[str, Any] | None = None,
     missing: bool = True,
     folder: str | Path | None = None,
-) -> "Styler":
+) -> Styler:
     """Return a table with the rows reported, released and clean of each method, one column a class.
 
     Args:
@@ -82,7 +71,7 @@ def reported_released_clean(
         '0.973'
     """
     frame = reported_and_measured(number, settings=settings, folder=folder).rename(
-        index=SHOWN_NAMES, level=0
+        index=display_name, level=0
     )
     if only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
@@ -92,7 +81,7 @@ def reported_released_clean(
         part = frame.loc[name].reindex(classes)
         run = part[["released", "clean"]].notna().any(axis=None)
         if not run:
-            not_run.append(f"{name} blocks" if number >= 6 else name)
+            not_run.append(f"{name} blocks" if TABLES[number].chains else name)
         if part["reported"].notna().any() and (run or missing):
             rows[name, "reported"] = part["reported"]
         if run:
@@ -121,11 +110,11 @@ def _caption(
     folder: str | Path | None,
 ) -> str:
     runs = runs_in_words(number, settings=settings, folder=folder)
-    parts = [f"{SHOWN_NAMES.get(method, method)}: {text}." for method, text in runs.items()]
+    parts = [f"{display_name(method)}: {text}." for method, text in runs.items()]
     if bold:
         parts.append("Bold: measured at the paper's settings.")
     if runs:
-        parts += [COPIES[name] for name in DATASETS[number] if name in COPIES]
+        parts += [COPIES[name] for name in TABLES[number].datasets if name in COPIES]
     if not_run:
         parts.append(f"Not run: {', '.join(not_run)}.")
     return " ".join(parts)
@@ -151,7 +140,7 @@ def long_form(
     frame = reported_and_measured(number, settings=settings, folder=folder)[
         ["reported", "released", "clean"]
     ]
-    frame = frame.rename(index=SHOWN_NAMES, level=0).rename_axis(columns="source")
+    frame = frame.rename(index=display_name, level=0).rename_axis(columns="source")
     return frame.stack(future_stack=True).rename("value").reset_index()
 
 
@@ -181,16 +170,9 @@ def with_intervals(
         >>> list(with_intervals(4, folder="/nowhere").columns)[-3:]
         ['auc', 'low', 'high']
     """
-    frame = select(
-        number, load_results(number, protocols=(protocol,), folder=folder), settings, folder
-    )
-    results = read_results(number, folder)
+    frame = select(number, settings, protocols=(protocol,), folder=folder)
     rows = []
-    for line in frame.itertuples():
-        scored, tests = scores_of(results[line.key], line.abnormal, protocol) or (None, None)
-        if scored is None or tests is None:
-            continue
-        scores = anomaly_score(scored.test, line.alpha)
+    for line, _, tests, scores in with_scores(number, frame, (protocol,), folder):
         groups = None if line.dataset == "cifar10" else tests.groups
         interval = bootstrap_interval(scores, tests.labels, groups=groups, replicates=replicates)
         run = (line.method, line.chain, line.abnormal, line.seed)
@@ -198,7 +180,7 @@ def with_intervals(
     return pd.DataFrame(rows, columns=["method", "chain", "abnormal", "seed", "auc", "low", "high"])
 
 
-def note(number: int) -> "Markdown":
+def note(number: int) -> Markdown:
     """Return a line with the command that runs a table, for a table that was not run.
 
     Args:
@@ -208,8 +190,6 @@ def note(number: int) -> "Markdown":
         >>> note(4).data.startswith("*Not run yet.")
         True
     """
-    from IPython.display import Markdown
-
     return Markdown(
         f"*Not run yet. `ccb table {number} --run --device cuda --seeds 3` fills these cells.*"
     )
@@ -217,7 +197,7 @@ def note(number: int) -> "Markdown":
 
 def reading(
     number: int, *, settings: Mapping[str, Any] | None = None, folder: str | Path | None = None
-) -> "Markdown":
+) -> Markdown:
     """Summarise the measured cells of a table in computed sentences.
 
     Args:
@@ -233,16 +213,14 @@ def reading(
         >>> reading(4).data.startswith("The paper reports 20 cells.")
         True
     """
-    from IPython.display import Markdown
-
     frame = reported_and_measured(number, settings=settings, folder=folder)
     reported = frame[frame["reported"].notna()]
     measured = reported[["released", "clean"]].notna().any(axis=1)
     lines = [
-        f"The paper reports {len(reported)} cells. {int(measured.sum())} of them were measured "
-        f"here, {int(reported['exact'].sum())} at the paper's settings."
+        f"The paper reports {len(reported)} cells. Measured here: {int(measured.sum())}; at the "
+        f"paper's settings: {int(reported['exact'].sum())}."
     ]
-    measure = SPOKEN[TABLE_METRICS[number]]
+    measure = display_name(TABLES[number].metric)
     for name in ("released", "clean"):
         run = reported[reported[name].notna()]
         if run.empty:
@@ -250,8 +228,8 @@ def reading(
         gap = (run[name] - run["reported"]).abs()
         lines.append(
             f"Under *{name}* the mean {measure} of the measured cells is {run[name].mean():.3f}; "
-            f"the paper reports {run['reported'].mean():.3f} for the same cells (mean |Δ| "
-            f"{gap.mean():.3f}, worst {gap.max():.3f})."
+            f"the paper reports {run['reported'].mean():.3f} for the same cells (mean "
+            f"absolute difference {gap.mean():.3f}, largest {gap.max():.3f})."
         )
     trivial = frame[frame["reported"].isna() & frame["clean"].notna()]
     trivial = trivial[trivial.index.get_level_values(0).isin(TRIVIAL_METHODS)]
@@ -285,12 +263,15 @@ def other_choices(
         FrozenList(['method', 'protocol', 'choice'])
     """
     frame = alternatives(number, settings=settings, folder=folder)
-    row = "chain" if number >= 6 else "method"
+    row = TABLES[number].row
+    if row == "chain":
+        first = frame["chain"].str.split("-").str[0].astype(int)
+        frame = frame.loc[first.sort_values(kind="stable").index]
     columns = [row, "protocol", "choice"]
     wide = frame.pivot_table(index=columns, columns="abnormal", values="value", sort=False)
     wide.insert(0, "mean", wide.mean(axis=1, skipna=False))
     wide = (
-        wide.rename(index=SHOWN_NAMES, level=0)
+        wide.rename(index=display_name, level=0)
         .rename(columns=display_name)
         .rename_axis(columns=None)
     )

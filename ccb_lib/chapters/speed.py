@@ -5,16 +5,15 @@ Where a measurement is missing, a function returns "not run" and the command tha
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from IPython.display import Markdown
 
 from ccb_lib.benchmark.files import LOAD, stored_benchmarks
 from ccb_lib.plots.style import NOT_RUN
-from ccb_lib.reproduction.runs import PAPER_METHODS, results_folder
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
+from ccb_lib.reproduction.registry import PAPER_METHODS
+from ccb_lib.reproduction.runs import results_folder
 
 COMMANDS = {
     "CPU": "ccb bench --device cpu --out data/results/bench-cpu.json",
@@ -44,7 +43,7 @@ def measurements(folder: str | Path | None = None) -> pd.DataFrame:
         True
     """
     rows = []
-    for name, content in stored_benchmarks(_folder(folder)):
+    for name, content in stored_benchmarks(Path(folder or results_folder())):
         waiting = content["machine"].get("waiting threads", "–")
         about = {"kind": kind_of(content), "file": name, "waiting": waiting}
         rows += [{**about, **row} for row in content["rows"]]
@@ -78,7 +77,7 @@ def machines(folder: str | Path | None = None) -> pd.DataFrame:
         True
     """
     found: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {}
-    for name, content in stored_benchmarks(_folder(folder)):
+    for name, content in stored_benchmarks(Path(folder or results_folder())):
         facts = dict(content["machine"])
         load = facts.pop(LOAD, "–")
         found.setdefault(str(sorted(facts.items())), (facts, []))[1].append((name, load))
@@ -89,7 +88,7 @@ def machines(folder: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(columns).fillna("–")
 
 
-def missing(what: str) -> "Markdown":
+def missing(what: str) -> Markdown:
     """Return a line that says "not run", with the command that runs it.
 
     Args:
@@ -99,12 +98,10 @@ def missing(what: str) -> "Markdown":
         >>> missing("CPU").data.startswith("*not run*; to fill in: `ccb bench")
         True
     """
-    from IPython.display import Markdown
-
     return Markdown(f"*{NOT_RUN}*; to fill in: `{COMMANDS[what]}`")
 
 
-def step_table(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
+def step_table(frame: pd.DataFrame, kind: str) -> pd.DataFrame | Markdown:
     """Return the milliseconds a training step takes, by method, number of detectors and path.
 
     Args:
@@ -145,7 +142,7 @@ def step_table(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     )
 
 
-def throughput(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
+def throughput(frame: pd.DataFrame, kind: str) -> pd.DataFrame | Markdown:
     """Return the images scored in a second, by method and path.
 
     Args:
@@ -179,7 +176,7 @@ def throughput(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     )
 
 
-def threads(frame: pd.DataFrame) -> "pd.DataFrame | str":
+def threads(frame: pd.DataFrame) -> pd.DataFrame | str:
     """Return the milliseconds a step takes on a CPU, by width and number of threads.
 
     Args:
@@ -227,7 +224,7 @@ def targets(folder: str | Path | None = None) -> pd.DataFrame:
         }
         for kind, target in promised()
     }  # fmt: skip
-    for _, content in stored_benchmarks(_folder(folder)):
+    for _, content in stored_benchmarks(Path(folder or results_folder())):
         for row in content.get("targets", []):
             for key in rows:
                 if key[1] == row["name"] and row["measured"] is not None:
@@ -238,7 +235,7 @@ def targets(folder: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows.values()).set_index("target")
 
 
-def top_kernels(folder: str | Path | None = None) -> "pd.DataFrame | Markdown":
+def top_kernels(folder: str | Path | None = None) -> pd.DataFrame | Markdown:
     """Return the kernels of CCB's fast step with the most GPU time.
 
     Args:
@@ -251,7 +248,7 @@ def top_kernels(folder: str | Path | None = None) -> "pd.DataFrame | Markdown":
         >>> "--profile" in top_kernels("/nowhere").data
         True
     """
-    for _, content in stored_benchmarks(_folder(folder)):
+    for _, content in stored_benchmarks(Path(folder or results_folder())):
         if kind_of(content) == "GPU" and "profile" in content:
             return pd.DataFrame(
                 {name: rows for name, rows in content["profile"].items() if "fast" in name}
@@ -279,7 +276,3 @@ def quartiles(frame: pd.DataFrame) -> Sequence[tuple[float, float, float]]:
         [(2, 1, 3)]
     """
     return list(zip(frame["median"], frame["low"], frame["high"], strict=True))
-
-
-def _folder(folder: str | Path | None) -> Path:
-    return Path(folder) if folder is not None else results_folder()

@@ -1,19 +1,15 @@
 """The cost of a training step: growth of its time with the settings, number of operations."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from ccb_lib.chapters.speed import missing, quartiles, steps_of_group
 from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, PALETTE, panels, styled
-from ccb_lib.reproduction.runs import PAPER_METHODS
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
+from ccb_lib.reproduction.registry import PAPER_METHODS
 
 # Groups of measurements in which one setting varies: its column in the frame, and its axis label.
 AXES = {
@@ -26,7 +22,7 @@ _COLOURS = {"eager": PALETTE[1], "fast": PALETTE[0], "compiled": PALETTE[2]}
 
 
 @styled
-def cost_figure(frame: pd.DataFrame, kind: str) -> "Figure | Markdown":
+def cost_figure(frame: pd.DataFrame, kind: str) -> Figure | Markdown:
     """Draw the time of CCB's training step against image size, chains, batch size and detectors.
 
     Args:
@@ -80,7 +76,7 @@ def _line(ax: Axes, line: pd.DataFrame, name: str, path: str, marker: str) -> No
     ax.set_xticks(at, [f"{value:g}" for value in line[name]])
 
 
-def growth(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
+def growth(frame: pd.DataFrame, kind: str) -> pd.DataFrame | Markdown:
     """Return how the time of a step on the fast path grows along each panel of `cost_figure`.
 
     Args:
@@ -108,7 +104,7 @@ def growth(frame: pd.DataFrame, kind: str) -> "pd.DataFrame | Markdown":
     return table.set_index(["along", "setting"]).round(2)
 
 
-def operations(frame: pd.DataFrame) -> "pd.DataFrame | Markdown":
+def operations(frame: pd.DataFrame) -> pd.DataFrame | Markdown:
     """Return the number of operations in a training step, by method and path.
 
     Args:

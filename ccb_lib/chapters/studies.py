@@ -1,26 +1,23 @@
 """Text and tables of the studies: verdicts, differences between arms, and missing runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from IPython.display import Markdown
 
 from ccb_lib.plots.style import NOT_RUN
 from ccb_lib.reproduction.comparisons import (
     at_setting,
     differences,
     planned,
-    settings_run,
     study_frame,
 )
 from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.studies import arm_of, runs_of
 
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
-
-def primary(folder: str | Path | None = None) -> "Markdown":
+def primary(folder: str | Path | None = None) -> Markdown:
     """Return the primary comparisons: CCB against plain skips, macro AUC under CLEAN.
 
     The settings of these comparisons were fixed before the runs. There is a verdict only if all
@@ -37,8 +34,6 @@ def primary(folder: str | Path | None = None) -> "Markdown":
         >>> "not run" in primary("/nowhere").data
         True
     """
-    from IPython.display import Markdown
-
     lines = []
     for setting in planned("skips"):
         frame = at_setting(study_frame("skips", folder), setting)
@@ -61,33 +56,6 @@ def primary(folder: str | Path | None = None) -> "Markdown":
             "--device cuda --fast` runs what is missing."
         )
     return Markdown("\n".join(lines))
-
-
-def at_other_sizes(folder: str | Path | None = None) -> "Markdown":
-    """Return the comparisons of CCB with plain skips at settings that were not planned.
-
-    Args:
-        folder: Folder of the results; ``data/results`` by default.
-
-    Returns:
-        Markdown: one line a setting, labelled as exploratory.
-
-    Example:
-        >>> at_other_sizes("/nowhere").data
-        '*Nothing was run at another setting.*'
-    """
-    from IPython.display import Markdown
-
-    lines = []
-    for setting in settings_run("skips", folder):
-        if setting in planned("skips"):
-            continue
-        found = differences("skips", setting, chosen=["ccb"], folder=folder)
-        lines += [
-            f"- {setting}, exploratory: {in_words(row)}"
-            for _, row in found[found["abnormal"] == "macro"].iterrows()
-        ]
-    return Markdown("\n".join(lines) or "*Nothing was run at another setting.*")
 
 
 def in_words(row: Any) -> str:

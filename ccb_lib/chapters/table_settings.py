@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN
+from ccb_lib.reproduction.registry import TRIVIAL_METHODS
 from ccb_lib.reproduction.results import load_results
-from ccb_lib.reproduction.runs import TRIVIAL_METHODS
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings, of_images
 from ccb_lib.reproduction.tables import select
 
@@ -60,7 +60,7 @@ def other_settings(number: int, *, folder: str | Path | None = None) -> list[dic
         []
     """
     frame = load_results(number, protocols=(CLEAN,), folder=folder)
-    shown = set(select(number, frame, None, folder)["key"])
+    shown = set(select(number, folder=folder)["key"])
     several = settings_run(number, folder=folder)
     return [s for s in several if not set(_new_at(frame, s)["key"]) <= shown]
 

@@ -2,29 +2,29 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
-from ccb_lib.chapters.results import NOT_RUN, SPOKEN
-from ccb_lib.evaluation.protocols import CLEAN
-from ccb_lib.metrics import anomaly_score
+from ccb_lib.detectors import METHODS
+from ccb_lib.evaluation.protocols import CLEAN, is_imposed
+from ccb_lib.plots.style import NOT_RUN
 from ccb_lib.reproduction.names import display_name
-from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import CLASSES, DATASETS, TRIVIAL_METHODS, is_imposed
+from ccb_lib.reproduction.registry import CLASSES, PAPER_TABLES, TABLES, TRIVIAL_METHODS
+from ccb_lib.reproduction.results import FALSE_ALARMS, with_scores
 from ccb_lib.reproduction.settings import PAPER
-from ccb_lib.reproduction.tables import (
-    SHOWN_NAMES,
-    TABLE_METRICS,
-    coverage,
-    reported_and_measured,
-    select,
+from ccb_lib.reproduction.tables import coverage, reported_and_measured, select
+from ccb_lib.reproduction.waterfall import (
+    BEST,
+    REPORTED,
+    SAME,
+    STEPS,
+    effects,
+    macro,
+    runs_of_rows,
+    waterfall,
 )
-from ccb_lib.reproduction.waterfall import STEPS, effects, macro, waterfall
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 _WITH_METHODS = (1, 2, 4)  # one table of each data set
 
@@ -74,12 +74,12 @@ def waterfall_table(frame: pd.DataFrame) -> pd.DataFrame:
         missing = "not reported" if line.step == "reported" else "not stored"
         spread = "" if np.isnan(line.spread) or line.step == "reported" else f" ± {line.spread:.3f}"
         text = missing if np.isnan(line.mean) else f"{line.mean:.3f}{spread}"
-        name = SHOWN_NAMES.get(line.method, line.method)
+        name = display_name(line.method)
         rows.setdefault((display_name(line.dataset), name), {})[line.step] = text
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(steps))
 
 
-def effects_in_words(frame: pd.DataFrame) -> "Markdown":
+def effects_in_words(frame: pd.DataFrame) -> Markdown:
     """Describe the effects of batch statistics and of the choice of the epoch, one line a network.
 
     Args:
@@ -92,11 +92,9 @@ def effects_in_words(frame: pd.DataFrame) -> "Markdown":
         >>> "batch statistics" in effects_in_words(waterfall(4)).data
         True
     """
-    from IPython.display import Markdown
-
     if frame.empty:
         return Markdown(f"*Networks: {NOT_RUN}.*")
-    measure = SPOKEN[frame["metric"].iloc[0]]
+    measure = display_name(frame["metric"].iloc[0])
     found = effects(frame)
     lines = []
     for (dataset, method), part in found.groupby(["dataset", "method"], sort=False):
@@ -104,11 +102,11 @@ def effects_in_words(frame: pd.DataFrame) -> "Markdown":
             line["effect"]: _signed(line["mean"], line["spread"]) for _, line in part.iterrows()
         }
         rows = frame[(frame["dataset"] == dataset) & (frame["method"] == method)]
-        name = f"{display_name(dataset)}, {SHOWN_NAMES.get(method, method)}"
+        name = f"{display_name(dataset)}, {display_name(method)}"
         text = (
-            f"- **{name}, {_runs(rows)}.** On the same images, RELEASED changes the {measure} by "
-            f"{change['both']}: choosing the epoch by test labels {change['choice of the epoch']}, "
-            f"batch statistics {change['batch statistics']}."
+            f"- **{name}, {runs_of_rows(rows)}.** On the same images, RELEASED changes the "
+            f"{measure} by {change['both']}: choosing the epoch by test labels "
+            f"{change['choice of the epoch']}, batch statistics {change['batch statistics']}."
         )
         if "threshold" in change:
             text += f" The oracle φ instead of the calibrated φ: {change['threshold']}."
@@ -117,18 +115,41 @@ def effects_in_words(frame: pd.DataFrame) -> "Markdown":
                 " The normal images of RELEASED instead of all held-out normal images: "
                 f"{change['other normals']}."
             )
-        if is_imposed(method, dataset):
+        if is_imposed(METHODS[method], dataset):
             text += " RELEASED is imposed on this method."
         lines.append(text)
     return Markdown("\n".join(lines))
 
 
-def _runs(rows: pd.DataFrame) -> str:
-    first, seeds = rows.iloc[0], rows["seed"].nunique()
-    classes, planned = rows["abnormal"].nunique(), len(CLASSES[first["dataset"]])
-    part = f", {classes} of {planned} classes" if classes < planned else ""
-    counts = f"{seeds} seed{'s' * (seeds > 1)}{part}"
-    return f"{first['epochs']:g} epochs, width {first['width']:g}, {counts}, {first['device']}"
+def headline(frame: pd.DataFrame) -> Markdown:
+    """Say in one sentence what the clean test leaves of each network's AUC.
+
+    Args:
+        frame: From `waterfalls`, with the measure AUC.
+
+    Returns:
+        Markdown: for each network the mean AUC over the classes that were run, as RELEASED (best
+        epoch) and as CLEAN on the same images, and the mean reported for these classes.
+
+    Example:
+        >>> headline(waterfalls((4,))).data.startswith("**What was found.** On the same")
+        True
+    """
+    if frame.empty:
+        return Markdown(f"**What was found.** Nothing yet: networks were {NOT_RUN} here.")
+    parts = []
+    for (dataset, method), part in macro(frame).groupby(["dataset", "method"], sort=False):
+        mean, planned = part.set_index("step")["mean"], len(CLASSES[dataset])
+        classes = f"{part['classes'].max()} of {planned} classes"
+        reported = "" if np.isnan(mean[REPORTED]) else f", {mean[REPORTED]:.3f} reported"
+        parts.append(
+            f"{display_name(method)} {mean[BEST]:.3f} as released and {mean[SAME]:.3f} "
+            f"clean ({classes}{reported})"
+        )
+    return Markdown(
+        "**What was found.** On the same trained networks and the same images, each network at the "
+        f"fullest setting that was run of it, the mean AUC is: {'; '.join(parts)}. Chance is 0.5."
+    )
 
 
 def _signed(mean: float, spread: float) -> str:
@@ -153,9 +174,9 @@ def what_was_run(folder: str | Path | None = None) -> pd.DataFrame:
     """
     parts = {}
     for number in _WITH_METHODS:
-        dataset = DATASETS[number][0]
+        dataset = TABLES[number].datasets[0]
         for run in coverage(number, folder=folder).itertuples():
-            parts[display_name(dataset), SHOWN_NAMES.get(run.Index, run.Index)] = {
+            parts[display_name(dataset), display_name(run.Index)] = {
                 "epochs": run.epochs,
                 "width": run.width,
                 "seeds": run.seeds,
@@ -166,7 +187,7 @@ def what_was_run(folder: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame.from_dict(parts, orient="index")
 
 
-def what_is_missing(folder: str | Path | None = None) -> "Markdown":
+def what_is_missing(folder: str | Path | None = None) -> Markdown:
     """Return the number of reported cells that were measured at the paper's settings, as a line.
 
     Args:
@@ -179,10 +200,8 @@ def what_is_missing(folder: str | Path | None = None) -> "Markdown":
         >>> "of 210 reported cells" in what_is_missing().data
         True
     """
-    from IPython.display import Markdown
-
     counts = {}
-    for number in TABLE_METRICS:
+    for number in PAPER_TABLES:
         frame = reported_and_measured(number, settings=PAPER, folder=folder)
         reported = frame[frame["reported"].notna()]
         counts[number] = (
@@ -217,17 +236,13 @@ def false_alarms_observed(number: int | str, *, folder: str | Path | None = None
         >>> false_alarms_observed(4)["observed"].between(0, 1).all()
         np.True_
     """
-    results = read_results(number, folder)
-    frame = select(number, load_results(number, protocols=(CLEAN,), folder=folder), None, folder)
+    frame = select(number, protocols=(CLEAN,), folder=folder)
+    frame = frame[frame["threshold"].notna()]
     rows = []
-    for line in frame.itertuples():
-        found = scores_of(results[line.key], line.abnormal, CLEAN)
-        if found is None or np.isnan(line.threshold):
-            continue
-        scored, tests = found
-        scores = anomaly_score(scored.test, line.alpha)[~tests.labels]
-        observed = float((scores > line.threshold).mean())
-        rows.append((line.method, line.abnormal, line.seed, FALSE_ALARMS, observed, len(scores)))
+    for line, _, tests, scores in with_scores(number, frame, folder=folder):
+        normals = scores[~tests.labels]
+        observed = float((normals > line.threshold).mean())
+        rows.append((line.method, line.abnormal, line.seed, FALSE_ALARMS, observed, len(normals)))
     return pd.DataFrame(
         rows, columns=["method", "abnormal", "seed", "promised", "observed", "normals"]
     )
@@ -251,7 +266,5 @@ def with_enough_seeds(table: pd.DataFrame, least: int = 5) -> tuple[pd.DataFrame
     few = (table["seeds"] < least) & ~table.index.isin(TRIVIAL_METHODS)
     if not few.any():
         return table, ""
-    counts = ", ".join(
-        f"{SHOWN_NAMES.get(name, name)} ({n})" for name, n in table.loc[few, "seeds"].items()
-    )
+    counts = ", ".join(f"{display_name(name)} ({n})" for name, n in table.loc[few, "seeds"].items())
     return table[~few], f"Not shown, because fewer than {least} seeds were run: {counts}."

@@ -48,11 +48,6 @@ _ON_TERMINAL = 5.0  # seconds between two lines of progress
     type=click.Path(path_type=Path),
     help="Add the results of another machine's file or folder, and exit.",
 )
-@click.option(
-    "--write-readme",
-    is_flag=True,
-    help="Write the plan into README.md in its folder, and exit.",
-)
 @ROOT
 @click.pass_context
 def measure(ctx: click.Context, **given: Any) -> None:
@@ -72,11 +67,7 @@ def measure(ctx: click.Context, **given: Any) -> None:
 
         merge(given["merge"], given["results"], click.echo)
         return
-    path = plan_path(given["results"])
-    entries = read_plan(path)
-    if given["write_readme"]:
-        _write_readme(path.with_name("README.md"), entries)
-        return
+    entries = read_plan(plan_path(given["results"]))
     if unknown := set(given["only"]) - {entry.name for entry in entries}:
         raise click.BadParameter(
             f"{', '.join(sorted(unknown))} is no entry; there are "
@@ -89,16 +80,6 @@ def measure(ctx: click.Context, **given: Any) -> None:
         _show(entries, given, root)
     else:
         _work(ctx, entries, given, root)
-
-
-def _write_readme(path: Path, entries: "list[Entry]") -> None:
-    from ccb_lib.io.writing import replacing
-    from ccb_lib.reproduction.plan import with_plan
-
-    text = with_plan(path.read_text(encoding="utf-8"), entries)
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
-    click.echo(f"Wrote the plan into {path}.")
 
 
 # ── executing ────────────────────────────────────────────────────────────────────────────────────

@@ -102,26 +102,23 @@ def _show(
 ) -> None:
     import pandas as pd
 
+    from ccb_lib.reproduction.names import display_name
+    from ccb_lib.reproduction.registry import TABLES
     from ccb_lib.reproduction.settings import described
-    from ccb_lib.reproduction.tables import (
-        SHOWN_NAMES,
-        TABLE_METRICS,
-        reported_and_measured,
-        runs_in_words,
-    )
+    from ccb_lib.reproduction.tables import reported_and_measured, runs_in_words
 
     frame = reported_and_measured(number, settings=settings, folder=given["results"])
-    names = [*given["methods"]] if number < 6 else []
+    names = [] if TABLES[number].chains else [*given["methods"]]
     rows = frame.index.get_level_values(0).isin(names) if names else slice(None)
     frame = frame[rows]
     if given["abnormal"]:
         frame = frame[frame.index.get_level_values("abnormal").isin(given["abnormal"])]
     columns = ["reported", "released", "clean"] if protocol == "all" else ["reported", protocol]
     at = described(settings) if settings else "each method at the fullest setting that was run"
-    click.echo(f"Table {number}, {TABLE_METRICS[number]} ({at})")
+    click.echo(f"Table {number}, {TABLES[number].metric} ({at})")
     for method, words in runs_in_words(number, settings=settings, folder=given["results"]).items():
         if not names or method in names:
-            click.echo(f"  {SHOWN_NAMES.get(method, method)}: {words}")
+            click.echo(f"  {display_name(method)}: {words}")
     run = frame[columns[1:]].notna().any(axis=1)
     listed = run | frame["reported"].notna()  # reported cells are always listed
     if listed.any():
@@ -147,11 +144,11 @@ def _show(
 
 def _unrun(run: "pd.Series[bool]") -> str:
     """List methods or chains that were not run, then those of which some classes were not run."""
-    from ccb_lib.reproduction.tables import SHOWN_NAMES
+    from ccb_lib.reproduction.names import display_name
 
     whole, parts = [], []
     for name, cells in run.groupby(level=0, sort=False):
-        shown = SHOWN_NAMES.get(name, name)
+        shown = display_name(name)
         if not cells.any():
             whole.append(shown)
         elif not cells.all():

@@ -75,6 +75,8 @@ def read_table(file: Path) -> tuple[list[Path], Column, Column, Column]:
 
 def _read_rows(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Split a table at the first of comma, semicolon and tab that gives both required columns."""
+    # Not pandas.read_csv(sep=None): it has no line numbers for the errors, takes surplus cells for
+    # an index, and splits the header path;label;age, years at the comma.
     try:
         text = file.read_text(encoding="utf-8-sig")
         first = (text.splitlines() or [""])[0]

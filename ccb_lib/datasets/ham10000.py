@@ -18,7 +18,8 @@ from ccb_lib.io.image_files import listing, read_images
 
 KNOWN = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
 CLASSES = tuple(KNOWN)
-NORMAL = ("nv", "bkl", "mel")  # as in the paper, where the rare classes are abnormal
+NORMAL = ("nv", "bkl", "mel")  # as in the paper
+RARE = tuple(name for name in KNOWN if name not in NORMAL)  # abnormal in the paper
 METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
 # The tables of ISIC 2018 Task 3, which has the same images.
 ISIC_TRUTH = "ISIC2018_Task3_Training_GroundTruth.csv"

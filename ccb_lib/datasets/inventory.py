@@ -5,7 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import sklearn.datasets
+
+from ccb_lib.datasets import brain_mri, chest_ct, cifar10, ham10000, ild, lung_ct_98
+from ccb_lib.datasets.base import data_root
 from ccb_lib.datasets.catalog import ENTRIES, entry
+from ccb_lib.datasets.csv_table import TABLE_ENDINGS, read_table
+from ccb_lib.datasets.ild_files import FOLDERS, find_folder, patients
+from ccb_lib.datasets.paths import images_below, set_folder
+from ccb_lib.datasets.wheels import WHEELS, find, find_or_none
 from ccb_lib.io.archives import ENDINGS, unpack
 
 
@@ -51,9 +59,6 @@ def present(root: str | Path | None = None) -> list[str]:
         >>> "digits" in present()
         True
     """
-    from ccb_lib.datasets.base import data_root
-    from ccb_lib.datasets.wheels import WHEELS, find_or_none
-
     try:
         base = data_root(root)
     except FileNotFoundError:
@@ -101,24 +106,16 @@ def unpack_archives(folder: Path) -> list[Path]:
 
 
 def _count_digits(root: str | Path | None) -> Found:
-    import sklearn.datasets
-
     labels = sklearn.datasets.load_digits().target
     return Found(Path(sklearn.datasets.__file__).parent, dict(Counter(map(str, labels))))
 
 
 def _count_cifar10(root: str | Path | None) -> Found:
-    from ccb_lib.datasets.base import data_root
-    from ccb_lib.datasets.cifar10 import read
-
-    images, _ = read(root)  # decodes all images, so damaged files raise
+    images, _ = cifar10.read(root)  # decodes all images, so damaged files raise
     return Found(data_root(root), dict(Counter(images.classes.tolist())))
 
 
 def _count_ham10000(root: str | Path | None) -> Found:
-    from ccb_lib.datasets import ham10000
-    from ccb_lib.datasets.paths import set_folder
-
     folder = set_folder(root, "ham10000")
     table, paths, missing_parts = ham10000.find(folder)
     found = {path.stem for path in paths}
@@ -138,10 +135,6 @@ def _count_ham10000(root: str | Path | None) -> Found:
 
 
 def _count_ild(root: str | Path | None) -> Found:
-    from ccb_lib.datasets import ild
-    from ccb_lib.datasets.ild_files import FOLDERS, find_folder, patients
-    from ccb_lib.datasets.paths import set_folder
-
     folder = set_folder(root, "ild")
     missing_parts = [
         f"the folder {name}" for kind, name in FOLDERS.items() if find_folder(folder, kind) is None
@@ -162,9 +155,6 @@ def _count_ild(root: str | Path | None) -> Found:
 
 
 def _count_lung_ct_98(root: str | Path | None) -> Found:
-    from ccb_lib.datasets import lung_ct_98
-    from ccb_lib.datasets.paths import set_folder
-
     folder = set_folder(root, "lung_ct_98")
     images = lung_ct_98.read(root)
     slices = len(list((folder / "images").glob("*.jpg")))
@@ -182,9 +172,6 @@ def _count_lung_ct_98(root: str | Path | None) -> Found:
 
 
 def _count_folder(root: str | Path | None) -> Found:
-    from ccb_lib.datasets.csv_table import TABLE_ENDINGS, read_table
-    from ccb_lib.datasets.paths import images_below
-
     if root is None:
         raise ValueError("folder: give --root, the folder or the CSV file.")
     place = Path(root).expanduser()
@@ -206,9 +193,6 @@ def _count_folder(root: str | Path | None) -> Found:
 
 
 def _count_chest_ct(root: str | Path | None) -> Found:
-    from ccb_lib.datasets import chest_ct
-    from ccb_lib.datasets.wheels import find
-
     images = chest_ct.read(root)
     return Found(
         find("chest-ct", root),
@@ -218,9 +202,6 @@ def _count_chest_ct(root: str | Path | None) -> Found:
 
 
 def _count_brain_mri(root: str | Path | None) -> Found:
-    from ccb_lib.datasets import brain_mri
-    from ccb_lib.datasets.wheels import find
-
     images = brain_mri.read(root)
     groups = {
         label: len(set(images.groups[images.classes == label].tolist()))

@@ -17,7 +17,7 @@ from ccb_lib.io.images import to_unit
 from ccb_lib.metrics.scores import all_equal
 from ccb_lib.training.fast_steps import FastSteps
 from ccb_lib.training.loop import eager_steps, training
-from ccb_lib.training.types import Losses, Turns
+from ccb_lib.training.types import Losses, Steps, Turns
 
 # Training collapsed if the standard deviation of generated images is below this share of that of
 # training images.
@@ -75,15 +75,6 @@ class AdversarialDetector(NetworkScorer):
         super()._derive()
         self.fast_ = self.device_.type != "cuda" if self.fast is None else self.fast
 
-    def _check_losses(self) -> None:
-        """Check the settings of all methods that use Eqs. 2 and 7."""
-        self._need_numbers(
-            "loss_weights", 3, lambda weight: weight >= 0, "three weights from 0, (λs, λadv, λlat),"
-        )
-        for name in ("image_distance", "latent_distance"):
-            self._need(getattr(self, name) in ("l2", "l1"), name, "'l2' or 'l1'")
-        self._need_whole("latent")
-
     # ── what each method defines ──────────────────────────────────────────────────────────────────
 
     def build_optimizers(self) -> dict[str, Optimizer]:
@@ -105,11 +96,7 @@ class AdversarialDetector(NetworkScorer):
         progress: bool,
     ) -> Turns[list[dict[str, float]]]:
         size, channels = int(images.shape[-1]), int(images.shape[1])
-        with seeded(self.seed, self.device_):
-            self.networks_ = {
-                name: self._placed(net) for name, net in self.build(size, channels).items()
-            }
-        self.optimizers_ = self.build_optimizers()
+        self.make_networks(size, channels)
         settings = self.training_settings()
         settings = {
             key: list(value) if isinstance(value, tuple) else value
@@ -134,9 +121,7 @@ class AdversarialDetector(NetworkScorer):
                 resume=resume,
                 on_epoch_end=ready_to_score if on_epoch_end else None,
                 progress=progress,
-                steps=FastSteps(layout=self._layout, compiled=self.fast_ == "compiled")
-                if self.fast_
-                else eager_steps,
+                steps=self.make_steps(),
             )
         finally:
             self._captured = None
@@ -146,6 +131,19 @@ class AdversarialDetector(NetworkScorer):
         for network in self.networks_.values():
             network.eval()
         return history
+
+    def make_networks(self, image_size: int, channels: int) -> None:
+        """Make the networks, with the weights of the seed, and their optimisers."""
+        with seeded(self.seed, self.device_):
+            built = self.build(image_size, channels)
+            self.networks_ = {name: self._placed(network) for name, network in built.items()}
+        self.optimizers_ = self.build_optimizers()
+
+    def make_steps(self) -> Steps:
+        """Return the function that takes the steps of an epoch, by the plain or the fast path."""
+        if not self.fast_:
+            return eager_steps
+        return FastSteps(layout=self._layout, compiled=self.fast_ == "compiled")
 
     def examples(self, x: Tensor) -> Tensor:
         """Generate as many images as x has, (B, C, H, W); mode collapse makes them nearly equal."""

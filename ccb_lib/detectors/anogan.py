@@ -69,7 +69,7 @@ class AnoGAN(AdversarialDetector):
     """
 
     method: ClassVar[str] = "anogan"
-    released_in_train_mode: ClassVar[bool] = False
+    released_on: ClassVar[tuple[str, ...] | None] = ()  # it tests in inference mode
     scores_each_epoch: ClassVar[bool] = False  # searching after each epoch would take too long
     terms_capturable: ClassVar[bool] = False  # the search reads a cache on the host
     _rebuilt_on_copy: ClassVar[frozenset[str]] = AdversarialDetector._rebuilt_on_copy | {

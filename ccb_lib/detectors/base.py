@@ -65,8 +65,8 @@ class Detector(Scorer):
     """
 
     method: ClassVar[str]
-    # Whether the public code tests with batch statistics.
-    released_in_train_mode: ClassVar[bool] = True
+    # The data sets that the public code tests as RELEASED does; ``None`` is all.
+    released_on: ClassVar[tuple[str, ...] | None] = None
     scores_each_epoch: ClassVar[bool] = True  # whether a protocol may choose an epoch
 
     image_size: int | None = None

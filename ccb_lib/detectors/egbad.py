@@ -68,7 +68,7 @@ class EGBAD(AdversarialDetector):
     """
 
     method: ClassVar[str] = "egbad"
-    released_in_train_mode: ClassVar[bool] = False
+    released_on: ClassVar[tuple[str, ...] | None] = ()  # it tests in inference mode
 
     batch_size: int = 32
     width: int = 128

@@ -2,17 +2,15 @@
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from ccb_lib.detectors.base import Detector
 from ccb_lib.io.images import as_images
 from ccb_lib.metrics import anomaly_score, auc, bootstrap_interval
 from ccb_lib.models.ccb import count_parameters
-
-if TYPE_CHECKING:
-    from pandas import DataFrame, Series
 
 
 def compare_detectors(
@@ -22,7 +20,7 @@ def compare_detectors(
     *,
     groups: ArrayLike | None = None,
     replicates: int = 1000,
-) -> "DataFrame":
+) -> pd.DataFrame:
     """Measure AUC, size and speed of fitted detectors on the same images.
 
     Args:
@@ -43,8 +41,6 @@ def compare_detectors(
         NotReady: A detector was not fitted.
         ValueError: Images of an unsupported form, or labels of one kind only.
     """
-    import pandas as pd
-
     images = as_images(images)
     rows = {}
     for name, detector in detectors.items():
@@ -76,11 +72,10 @@ def compare_detectors(
     return pd.DataFrame.from_dict(rows, orient="index").astype(float)
 
 
-def readable(table: "DataFrame") -> "DataFrame":
+def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Format the table of `compare_detectors` as text, AUC with its interval; NaN as ``–``."""
-    import pandas as pd
 
-    def text(name: str, form: str) -> "Series[str]":
+    def text(name: str, form: str) -> "pd.Series[str]":
         return table[name].map(lambda value: "–" if pd.isna(value) else form.format(value))
 
     interval = (

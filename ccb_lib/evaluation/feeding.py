@@ -54,7 +54,7 @@ def score_split(
         )
 
     def score_once(images: Tensor, ids: NDArray[np.str_]) -> ScoreTerms:
-        key = (*protocol.feeding, ids.tobytes())
+        key = (protocol.feeding, ids.tobytes())
         if key not in shared:
             shared[key] = score(images)
         return shared[key]
@@ -83,7 +83,7 @@ def _scored_in_batches(
     # abnormal images share their terms. `head` is part of the key because dropout makes the terms
     # depend on how many batches came before.
     head = -(-int((~split.test_labels).sum()) // protocol.batch_size) * protocol.batch_size
-    key = (*protocol.feeding, head, split.test_ids[head:].tobytes())
+    key = (protocol.feeding, head, split.test_ids[head:].tobytes())
     if key in shared and 0 < head < len(test):
         return ScoreTerms(*map(np.concatenate, zip(score(test[:head]), shared[key], strict=True)))
     fed = score(test)

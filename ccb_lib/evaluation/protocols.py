@@ -4,24 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ccb_lib.datasets.base import AnomalySplit
-from ccb_lib.evaluation.feeding import score_split
-from ccb_lib.metrics import (
-    Metrics,
-    ScoreTerms,
-    anomaly_score,
-    auc,
-    metrics_at,
-    normal_quantile,
-    oracle_f1,
-)
-
 if TYPE_CHECKING:
     from ccb_lib.detectors.base import Detector
-    from ccb_lib.evaluation.epochs import EpochScores
 
 BATCH_NORMS = ("running", "recomputed", "batch")
 ORDERS = ("any", "normals then abnormals", "normals by class then abnormals", "shuffled")
@@ -49,6 +33,10 @@ class Protocol:
         draw: Number of the balanced draw of held-out normals that a run is scored on. With batch
             statistics a score depends on the other images of its batch, so draws differ. 0 is the
             data set's own draw. `evaluate` ignores it and scores the split that it is given.
+
+    Example:
+        >>> Protocol(name="clean, oracle φ", threshold="oracle").batch_norm
+        'running'
     """
 
     name: str
@@ -94,9 +82,33 @@ class Protocol:
             )
 
     @property
-    def feeding(self) -> tuple[str, bool, str, int]:
-        """The fields that determine scores for given weights; if they are equal, so are scores."""
-        return (self.batch_norm, self.dropout, self.order, self.batch_size)
+    def feeding(self) -> str:
+        """What determines scores for given weights; protocols of the same feeding share them.
+
+        Without batch statistics and dropout a score depends on its image alone, so order and batch
+        size are left out.
+        """
+        if self.batch_norm != "batch" and not self.dropout:
+            return self.batch_norm
+        dropout = "dropout" if self.dropout else "no dropout"
+        return f"{self.batch_norm}, {dropout}, {self.order}, {self.batch_size}"
+
+    @property
+    def scores_key(self) -> str:
+        """The key of stored score terms; φ is computed from them and is not part of it."""
+        return f"{self.feeding}, {self.epoch}"
+
+    @property
+    def test_set(self) -> str:
+        """The kind of test set.
+
+        Protocols with batch statistics test on a balanced set, as the released code does; the
+        others test on all held-out normal images. Every balanced set is a subset of the natural
+        one, so clean scores of its images are stored too.
+        """
+        if self.batch_norm != "batch":
+            return "natural"
+        return f"as released, draw {self.draw}" if self.draw else "as released"
 
 
 CLEAN = Protocol(name="clean")
@@ -162,131 +174,30 @@ SINGLE_CHANGES: tuple[Protocol, ...] = (
 """RELEASED or CLEAN with one change, to attribute the difference between them."""
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """The result of a detector on a test set under a protocol.
-
-    Attributes:
-        protocol: The protocol of the test.
-        terms: (K,) each, in the order of the split, whatever the order of scoring.
-        calibration: The same for the calibration images.
-        labels, ids, groups, classes: Those of the split, (K,).
-        scores: (K,) float32, Eq. 2; higher is more abnormal.
-        threshold: φ of Eq. 3.
-        epoch: The epoch scored, from 1.
-        imposed: Whether the protocol uses batch statistics though the method's public code does
-            not.
-    """
-
-    protocol: Protocol
-    terms: ScoreTerms
-    calibration: ScoreTerms
-    labels: NDArray[np.bool_]
-    ids: NDArray[np.str_]
-    groups: NDArray[np.str_]
-    classes: NDArray[np.str_]
-    scores: NDArray[np.float32]
-    threshold: float
-    epoch: int
-    imposed: bool
-
-    @property
-    def auc(self) -> float:
-        """Area under the ROC curve of ``scores``."""
-        return auc(self.scores, self.labels)
-
-    @property
-    def metrics(self) -> Metrics:
-        """Confusion matrix, accuracy, F1 and others at ``threshold``."""
-        return metrics_at(self.scores, self.labels, self.threshold)
-
-
-def evaluate(
-    detector: "Detector",
-    split: AnomalySplit,
-    protocol: Protocol,
-    *,
-    epochs: "EpochScores | None" = None,
-) -> Evaluation:
-    """Test a detector under a protocol; the detector is not changed.
+def is_imposed(method: "type[Detector]", dataset: str, protocol: Protocol = RELEASED) -> bool:
+    """Return whether a protocol with batch statistics is not the test of the method's public code.
 
     Args:
-        detector: A fitted detector.
-        split: Images and labels; its training normals are used if statistics are recomputed.
-        protocol: For example CLEAN or RELEASED.
-        epochs: The records of `EpochScores` from training; required if the protocol chooses an
-            epoch.
-
-    Raises:
-        ValueError: The protocol chooses an epoch and ``epochs`` is missing.
-    """
-    chooses = protocol.epoch != "last" and detector.scores_each_epoch
-    if chooses:
-        if epochs is None:
-            raise ValueError(
-                f"Protocol {protocol.name!r} takes the best epoch by test AUC, but this detector "
-                "holds only its last epoch. Record the epochs while training: recorder = "
-                "EpochScores(split, [protocol]); fit(…, on_epoch_end=recorder); evaluate(…, "
-                "epochs=recorder)."
-            )
-        best = epochs.best(protocol)
-        terms, calibration, epoch = best.terms, best.calibration, best.epoch
-    else:
-        terms, calibration = score_split(detector, split, protocol)
-        epoch = len(detector.history_)
-    scores = anomaly_score(terms, detector.alpha)
-    threshold = threshold_under(
-        protocol, terms, split.test_labels, calibration, detector.alpha, detector.false_alarms_
-    )
-    return Evaluation(
-        protocol=protocol,
-        terms=terms,
-        calibration=calibration,
-        labels=split.test_labels,
-        ids=split.test_ids,
-        groups=split.test_groups,
-        classes=split.test_classes,
-        scores=scores,
-        threshold=threshold,
-        epoch=epoch,
-        imposed=protocol.batch_norm == "batch" and not detector.released_in_train_mode,
-    )
-
-
-def threshold_under(
-    protocol: Protocol,
-    terms: ScoreTerms,
-    labels: NDArray[np.bool_],
-    calibration: ScoreTerms | None,
-    alpha: float,
-    false_alarms: float = 0.05,
-) -> float:
-    """Return φ of a protocol: a quantile of the calibration scores, or the best F1 on the test.
-
-    Args:
-        protocol: Its ``threshold`` decides.
-        terms, labels: Of the test images, (K,) each; read by an oracle alone.
-        calibration: Of the calibration images; ``None`` if they were not kept.
-        alpha: α of Eq. 2.
-        false_alarms: Share of calibration images above φ.
-
-    Returns:
-        φ; NaN if the protocol calibrates and there are no calibration scores.
+        method: The class of the detector; its ``released_on`` decides.
+        dataset: Name for `load_dataset`.
+        protocol: The protocol.
 
     Example:
-        >>> terms = ScoreTerms(*(np.array([1, 4], np.float32) for _ in range(2)))
-        >>> threshold_under(RELEASED, terms, np.array([False, True]), None, 0.9)
-        2.5
+        >>> from ccb_lib import GANomaly
+        >>> is_imposed(GANomaly, "ham10000"), is_imposed(GANomaly, "cifar10")
+        (True, False)
     """
-    if protocol.threshold == "oracle":
-        return oracle_f1(anomaly_score(terms, alpha), labels)
-    if calibration is None:
-        return float("nan")
-    return normal_quantile(anomaly_score(calibration, alpha), false_alarms)
+    on = method.released_on
+    return protocol.batch_norm == "batch" and on is not None and dataset not in on
 
 
 def differing_fields(a: Protocol, b: Protocol) -> dict[str, tuple[Any, Any]]:
-    """Return the fields in which two protocols differ, except their names."""
+    """Return the fields in which two protocols differ, except their names.
+
+    Example:
+        >>> differing_fields(RELEASED, LAST_EPOCH)["epoch"]
+        ('best by test AUC', 'last')
+    """
     fields: Sequence[str] = [name for name in Protocol.__dataclass_fields__ if name != "name"]
     return {
         name: (getattr(a, name), getattr(b, name))

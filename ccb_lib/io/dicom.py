@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ccb_lib.io.dicom_tags import integer, numbers
 from ccb_lib.io.limits import check_pixels, check_regular, memory_for, unreadable
-from ccb_lib.io.windows import LUNG_WINDOW, Window, to_window
+from ccb_lib.io.windows import LUNG_WINDOW, Window
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
@@ -65,15 +66,15 @@ def read_header(path: Path) -> Header:
         ValueError: The file is no DICOM image.
     """
     data = _read(path, pixels=False)
-    position = _numbers(data, "ImagePositionPatient")
-    location = (_numbers(data, "SliceLocation") or position[2:3] or [None])[0]
-    number = (_numbers(data, "InstanceNumber") or [None])[0]
+    position = numbers(data, "ImagePositionPatient")
+    location = (numbers(data, "SliceLocation") or position[2:3] or [None])[0]
+    number = (numbers(data, "InstanceNumber") or [None])[0]
     return Header(
         path=path,
         series=str(data.get("SeriesInstanceUID") or ""),
         number=None if number is None else int(number),
         location=location,
-        size=(_integer(data, "Rows"), _integer(data, "Columns")),
+        size=(integer(data, "Rows"), integer(data, "Columns")),
     )
 
 
@@ -125,8 +126,8 @@ def read_image(path: Path, window: Window | None = None) -> Image.Image:
     Args:
         path: A DICOM file of one image, grey or colour.
         window: The pixel values that become 0 and 255: Hounsfield units for CT, rescaled values
-            otherwise. ``None`` is −1000…400 HU for CT. For other files it is the window in the
-            file, or else the range of all values that its bits can hold.
+            otherwise. ``None`` is −1000…400 HU for CT, and the file's own window for other files;
+            see `ccb_lib.io.dicom_display.grey_levels`.
 
     Returns:
         A PIL image of mode L or RGB. MONOCHROME1, where low values are white, is inverted.
@@ -137,25 +138,28 @@ def read_image(path: Path, window: Window | None = None) -> Image.Image:
             and intercept.
     """
     data = _read(path)
-    with memory_for(_integer(data, "Rows") * _integer(data, "Columns")):
+    with memory_for(integer(data, "Rows") * integer(data, "Columns")):
         return _as_image(data, window)
 
 
 def _as_image(data: "FileDataset", window: Window | None) -> Image.Image:
-    pixels = _pixels(data)
-    if pixels.ndim == 3 and pixels.dtype == np.uint8 and _integer(data, "SamplesPerPixel") == 3:
+    from ccb_lib.io.dicom_display import grey_levels, palette_colours  # it needs pydicom
+
+    palette = data.get("PhotometricInterpretation") == "PALETTE COLOR"
+    pixels = _pixels(data, palette=palette)
+    if pixels.ndim == 3 and pixels.dtype == np.uint8 and integer(data, "SamplesPerPixel") == 3:
         return Image.fromarray(pixels)
     if pixels.ndim != 2:
         raise ValueError(
             f"pixels of shape {pixels.shape}; one image of grey values or 8-bit colours is needed"
         )
+    if palette:
+        return Image.fromarray(palette_colours(pixels, data))
     ct = data.get("Modality") == "CT"
     slope, intercept = _rescale(data, needed=ct)
-    if window is None:
-        window = LUNG_WINDOW if ct else _window_of_file(data, slope, intercept)
-    values = pixels * slope
-    values += intercept
-    grey = to_window(values, window)
+    if ct and window is None:
+        window = LUNG_WINDOW
+    grey = grey_levels(pixels, data, slope, intercept, window)
     return Image.fromarray(
         255 - grey if data.get("PhotometricInterpretation") == "MONOCHROME1" else grey
     )
@@ -163,8 +167,10 @@ def _as_image(data: "FileDataset", window: Window | None) -> Image.Image:
 
 @_checked
 def is_grey(path: Path) -> bool:
-    """Return whether a DICOM file has one value per pixel, according to its header."""
-    return _integer(_read(path, pixels=False), "SamplesPerPixel") == 1
+    """Return whether a DICOM file is a grey image, according to its header."""
+    data = _read(path, pixels=False)
+    palette = data.get("PhotometricInterpretation") == "PALETTE COLOR"
+    return integer(data, "SamplesPerPixel") == 1 and not palette
 
 
 def _read(path: Path, pixels: bool = True) -> "FileDataset":
@@ -180,27 +186,17 @@ def _read(path: Path, pixels: bool = True) -> "FileDataset":
         raise ValueError(f"no DICOM file, or a damaged one ({error})") from error
     if not data.get("Rows") or not data.get("Columns") or (pixels and "PixelData" not in data):
         raise ValueError("no DICOM image: it has no rows, columns or pixels")
-    check_pixels(
-        _integer(data, "Columns"), _integer(data, "Rows") * _integer(data, "NumberOfFrames")
-    )
+    check_pixels(integer(data, "Columns"), integer(data, "Rows") * integer(data, "NumberOfFrames"))
     return data
 
 
-def _integer(data: "FileDataset", tag: str, default: int = 1) -> int:
-    """Return the one integer of a tag; ``default`` if the file does not have the tag."""
-    numbers = _numbers(data, tag) or [float(default)]
-    if len(numbers) > 1 or not numbers[0].is_integer() or numbers[0] < 0:
-        raise ValueError(f"its {tag} is {data.get(tag)}; one whole number is needed")
-    return int(numbers[0])
-
-
-def _pixels(data: "FileDataset") -> NDArray[Any]:
+def _pixels(data: "FileDataset", *, palette: bool = False) -> NDArray[Any]:
     pydicom = import_pydicom()
     if "TransferSyntaxUID" not in data.file_meta:
         # The default of the standard.
         data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-    if data.get("PhotometricInterpretation") == "PALETTE COLOR":
-        raise ValueError("its colours come from a palette, which is not read; save it as PNG")
+    if data.get("PhotometricInterpretation") == "PALETTE COLOR" and not palette:
+        raise ValueError("its values are places in a palette; one grey slice is needed")
     try:
         return pydicom.pixels.pixel_array(data)  # YBR becomes RGB
     except Exception as error:  # truncated pixels, or a compression without a decoder
@@ -208,7 +204,7 @@ def _pixels(data: "FileDataset") -> NDArray[Any]:
 
 
 def _rescale(data: "FileDataset", needed: bool = True) -> tuple[float, float]:
-    slope, intercept = _numbers(data, "RescaleSlope"), _numbers(data, "RescaleIntercept")
+    slope, intercept = numbers(data, "RescaleSlope"), numbers(data, "RescaleIntercept")
     if slope and intercept:
         return slope[0], intercept[0]
     if not needed:
@@ -217,30 +213,6 @@ def _rescale(data: "FileDataset", needed: bool = True) -> tuple[float, float]:
         "it has no RescaleSlope or no RescaleIntercept, so its values are no Hounsfield "
         "units; remove the file, or add the tags of its scanner"
     )
-
-
-def _window_of_file(data: "FileDataset", slope: float, intercept: float) -> Window:
-    centre, width = _numbers(data, "WindowCenter"), _numbers(data, "WindowWidth")
-    if centre and width and width[0] > 0:
-        return centre[0] - width[0] / 2, centre[0] + width[0] / 2
-    bits, signed = _integer(data, "BitsStored", 16), _integer(data, "PixelRepresentation", 0)
-    ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    low, high = sorted(slope * end + intercept for end in ends)
-    return low, high
-
-
-def _numbers(data: "FileDataset", tag: str) -> list[float]:
-    """Return the numbers of a tag as a list, which is empty if the file does not have the tag."""
-    try:
-        value = data.get(tag)
-        if value is None or value == "":
-            return []
-        numbers = [float(item) for item in value] if hasattr(value, "__iter__") else [float(value)]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"its {tag} is no number ({error})") from error
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"its {tag} is {value}")
-    return numbers
 
 
 def import_pydicom() -> Any:

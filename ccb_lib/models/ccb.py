@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ccb_lib.models.initialisation import initialise
+from ccb_lib.models.initialisation import initialise, initialise_he
 from ccb_lib.models.small_maps import Conv2d, ConvTranspose2d
 
 LEVELS = 4  # skips: every encoder layer but the bottleneck has one
@@ -191,11 +191,7 @@ class Generator(nn.Module):
         for part, stream in zip((self.encoder, self.decoder, self.skips), streams, strict=True):
             initialise(part, stream)
         if chain_init == "he":
-            for module in self.skips.modules():
-                if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(
-                        module.weight, nonlinearity="relu", generator=streams[2]
-                    )
+            initialise_he(self.skips, streams[2])
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """(B, C, H, W) in [-1, 1] → five encoder maps, shallow to deep (the bottleneck last)."""

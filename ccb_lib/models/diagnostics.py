@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ccb_lib.models.ccb import LEVELS, ChainOfConvBlocks, Generator
-from ccb_lib.models.initialisation import initialise
+from ccb_lib.models.initialisation import initialise, initialise_he
 
 
 def linear_cka(a: Tensor, b: Tensor) -> float:
@@ -99,8 +99,7 @@ def signal_along_chain(
         chain = ChainOfConvBlocks(channels, length)
         initialise(chain)
         if init == "he":
-            for block in chain:
-                torch.nn.init.kaiming_normal_(block.conv.weight, nonlinearity="relu")
+            initialise_he(chain)
         # A half-rectified input, as the encoder's LeakyReLU nearly gives.
         x = torch.randn(batch, channels, size, size).relu().double()
     chain = chain.double()  # in float32 the signal would underflow to 0

@@ -24,6 +24,18 @@ def initialise(network: nn.Module, stream: torch.Generator | None = None) -> Non
             nn.init.zeros_(module.bias)
 
 
+def initialise_he(network: nn.Module, stream: torch.Generator | None = None) -> None:
+    """Initialise convolutions as He et al. (2015) do for ReLU: N(0, 2 / inputs); biases are kept.
+
+    Args:
+        network: The weights of its convolutions are drawn in place.
+        stream: The source of the random numbers; torch's default generator if ``None``.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=stream)
+
+
 def reinitialise_where(collapsed: Tensor, network: nn.Module) -> None:
     """Reinitialise a network if its loss has collapsed; its running statistics are kept.
 

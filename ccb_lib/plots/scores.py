@@ -1,4 +1,4 @@
-"""Figures of scores: ROC curves, histograms with thresholds, AUC by epoch, tables of AUCs.
+"""Figures of scores: histograms with thresholds, AUC by epoch, tables of AUCs.
 
 Each function returns a matplotlib ``Figure``, which a notebook shows as the value of a cell and
 ``figure.savefig(path)`` writes to a file. Functions with an argument ``ax`` draw into those axes.
@@ -12,7 +12,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
-from sklearn.metrics import roc_auc_score, roc_curve
 
 from ccb_lib.plots.style import (
     CLASS_COLOURS,
@@ -24,52 +23,6 @@ from ccb_lib.plots.style import (
     panels,
     styled,
 )
-
-
-@styled
-def roc_bundle(
-    curves: Mapping[str, tuple[ArrayLike, ArrayLike] | None], *, ax: Axes | None = None
-) -> Figure:
-    """Draw several ROC curves in one panel, each with its AUC in the legend.
-
-    Args:
-        curves: For each name (scores, labels): (N,) finite scores, higher is more abnormal, and
-            (N,) bool, True is abnormal. ``None`` for a curve that was not run.
-        ax: Axes to draw into; by default those of a new figure.
-
-    Returns:
-        The figure. Curves with an AUC below .5 are not inverted.
-
-    Raises:
-        ValueError: No curves, unequal lengths, one class only, or scores that are not finite.
-
-    Example:
-        >>> figure = roc_bundle({"CCB": ([0.1, 0.4, 0.3, 0.8], [False, False, True, True])})
-        >>> figure.axes[0].get_legend().get_texts()[1].get_text()
-        'CCB (.750)'
-    """
-    if not curves:
-        raise ValueError("No curves given; at least one name with (scores, labels) is needed.")
-    ax = ax or panels(1, height=5.4)[1][0]
-    ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="chance (.500)")
-    dashes = cycle(("-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1))))
-    for (name, colour), dash in zip(colours(curves).items(), dashes, strict=False):
-        curve = curves[name]
-        if curve is None:
-            ax.plot([], [], color=colour, linestyle=dash, label=f"{name} ({NOT_RUN})")
-            continue
-        scores, labels = _checked(*curve, name)
-        auc = roc_auc_score(labels, scores)
-        ax.plot(
-            *roc_curve(labels, scores)[:2],
-            color=colour,
-            linestyle=dash,
-            label=f"{name} ({_three_decimals(auc)})",
-        )
-    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    ax.set(xlabel="false-alarm rate", ylabel="recall")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, title="AUC in brackets")
-    return _figure_of(ax)
 
 
 @styled

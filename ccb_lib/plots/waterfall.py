@@ -7,11 +7,7 @@ from matplotlib.figure import Figure
 
 from ccb_lib.plots.style import GREY, METHOD_COLOURS, PALETTE, panels, styled
 from ccb_lib.reproduction.names import display_name
-from ccb_lib.reproduction.runs import CLASSES
-from ccb_lib.reproduction.tables import SHOWN_NAMES
-from ccb_lib.reproduction.waterfall import REPORTED, STEPS, macro
-
-_NAMES = {"auc": "AUC", "accuracy": "accuracy", "f1": "F1"}
+from ccb_lib.reproduction.waterfall import REPORTED, STEPS, macro, runs_of_rows
 
 
 @styled
@@ -46,12 +42,12 @@ def waterfall_figure(frame: pd.DataFrame) -> Figure:
     groups = list(frame.groupby(["dataset", "method"], sort=False))
     figure, axes = panels(len(groups), height=1.95)
     for ax, ((dataset, method), part) in zip(axes, groups, strict=True):
-        _panel(ax, part, steps, METHOD_COLOURS.get(SHOWN_NAMES.get(method, method), PALETTE[0]))
+        _panel(ax, part, steps, METHOD_COLOURS.get(display_name(method), PALETTE[0]))
         several = frame["dataset"].nunique() > 1
         ax.set_title(
             f"{display_name(dataset)}, {_title(part)}" if several else _title(part), fontsize=9
         )
-        ax.set_ylabel(_NAMES[metric])
+        ax.set_ylabel(display_name(metric))
         ax.set_xticks(range(len(steps)), [])
     names = [step.replace(", ", "\n") for step in steps]
     axes[-1].set_xticks(range(len(steps)), names, fontsize=8)
@@ -96,13 +92,5 @@ def _panel(ax: Axes, part: pd.DataFrame, steps: tuple[str, ...], colour: str) ->
 
 
 def _title(part: pd.DataFrame) -> str:
-    """Return the title of a panel: method, epochs, width, seeds, classes, device."""
-    first = part.iloc[0]
-    seeds, classes = part["seed"].nunique(), part["abnormal"].nunique()
-    planned = len(CLASSES[first["dataset"]])
-    counts = f"{seeds} seed{'s' * (seeds > 1)}" + (
-        f", {classes} of {planned} classes" if classes < planned else ""
-    )
-    name = SHOWN_NAMES.get(first["method"], first["method"])
-    network = f"{first['epochs']:g} epochs, width {first['width']:g}"
-    return f"{name}\n{network}, {counts}, {first['device']}"
+    """Return the title of a panel: the method and its runs."""
+    return f"{display_name(part['method'].iloc[0])}\n{runs_of_rows(part)}"

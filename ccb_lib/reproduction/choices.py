@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED
-from ccb_lib.metrics import anomaly_score, auc, metrics_at, min_max
-from ccb_lib.reproduction.results import load_results, read_results, scores_of, threshold_of
-from ccb_lib.reproduction.runs import NETWORK_METHODS
-from ccb_lib.reproduction.tables import TABLE_METRICS, named_by_chain, select
+from ccb_lib.metrics import anomaly_score, min_max
+from ccb_lib.reproduction.registry import NETWORK_METHODS, TABLES
+from ccb_lib.reproduction.results import measure_of, threshold_of, with_scores
+from ccb_lib.reproduction.tables import named_by_chain, select
 
 ALPHAS = (0.0, 0.5, 1.0)
 CUT = 0.2
@@ -40,46 +40,27 @@ def alternatives(
         >>> set(alternatives(4).query("method == 'pca'")["choice"])
         {'min-max 0.2'}
     """
-    protocols = (RELEASED, CLEAN)
-    frame = select(
-        number, load_results(number, protocols=protocols, folder=folder), settings, folder
-    )
-    frame = named_by_chain(frame) if number >= 6 else frame
+    frame = select(number, settings, protocols=(RELEASED, CLEAN), folder=folder)
+    metric = TABLES[number].metric
+    frame = named_by_chain(frame) if TABLES[number].chains else frame
     frame = frame.drop_duplicates(["method", "chain", "abnormal", "seed", "protocol"])
     order = {
         name: place
         for place, name in enumerate([*NETWORK_METHODS, *frame["method"].unique()][::-1])
     }
     frame = frame.sort_values("method", key=lambda names: -names.map(order), kind="stable")
-    results = read_results(number, folder)
-    named = {protocol.name: protocol for protocol in protocols}
+    protocol_of = {protocol.name: protocol for protocol in (RELEASED, CLEAN)}
     rows = []
-    for line in frame.itertuples():
-        protocol = named[line.protocol]
-        found = scores_of(results[line.key], line.abnormal, protocol)
-        if found is None:
-            continue
-        scored, tests = found
+    for line, scored, tests, own in with_scores(number, frame, folder=folder):
         labels, values = tests.labels, {}
         if not np.array_equal(scored.test.image, scored.test.latent):
             for alpha in ALPHAS:
                 scores = anomaly_score(scored.test, alpha)
-                threshold = threshold_of(scored, tests, protocol, alpha)
-                values[f"α {alpha:g}"] = _measure(number, scores, labels, threshold)
-        if TABLE_METRICS[number] != "auc":
-            scores = anomaly_score(scored.test, line.alpha)
-            threshold = min_max(scores, CUT) if np.ptp(scores) > 0 else np.nan
-            values[f"min-max {CUT:g}"] = _measure(number, scores, labels, threshold)
+                threshold = threshold_of(scored, tests, protocol_of[line.protocol], alpha)
+                values[f"α {alpha:g}"] = measure_of(metric, scores, labels, threshold)
+        if metric != "auc":
+            threshold = min_max(own, CUT) if np.ptp(own) > 0 else np.nan
+            values[f"min-max {CUT:g}"] = measure_of(metric, own, labels, threshold)
         about = (line.method, line.chain, line.abnormal, line.seed, line.protocol)
         rows += [(*about, choice, value) for choice, value in values.items()]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
-
-
-def _measure(number: int, scores: np.ndarray, labels: np.ndarray, threshold: float) -> float:
-    if TABLE_METRICS[number] == "auc":
-        return auc(scores, labels)
-    if np.isnan(threshold):
-        return float("nan")
-    return float(
-        getattr(metrics_at(scores, labels, threshold, prevalence=0.5), TABLE_METRICS[number])
-    )

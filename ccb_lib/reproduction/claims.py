@@ -10,9 +10,10 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, SINGLE_CHANGES
-from ccb_lib.metrics import anomaly_score, auc
-from ccb_lib.reproduction.results import load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import TRIVIAL_METHODS, feeding, kind, results_folder
+from ccb_lib.metrics import auc
+from ccb_lib.reproduction.registry import TRIVIAL_METHODS
+from ccb_lib.reproduction.results import load_results, read_results, with_scores
+from ccb_lib.reproduction.runs import results_folder
 from ccb_lib.reproduction.settings import CHOICES
 from ccb_lib.reproduction.store import scored_name
 from ccb_lib.reproduction.tables import select
@@ -78,9 +79,7 @@ def _jitter(runs: list[Any], protocol: Any) -> float:
         abs(after - before)
         for run in runs
         for name in run.manifest["abnormal"]
-        for before, after in pairwise(
-            run.aucs.get(scored_name(name, kind(protocol), feeding(protocol)), [])
-        )
+        for before, after in pairwise(run.aucs.get(scored_name(name, protocol), []))
     ]
     return float(np.mean(changes)) if changes else float("nan")
 
@@ -107,17 +106,10 @@ def by_normal_class(
         >>> sorted(found.query("abnormal == 'bird' and similar")["normal"].unique())
         ['airplane']
     """
-    frame = select(
-        number, load_results(number, protocols=(CLEAN,), folder=folder), settings, folder
-    )
-    results = read_results(number, folder)
+    frame = select(number, settings, protocols=(CLEAN,), folder=folder)
+    frame = frame.drop_duplicates(["method", "chain", "abnormal", "seed"])
     rows = []
-    for line in frame.drop_duplicates(["method", "chain", "abnormal", "seed"]).itertuples():
-        found = scores_of(results[line.key], line.abnormal, CLEAN)
-        if found is None:
-            continue
-        scored, tests = found
-        scores = anomaly_score(scored.test, line.alpha)
+    for line, _, tests, scores in with_scores(number, frame, folder=folder):
         for normal in sorted(set(tests.classes[~tests.labels].tolist())):
             chosen = tests.labels | (tests.classes == normal)
             similar = SIMILAR.get(line.abnormal) == normal
@@ -165,7 +157,7 @@ def similar_against_others(frame: pd.DataFrame) -> pd.DataFrame:
 def lesion_areas(folder: str | Path | None = None) -> pd.Series:
     """Read the share of each HAM10000 image that its lesion covers.
 
-    The file is written by `ccb_lib.datasets.ham10000_masks`.
+    The file is written by ``data/scripts/lesion_areas.py``.
 
     Args:
         folder: Folder of the stored results.
@@ -214,19 +206,12 @@ def score_by_area(
     if areas.empty:
         raise ValueError(
             f"There is no {AREAS} in the folder of results. Write it with "
-            "`ccb_lib.datasets.ham10000_masks.write_areas`."
+            "`python data/scripts/lesion_areas.py MASKS FILE`."
         )
-    frame = select(
-        number, load_results(number, protocols=(CLEAN,), folder=folder), settings, folder
-    )
-    results = read_results(number, folder)
+    frame = select(number, settings, protocols=(CLEAN,), folder=folder)
+    frame = frame.drop_duplicates(["method", "abnormal", "seed"])
     rows = []
-    for line in frame.drop_duplicates(["method", "abnormal", "seed"]).itertuples():
-        found = scores_of(results[line.key], line.abnormal, CLEAN)
-        if found is None:
-            continue
-        scored, tests = found
-        scores = anomaly_score(scored.test, line.alpha)
+    for line, _, tests, scores in with_scores(number, frame, folder=folder):
         area = areas.reindex(tests.ids).to_numpy()
         known = tests.labels & ~np.isnan(area)
         if not known.any():

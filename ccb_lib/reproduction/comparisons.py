@@ -12,8 +12,9 @@ from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.metrics import Difference, Pair, anomaly_score, paired_differences, verdict
 from ccb_lib.reproduction.defaults import default_of
 from ccb_lib.reproduction.names import display_name
+from ccb_lib.reproduction.registry import TABLES
 from ccb_lib.reproduction.results import at_settings, load_results, read_results, scores_of
-from ccb_lib.reproduction.studies import EPOCHS, MARGIN, SEEDS, arm_of, arms
+from ccb_lib.reproduction.studies import EPOCHS, MARGIN, arm_of, arms
 
 _SLICES = "lung_ct_98"
 
@@ -51,9 +52,8 @@ class Setting(NamedTuple):
 
 def planned(study: str) -> list[Setting]:
     """List the settings planned for a study."""
-    if study == "lung-ct-98":
-        return [Setting(_SLICES, EPOCHS["ild"])]
-    return [Setting(dataset, EPOCHS[dataset]) for dataset in ("cifar10", "ham10000")]
+    names = {name: _SLICES if study == "lung-ct-98" else name for name in TABLES[study].datasets}
+    return [Setting(shown, EPOCHS[dataset]) for dataset, shown in names.items()]
 
 
 def settings_run(study: str, folder: str | Path | None = None) -> list[Setting]:
@@ -171,7 +171,7 @@ def differences(
             continue
         for name, difference in paired_differences(pairs, replicates=replicates).items():
             row = difference._asdict()
-            said = verdict(difference, MARGIN, SEEDS[study])
+            said = verdict(difference, MARGIN, TABLES[study].seeds)
             rows.append(
                 {
                     "arm": arm,
@@ -184,7 +184,7 @@ def differences(
     frame = pd.DataFrame(
         rows, columns=["arm", "abnormal", "difference", *Difference._fields[1:], "verdict"]
     )
-    return frame.assign(planned_seeds=SEEDS[study])
+    return frame.assign(planned_seeds=TABLES[study].seeds)
 
 
 def _pairs(frame: pd.DataFrame, results: Any, arm: str, reference: str) -> Iterator[Pair]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccb_lib.detectors import METHODS
-from ccb_lib.reproduction.runs import CLASSES, DATASETS
+from ccb_lib.reproduction.registry import CLASSES, TABLES
 from ccb_lib.reproduction.store import Result, TestSet, key_of
 
 _HASH = r"[0-9a-f]{16}"
@@ -90,8 +90,8 @@ def check_contribution(results: Iterable[Result], table: int | str) -> None:
                 f"A run's manifest lacks {', '.join(missing)}. Give a file of `ccb table --export`."
             )
         key = facts["key"]
-        if facts["dataset"] not in DATASETS[table]:
-            wanted = " or ".join(DATASETS[table])
+        if facts["dataset"] not in TABLES[table].datasets:
+            wanted = " or ".join(TABLES[table].datasets)
             raise ValueError(
                 f"Run {key} has the data set {facts['dataset']}; table {table} needs {wanted}. "
                 "Give the number of the run's own table."

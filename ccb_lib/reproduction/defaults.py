@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ccb_lib.datasets import ham10000
 from ccb_lib.detectors import METHODS
 
 
@@ -20,7 +21,7 @@ def default_of(method: str, choice: str) -> Any:
     >>> default_of("ccb", "image_size")
     32
     """
-    of_images = {"image_size": 32, "normal": "nv+bkl+mel"}
+    of_images = {"image_size": 32, "normal": "+".join(ham10000.NORMAL)}
     field = METHODS[method].__dataclass_fields__.get(choice)
     return of_images.get(choice, field and field.default)
 
@@ -60,7 +61,7 @@ def options_of(
     normal = chosen.pop("normal", None)
     if dataset == "ham10000" and normal is not None:
         # The order of the classes must not change the key.
-        chosen["normal"] = "+".join(sorted(normal.split("+"), key="nv bkl mel".find))
+        chosen["normal"] = "+".join(sorted(normal.split("+"), key=ham10000.NORMAL.index))
     of_split = {"seed": seed if split_seed is None else split_seed}
     if dataset == "cifar10" and not split_seed:
         of_split = {}

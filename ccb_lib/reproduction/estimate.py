@@ -14,7 +14,7 @@ from ccb_lib.detectors.base import CollapsedWarning
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.reproduction.defaults import as_json
-from ccb_lib.reproduction.runs import Run, feeding, kind
+from ccb_lib.reproduction.runs import Run
 from ccb_lib.reproduction.splits import splits_of
 
 # Steps of the timed epoch. An untimed epoch of the same length runs first: the first steps of a
@@ -83,9 +83,9 @@ def seconds_left(
     scoring = 0.0
     for (_, which), images in sizes.tests.items():
         fed: dict[object, tuple[Protocol, int]] = {}
-        for protocol in (p for p in run.protocols if kind(p) == which):
+        for protocol in (p for p in run.protocols if p.test_set == which):
             each_epoch = protocol.epoch != "last" and method.scores_each_epoch
-            fed[protocol.feeding if each_epoch else feeding(protocol)] = (
+            fed[protocol.feeding if each_epoch else protocol.scores_key] = (
                 protocol,
                 epochs if each_epoch else 1,
             )
@@ -191,7 +191,7 @@ class Estimates:
         Counts of the first seed, and on CIFAR-10 of the first class, are used for all others.
         """
         options = {name: value for name, value in run.options.items() if name != "seed"}
-        kinds = list(dict.fromkeys(kind(protocol) for protocol in run.protocols))
+        kinds = list(dict.fromkeys(protocol.test_set for protocol in run.protocols))
         classes = None if run.dataset == "cifar10" else run.abnormal
         key = json.dumps([run.dataset, classes, options, run.limit, kinds])
         if key not in self._counted:
@@ -206,7 +206,7 @@ class Estimates:
 
 def _counted(run: Run, root: str | None) -> Sizes:
     splits = splits_of(run, root)
-    protocols = {kind(protocol): protocol for protocol in run.protocols}
+    protocols = {protocol.test_set: protocol for protocol in run.protocols}
     tests: dict[tuple[str, str], int] = {}
     for (abnormal, which), split in splits.items():
         # Test normals of the natural set, calibration images and abnormal images of further draws

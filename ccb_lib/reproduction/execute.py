@@ -19,7 +19,7 @@ from ccb_lib.detectors.base import CollapsedWarning, Detector
 from ccb_lib.environment import choose_device
 from ccb_lib.evaluation.epochs import EpochBest, EpochScores
 from ccb_lib.evaluation.feeding import Shared, score_split
-from ccb_lib.reproduction.runs import Run, feeding, kind
+from ccb_lib.reproduction.runs import Run
 from ccb_lib.reproduction.splits import splits_of
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
 from ccb_lib.reproduction.watch import TimeUp, Watch
@@ -100,8 +100,8 @@ def executing(
     scored: dict[str, Scored] = {}
     aucs: dict[str, list[float]] = {}
     for (abnormal, which), split in splits.items():
-        for protocol in (p for p in run.protocols if kind(p) == which):
-            name = scored_name(abnormal, which, feeding(protocol))
+        for protocol in (p for p in run.protocols if p.test_set == which):
+            name = scored_name(abnormal, protocol)
             if name in scored:
                 continue
             if protocol.epoch == "last" or not detector.scores_each_epoch:
@@ -120,7 +120,6 @@ def executing(
         **run.identity,
         "key": run.key,
         "alpha": detector.alpha,
-        "imposed": not detector.released_in_train_mode,
         **detector.origin_,
         "commit": _commit(),
         "seconds": round(time.perf_counter() - begun, 1),
@@ -180,7 +179,7 @@ def _recorders(
     """Return one recorder per test set on which a protocol selects an epoch."""
     recorders = {}
     for (abnormal, which), split in splits.items():
-        choosing = [p for p in run.protocols if kind(p) == which and p.epoch != "last"]
+        choosing = [p for p in run.protocols if p.test_set == which and p.epoch != "last"]
         if choosing and detector.scores_each_epoch:
             path = checkpoint and checkpoint.with_name(f"{run.key}-{abnormal}, {which}.safetensors")
             recorders[abnormal, which] = EpochScores(split, choosing, path)

@@ -10,7 +10,8 @@ from filelock import FileLock, Timeout
 from ccb_lib.reproduction.contribution import check_contribution
 from ccb_lib.reproduction.execute import run_missing
 from ccb_lib.reproduction.plan import Entry
-from ccb_lib.reproduction.runs import RESULT_FILES, results_folder, store_path, work_folder
+from ccb_lib.reproduction.registry import TABLES
+from ccb_lib.reproduction.runs import results_folder, store_path, work_folder
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.watch import Watch
 
@@ -90,26 +91,24 @@ def merge(
         ValueError: A file has another name, is damaged, or fails `check_contribution`.
     """
     other = Path(other)
-    paths = sorted(
-        path for path in other.glob("*.safetensors") if path.stem in RESULT_FILES.values()
-    )
+    table_of = {spec.file: spec.name for spec in TABLES.values()}
+    paths = sorted(path for path in other.glob("*.safetensors") if path.stem in table_of)
     if not other.is_dir():
         paths = [other]
-    known = ", ".join(f"{name}.safetensors" for name in sorted(set(RESULT_FILES.values())))
+    known = ", ".join(f"{name}.safetensors" for name in sorted(table_of))
     if not paths:
         raise FileNotFoundError(
             f"No results in {other}. Give a folder with one or more of {known}."
         )
     new = 0
     for path in paths:
-        if path.stem not in RESULT_FILES.values():
+        if path.stem not in table_of:
             raise ValueError(
                 f"{path.name} given; the file's name says what it holds, and must be one of "
                 f"{known}. Rename the file."
             )
         store = Store.read(Path(folder or results_folder()) / f"{path.stem}.safetensors")
-        table = next(name for name, stem in RESULT_FILES.items() if stem == path.stem)
-        check_contribution(Store.read(path).results.values(), table)
+        check_contribution(Store.read(path).results.values(), table_of[path.stem])
         count = store.merge(path)
         say(f"{count} runs added from {path}")
         new += count

@@ -1,11 +1,22 @@
-"""Display names of data sets and classes."""
+"""Display names of data sets, classes, methods and measures."""
+
+# The paper reports no number of CCB fork; the other names are those that its tables print.
+_METHODS = {
+    "anogan": "AnoGAN",
+    "egbad": "EGBAD",
+    "ganomaly": "GANomaly",
+    "skip-ganomaly": "SkipGANomaly",
+    "ccb": "CCB",
+    "ccb-fork": "CCB fork",
+}
+METHOD_OF = {shown: method for method, shown in _METHODS.items()}
 
 
 def display_name(name: str) -> str:
-    """Return the display name of a data set or class.
+    """Return the display name of a data set, class, method or measure.
 
-    >>> display_name("ground_glass"), display_name("ild")
-    ('ground glass', 'ILD')
+    >>> display_name("ground_glass"), display_name("ild"), display_name("ccb-fork")
+    ('ground glass', 'ILD', 'CCB fork')
     """
     names = {
         "cifar10": "CIFAR-10",
@@ -14,5 +25,8 @@ def display_name(name: str) -> str:
         "lung_ct_98": "98 slices of lung CT",
         "chest-ct": "chest CT",
         "brain-mri": "brain MRI",
+        "auc": "AUC",
+        "f1": "F1",
+        **_METHODS,
     }
     return names.get(name, str(name).replace("_", " "))

@@ -1,7 +1,6 @@
 """The plan of measurements, ``data/results/plan.toml``: its entries, their runs, what is done."""
 
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,39 +117,3 @@ def state_of(
         {key: done for key, done in epochs.items() if done},
         [(run, protocols) for run, protocols in lacking if protocols],
     )
-
-
-# ── as Markdown ──────────────────────────────────────────────────────────────────────────────────
-
-_BEGIN, _END = (
-    "<!-- the plan, written by `ccb measure --write-readme` -->",
-    "<!-- the end of the plan -->",
-)
-
-
-def as_markdown(entries: Sequence[Entry]) -> str:
-    """Return the plan as a Markdown table: entry, why, must, command.
-
-    Progress is not shown: it would be out of date after the next run.
-    """
-    lines = ["| entry | why | must | command |", "|---|---|---|---|"]
-    lines += [
-        f"| {e.name} | {e.why} | {'must' if e.must else ''} | `{e.command}` |" for e in entries
-    ]
-    return "\n".join(lines)
-
-
-def with_plan(text: str, entries: Sequence[Entry]) -> str:
-    """Insert the table into a text, between the two comments that mark its place.
-
-    Raises:
-        ValueError: The text does not have both comments.
-    """
-    head, begin, rest = text.partition(_BEGIN)
-    _, end, tail = rest.partition(_END)
-    if not (begin and end):
-        raise ValueError(
-            "The README has no place for the plan. Insert these two lines where it belongs: "
-            f"{_BEGIN} {_END}"
-        )
-    return f"{head}{_BEGIN}\n{as_markdown(entries)}\n{_END}{tail}"

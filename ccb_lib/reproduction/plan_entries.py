@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ccb_lib.datasets import ham10000
 from ccb_lib.detectors import METHODS
 from ccb_lib.io.images import SIZES
-from ccb_lib.reproduction.runs import CLASSES, DATASETS, Run, table_runs
-from ccb_lib.reproduction.studies import STUDIES, arms, runs_of
+from ccb_lib.reproduction.registry import CLASSES, PAPER_TABLES, STUDIES, TABLES
+from ccb_lib.reproduction.runs import Run, table_runs
+from ccb_lib.reproduction.studies import arms, runs_of
 
 _WHOLE = ("epochs", "width", "limit", "test_limit")
 _OF_STUDIES = ("epochs", "width", "limit")
-_LISTS = ("methods", "arms", "datasets", "classes")
 _ALLOWED = {"similarity": ("l2", "l1", "norm"), "chain_init": ("he", "dcgan")}
 _SETTINGS = (*_WHOLE, "image_size", "normal", *_ALLOWED)
 
@@ -103,7 +104,7 @@ def parse_entry(number: int, table: Mapping[str, Any]) -> Entry:
     if of_study:
         source = need("study", lambda v: v in STUDIES, f"one of {', '.join(STUDIES)}")
     else:
-        source = need("table", lambda v: type(v) is int and 1 <= v <= 7, "a table, 1 to 7,")
+        source = need("table", lambda v: type(v) is int and v in PAPER_TABLES, "a table, 1 to 7,")
     known = {
         "name",
         "why",
@@ -124,11 +125,10 @@ def parse_entry(number: int, table: Mapping[str, Any]) -> Entry:
         if key in table:
             need(key, lambda v, values=values: v in values, f"one of {', '.join(map(str, values))}")
     if "normal" in table:
-        normals = ("nv", "bkl", "mel")
         need(
             "normal",
-            lambda v: isinstance(v, str) and set(v.split("+")) <= set(normals),
-            "some of nv+bkl+mel",
+            lambda v: isinstance(v, str) and set(v.split("+")) <= set(ham10000.NORMAL),
+            f"some of {'+'.join(ham10000.NORMAL)}",
         )
     for key, names in _names(source, table.get("width")).items():
         if key in table:
@@ -160,12 +160,8 @@ def _names(source: int | str, width: int | None) -> dict[str, Sequence[str]]:
         if isinstance(source, str)
         else {"methods": tuple(METHODS)}
     )
-    datasets = DATASETS[source]
-    return {
-        **rows,
-        "datasets": datasets,
-        "classes": [name for dataset in datasets for name in CLASSES[dataset]],
-    }
+    spec = TABLES[source]
+    return {**rows, "datasets": spec.datasets, "classes": spec.all_classes}
 
 
 def _some(value: Any, names: Sequence[str]) -> bool:

@@ -1,14 +1,17 @@
 """Metrics computed from stored scores, one row per run, class and protocol."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol, threshold_under
+from ccb_lib.detectors import METHODS
+from ccb_lib.evaluation.evaluate import threshold_under
+from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol, is_imposed
 from ccb_lib.metrics import (
     anomaly_score,
     auc,
@@ -16,9 +19,10 @@ from ccb_lib.metrics import (
     metrics_at,
 )
 from ccb_lib.reproduction.defaults import non_default
-from ccb_lib.reproduction.runs import CLASSES, DATASETS, feeding, is_imposed, kind, store_path
+from ccb_lib.reproduction.registry import CLASSES, TABLES
+from ccb_lib.reproduction.runs import store_path
 from ccb_lib.reproduction.settings import CHOICES, PAPER, at_settings
-from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
+from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name, set_name
 
 FALSE_ALARMS = 0.05
 
@@ -49,10 +53,6 @@ def load_results(
     Raises:
         ValueError: There is no such table or study, or the file is damaged.
     """
-    if table not in DATASETS:
-        raise ValueError(
-            f"table={table!r} given; one of {', '.join(map(str, DATASETS))} is needed."
-        )
     path = store_path(table, folder)
     return _frame(table, tuple(protocols), tuple(alphas), path, _stamp(path)).copy()
 
@@ -67,14 +67,12 @@ def _frame(
 ) -> pd.DataFrame:
     rows = []
     for result in _stored(path, stamp).values():
-        if result.manifest["dataset"] not in DATASETS[table]:
+        if result.manifest["dataset"] not in TABLES[table].classes:
             continue
         for abnormal in result.manifest["abnormal"]:
             for protocol in protocols:
-                found = scores_of(result, abnormal, protocol)
-                if found is None:
-                    continue
-                rows += [_row(result, abnormal, protocol, *found, alpha) for alpha in alphas]
+                if found := scores_of(result, abnormal, protocol):
+                    rows += [_row(result, abnormal, protocol, *found, alpha) for alpha in alphas]
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -103,10 +101,10 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def scores_of(result: Result, abnormal: str, protocol: Protocol) -> tuple[Scored, TestSet] | None:
     """Return scores and test set of a class under a protocol; ``None`` if they are not stored."""
-    name = scored_name(abnormal, kind(protocol), feeding(protocol))
+    name = scored_name(abnormal, protocol)
     if name not in result.scored:
         return None
-    return result.scored[name], result.sets[f"{abnormal}|{kind(protocol)}"]
+    return result.scored[name], result.sets[set_name(name)]
 
 
 def threshold_of(scored: Scored, tests: TestSet, protocol: Protocol, alpha: float) -> float:
@@ -117,6 +115,53 @@ def threshold_of(scored: Scored, tests: TestSet, protocol: Protocol, alpha: floa
     return threshold_under(
         protocol, scored.test, tests.labels, scored.calibration, alpha, FALSE_ALARMS
     )
+
+
+def with_scores(
+    table: int | str,
+    frame: pd.DataFrame,
+    protocols: Sequence[Protocol] = (CLEAN, RELEASED),
+    folder: str | Path | None = None,
+) -> Iterator[tuple[Any, Scored, TestSet, NDArray[np.float32]]]:
+    """Yield each row of `load_results` with its score terms, its test set and its scores.
+
+    Args:
+        table: 1 to 7, or a study.
+        frame: Rows of `load_results`, all or some.
+        protocols: The protocols of the rows.
+        folder: Folder of the stored results.
+
+    Example:
+        >>> frame = load_results(4, protocols=(CLEAN,))
+        >>> row, scored, tests, scores = next(with_scores(4, frame))
+        >>> auc(scores, tests.labels) == row.auc
+        True
+    """
+    results, named = read_results(table, folder), {each.name: each for each in protocols}
+    for row in frame.itertuples():
+        if found := scores_of(results[row.key], row.abnormal, named[row.protocol]):
+            yield row, *found, anomaly_score(found[0].test, row.alpha)
+
+
+def measure_of(
+    metric: str, scores: NDArray[np.float32], labels: NDArray[np.bool_], threshold: float
+) -> float:
+    """Return a table's measure, 0…1: the AUC, or accuracy or F1 at a prevalence of 0.5.
+
+    Args:
+        metric: ``"auc"``, ``"accuracy"`` or ``"f1"``.
+        scores, labels: (K,) each.
+        threshold: φ; not used by ``"auc"``. At NaN the other measures are NaN.
+
+    Example:
+        >>> measure_of("f1", np.array([1.0, 2.0]), np.array([False, True]), 1.5)
+        1.0
+    """
+    if metric == "auc":
+        return auc(scores, labels)
+    if np.isnan(threshold):
+        return float("nan")
+    return float(getattr(metrics_at(scores, labels, threshold, prevalence=0.5), metric))
 
 
 def _row(
@@ -145,7 +190,7 @@ def _row(
         "abnormal": abnormal,
         "seed": facts["seed"],
         "protocol": protocol.name,
-        "imposed": protocol.batch_norm == "batch" and is_imposed(facts["method"], facts["dataset"]),
+        "imposed": is_imposed(METHODS[facts["method"]], facts["dataset"], protocol),
         "alpha": alpha,
         "auc": auc(scores, tests.labels),
         "average_precision": average_precision(scores, tests.labels),
@@ -194,25 +239,16 @@ def placebo(
         − placebo.
     """
     rows: list[dict[str, Any]] = []
-    wanted = set(
-        at_settings(load_results(1, protocols=(protocol,), folder=folder), settings)["key"]
-    )
-    for result in read_results(1, folder).values():
-        if result.manifest["key"] not in wanted:
-            continue
-        (unseen,) = result.manifest["abnormal"]
-        scored, tests = scores_of(result, unseen, protocol) or (None, None)
-        if scored is None or tests is None:
-            continue
-        scores = anomaly_score(scored.test, result.manifest["alpha"])
+    runs = at_settings(load_results(1, protocols=(protocol,), folder=folder), settings)
+    for run, _, tests, scores in with_scores(1, runs, (protocol,), folder):
         official = np.char.startswith(tests.ids, "test/")
         for name in CLASSES["cifar10"]:
             of = (tests.classes == name) & official
             against = ~tests.labels & (tests.classes != name)
             if of.any() and against.any():
                 both = of | against
-                kind_of = "unseen" if name == unseen else "seen"
-                rows.append({"method": result.manifest["method"], "abnormal": name, "kind": kind_of,
+                kind_of = "unseen" if name == run.abnormal else "seen"
+                rows.append({"method": run.method, "abnormal": name, "kind": kind_of,
                              "auc": auc(scores[both], of[both])})  # fmt: skip
     frame = pd.DataFrame(rows, columns=["method", "abnormal", "kind", "auc"])
     wide = frame.pivot_table(

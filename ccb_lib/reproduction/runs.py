@@ -19,47 +19,11 @@ from ccb_lib.evaluation.protocols import (
 )
 from ccb_lib.io.project_data import project_data
 from ccb_lib.reproduction.defaults import as_json, non_default, options_of, seed_list
+from ccb_lib.reproduction.registry import table_spec
 from ccb_lib.reproduction.store import Result, key_of, scored_name
 
-PAPER_METHODS = ("anogan", "egbad", "ganomaly", "skip-ganomaly", "ccb")
-# CCB fork is the likeliest original implementation; the paper reports no number of it.
-NETWORK_METHODS = (*PAPER_METHODS, "ccb-fork")
-TRIVIAL_METHODS = ("pca", "mean-intensity", "png-bytes", "nearest-neighbours")
-CHAINS = ((4, 3, 2, 1), (8, 6, 4, 2), (16, 12, 8, 4), (24, 18, 12, 6), (32, 24, 16, 8))
-CLASSES = {
-    "cifar10": (
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ),
-    "ild": ("fibrosis", "micronodules", "emphysema", "ground_glass"),
-    "ham10000": ("akiec", "bcc", "df", "vasc"),
-}
-DATASETS = {
-    1: ("cifar10",),
-    **dict.fromkeys((2, 3), ("ild",)),
-    **dict.fromkeys((4, 5), ("ham10000",)),
-    **dict.fromkeys((6, 7), ("ild", "ham10000")),
-    **dict.fromkeys(("skips", "ablation"), ("cifar10", "ham10000")),
-    "lung-ct-98": ("ild",),
-}
 # All protocols between RELEASED and CLEAN, and each single change.
 AUDIT = (CLEAN, RELEASED, *STEPS_TO_CLEAN[1:-1], *SINGLE_CHANGES)
-RESULT_FILES = {
-    1: "table1",
-    **dict.fromkeys((2, 3), "tables2-3"),
-    **dict.fromkeys((4, 5), "tables4-5"),
-    **dict.fromkeys((6, 7), "tables6-7"),
-    **dict.fromkeys(("skips", "ablation"), "studies"),
-    "lung-ct-98": "lung-ct-98",
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,36 +75,10 @@ class Run:
         return f"{self.dataset} {self.method}{chain} {'+'.join(self.abnormal)} seed {self.seed}"
 
 
-def feeding(protocol: Protocol) -> str:
-    """Return the key of stored score terms; protocols that differ only in φ share it.
-
-    φ is computed from the stored terms. Outside batch statistics, order and batch size do not
-    affect a score, so they are not part of the key.
-    """
-    if protocol.batch_norm != "batch":
-        return f"{protocol.batch_norm}, {protocol.epoch}"
-    return ", ".join(
-        [protocol.batch_norm, "dropout" if protocol.dropout else "no dropout", protocol.order,
-         str(protocol.batch_size), protocol.epoch]
-    )  # fmt: skip
-
-
-def kind(protocol: Protocol) -> str:
-    """Return the kind of test set of a protocol.
-
-    Protocols with batch statistics test on a balanced set, as the released code does; the others
-    test on all held-out normal images. Every balanced set is a subset of the natural one, so clean
-    scores of its images are stored too.
-    """
-    if protocol.batch_norm != "batch":
-        return "natural"
-    return f"as released, draw {protocol.draw}" if protocol.draw else "as released"
-
-
-def protocols_of(table: int, dataset: str, method: str, seed: int) -> tuple[Protocol, ...]:
+def protocols_of(dataset: str, method: str, seed: int) -> tuple[Protocol, ...]:
     """List the protocols under which a table's run is scored.
 
-    In Table 1 U-Nets of seed 0 are scored under every protocol between RELEASED and CLEAN. On
+    On CIFAR-10 U-Nets of seed 0 are scored under every protocol between RELEASED and CLEAN. On
     HAM10000 and ILD, which have fewer images, all networks are scored under all protocols except
     those that need an additional pass after each epoch. There RELEASED tests on a balanced draw of
     the held-out normal images, so it is scored on several draws; on CIFAR-10 it tests on all of
@@ -150,16 +88,15 @@ def protocols_of(table: int, dataset: str, method: str, seed: int) -> tuple[Prot
     cls = METHODS[method]
     if not cls.scores_each_epoch:
         return (CLEAN, RELEASED)
-    if seed == 0 and table == 1 and issubclass(cls, UNetDetector):
-        return AUDIT
     if dataset == "cifar10":
-        return (CLEAN, RELEASED, LAST_EPOCH)
+        audited = seed == 0 and issubclass(cls, UNetDetector)
+        return AUDIT if audited else (CLEAN, RELEASED, LAST_EPOCH)
     return (CLEAN, RELEASED, *STEPS_TO_CLEAN[1:-1], CLEAN_BEST_EPOCH, *RELEASED_DRAWS)
 
 
 def store_path(table: int | str, folder: str | Path | None = None) -> Path:
     """Return the file of results of a table, 1 to 7, or a study; in ``data/results`` by default."""
-    return Path(folder or results_folder()) / f"{RESULT_FILES[table]}.safetensors"
+    return Path(folder or results_folder()) / f"{table_spec(table).file}.safetensors"
 
 
 def work_folder(path: Path, work: str | Path | None = None) -> Path:
@@ -217,30 +154,27 @@ def table_runs(
     Raises:
         ValueError: The table, a method, a class or a data set is unknown.
     """
-    if table not in DATASETS:
-        raise ValueError(f"table={table} given; the paper has Tables 1 to 7.")
-    chains: tuple = CHAINS if table >= 6 else (None,)
-    methods = tuple(methods or (("ccb",) if table >= 6 else (*NETWORK_METHODS, *TRIVIAL_METHODS)))
-    if unknown := set(methods) - set(METHODS):
-        raise ValueError(f"Unknown methods {sorted(unknown)}; there are {', '.join(METHODS)}.")
-    known = [name for dataset in DATASETS[table] for name in CLASSES[dataset]]
-    if unknown := set(abnormal or ()) - set(known):
-        raise ValueError(
-            f"Table {table} has no class {sorted(unknown)}; it has {', '.join(known)}."
-        )
-    if unknown := set(datasets or ()) - set(DATASETS[table]):
-        raise ValueError(
-            f"Table {table} has no data set {sorted(unknown)}; it has {', '.join(DATASETS[table])}."
-        )
+    spec = table_spec(table, paper=True)
+    for what, given, there in (
+        ("method", methods, tuple(METHODS)),
+        ("class", abnormal, spec.all_classes),
+        ("data set", datasets, spec.datasets),
+    ):
+        if unknown := set(given or ()) - set(there):
+            raise ValueError(
+                f"Table {table} has no {what} {sorted(unknown)}; it has {', '.join(there)}."
+            )
     runs = []
-    for dataset in (name for name in DATASETS[table] if datasets is None or name in datasets):
-        classes = tuple(name for name in CLASSES[dataset] if abnormal is None or name in abnormal)
+    for dataset in (name for name in spec.datasets if datasets is None or name in datasets):
+        classes = tuple(
+            name for name in spec.classes[dataset] if abnormal is None or name in abnormal
+        )
         # Only on CIFAR-10 do the training images depend on the abnormal class.
         tests = (
             [(name,) for name in classes] if dataset == "cifar10" else [classes] if classes else []
         )
         for seed in seed_list(seeds):
-            for method in methods:
+            for method in methods or spec.methods:
                 fields = METHODS[method].__dataclass_fields__
                 own = {
                     k: v
@@ -249,13 +183,13 @@ def table_runs(
                 }
                 if "epochs" not in fields and seed > 0 and dataset == "cifar10":
                     continue  # a seed changes nothing: there are no weights, and the split is fixed
-                for chain in chains:
+                for chain in spec.chains or (None,):
                     # The RMS of the chains' outputs is logged: it may explain differences between
                     # chains.
                     with_chain = {**own, "chain": chain, "log_skips": True} if chain else own
                     chosen = {"image_size": image_size, "normal": normal, "test_limit": test_limit}
                     options = options_of(dataset, method, seed, split_seed, **chosen)
-                    protocols = protocols_of(table, dataset, method, seed)
+                    protocols = protocols_of(dataset, method, seed)
                     runs += [
                         Run(dataset=dataset, method=method, abnormal=test, seed=seed,
                             settings=with_chain, limit=limit, options=options, protocols=protocols)
@@ -274,24 +208,5 @@ def missing_protocols(run: Run, result: Result) -> list[Protocol]:
     return [
         protocol
         for protocol in run.protocols
-        if any(
-            scored_name(name, kind(protocol), feeding(protocol)) not in result.scored
-            for name in run.abnormal
-        )
+        if any(scored_name(name, protocol) not in result.scored for name in run.abnormal)
     ]
-
-
-def is_imposed(method: str, dataset: str) -> bool:
-    """Return whether RELEASED differs from the test of the method's own public code.
-
-    EGBAD and AnoGAN test in inference mode. GANomaly's repository does not shuffle CIFAR-10, but
-    shuffles images from folders. The copy of GANomaly in the Skip-GANomaly repository shuffles
-    neither.
-
-    Example:
-        >>> is_imposed("ganomaly", "ham10000"), is_imposed("ganomaly", "cifar10")
-        (True, False)
-    """
-    return not METHODS[method].released_in_train_mode or (
-        method == "ganomaly" and dataset != "cifar10"
-    )

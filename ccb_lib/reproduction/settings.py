@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.reproduction.defaults import default_of
-from ccb_lib.reproduction.runs import TRIVIAL_METHODS
+from ccb_lib.reproduction.registry import TRIVIAL_METHODS
 
 _OF_NETWORKS = ("epochs", "width", "similarity", "chain_init", "other")
 CHOICES = ("epochs", "limit", "width", "similarity", "chain_init", "image_size", "normal", "other")

@@ -8,7 +8,7 @@ import numpy as np
 from ccb_lib.datasets import AnomalySplit, load_dataset
 from ccb_lib.datasets.splits import balanced_draw
 from ccb_lib.evaluation.protocols import RELEASED
-from ccb_lib.reproduction.runs import Run, kind
+from ccb_lib.reproduction.runs import Run
 
 
 def splits_of(run: Run, root: str | None) -> dict[tuple[str, str], AnomalySplit]:
@@ -20,13 +20,13 @@ def splits_of(run: Run, root: str | None) -> dict[tuple[str, str], AnomalySplit]
     """
     options = dict(run.options)
     test_limit = options.pop("test_limit", None)
-    draws = {kind(protocol): protocol.draw for protocol in run.protocols}
+    draws = {protocol.test_set: protocol.draw for protocol in run.protocols}
     splits = {}
     for abnormal in run.abnormal:
         # Draws use the pixels of the split that they are drawn from, which is loaded once.
         loaded: dict[str, AnomalySplit] = {}
         for which, draw in draws.items():
-            test = "balanced" if which == kind(RELEASED) else "natural"
+            test = "balanced" if which == RELEASED.test_set else "natural"
             if test not in loaded:
                 own = {"test": test} if run.dataset in ("ham10000", "ild") else {}
                 loaded[test] = load_dataset(

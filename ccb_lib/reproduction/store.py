@@ -14,6 +14,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.io.tensors import digest, load_tensors, save_tensors
 from ccb_lib.metrics import ScoreTerms
 
@@ -264,9 +265,9 @@ def key_of(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def scored_name(abnormal: str, kind: str, feeding: str) -> str:
-    """Join the abnormal class, the kind of test set and the way of feeding it to one name."""
-    return f"{abnormal}|{kind}|{feeding}"
+def scored_name(abnormal: str, protocol: Protocol) -> str:
+    """Return the name of the score terms of an abnormal class under a protocol."""
+    return f"{abnormal}|{protocol.test_set}|{protocol.scores_key}"
 
 
 def set_name(name: str) -> str:

@@ -12,18 +12,12 @@ import torch
 from ccb_lib.evaluation.protocols import CLEAN
 from ccb_lib.models.ccb import LEVELS, Generator, count_parameters
 from ccb_lib.reproduction.defaults import as_json, default_of, non_default, options_of, seed_list
-from ccb_lib.reproduction.runs import CLASSES, NETWORK_METHODS, TRIVIAL_METHODS, Run
+from ccb_lib.reproduction.registry import STUDIES, TABLES, TRIVIAL_METHODS
+from ccb_lib.reproduction.runs import Run
 
-STUDIES = ("skips", "ablation", "lung-ct-98")
 EPOCHS = {"cifar10": 15, "ham10000": 50, "ild": 50}
 MARGIN = 0.02  # of macro AUC; arms whose difference lies within it are called equal
-SEEDS = {"skips": 8, "ablation": 1, "lung-ct-98": 1}
 _WIDTH = default_of("ccb", "width")
-_CLASSES = {
-    "skips": {"cifar10": CLASSES["cifar10"], "ham10000": CLASSES["ham10000"]},
-    "ablation": {"cifar10": ("bird", "truck"), "ham10000": CLASSES["ham10000"]},
-    "lung-ct-98": {"ild": ("ground_glass",)},
-}
 _NO_SKIP = (None,) * LEVELS
 _PLAIN = (0,) * LEVELS
 
@@ -66,7 +60,7 @@ def arms(
     if study not in STUDIES:
         raise ValueError(f"study={study!r} given; there are {', '.join(STUDIES)}.")
     if study == "lung-ct-98":
-        return {method: {} for method in (*NETWORK_METHODS, *TRIVIAL_METHODS)}
+        return {method: {} for method in TABLES[study].methods}
     if study == "skips":
         wide = wide_as_chains(width or _WIDTH)
         # At this start a chain returns several times its input.
@@ -120,13 +114,13 @@ def runs_of(
     Raises:
         ValueError: The study, a data set or an arm is unknown.
     """
-    known, classes = arms(study, width, former=True), _CLASSES.get(study, {})
-    for what, given, there in (("arm", chosen, known), ("data set", datasets, classes)):
+    known, spec = arms(study, width, former=True), TABLES[study]
+    for what, given, there in (("arm", chosen, known), ("data set", datasets, spec.datasets)):
         if unknown := set(given or ()) - set(there):
             raise ValueError(f"{study} has no {what} {sorted(unknown)}; it has {', '.join(there)}.")
     runs = []
-    for seed in seed_list(SEEDS[study] if seeds is None else seeds):
-        for dataset in datasets or classes:
+    for seed in seed_list(spec.seeds if seeds is None else seeds):
+        for dataset in datasets or spec.datasets:
             options = options_of(
                 dataset,
                 "ccb",
@@ -148,7 +142,7 @@ def _runs(
     settings = dict(own)
     if method not in TRIVIAL_METHODS:
         settings |= {"epochs": epochs or EPOCHS[dataset], **non_default(method, {"width": width})}
-    classes = _CLASSES[study][dataset]
+    classes = TABLES[study].classes[dataset]
     tests = [(name,) for name in classes] if dataset == "cifar10" else [classes]
     return [
         Run(dataset=dataset, method=method, abnormal=test, seed=seed, settings=settings,

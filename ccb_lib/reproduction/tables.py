@@ -1,34 +1,20 @@
 """The paper's Tables 1 to 7 from stored results, at given settings or each method's fullest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol
+from ccb_lib.detectors import METHODS
+from ccb_lib.evaluation.protocols import CLEAN, RELEASED, Protocol, is_imposed
 from ccb_lib.reproduction.defaults import default_of
+from ccb_lib.reproduction.names import METHOD_OF
+from ccb_lib.reproduction.registry import NETWORK_METHODS, TABLES, TRIVIAL_METHODS
 from ccb_lib.reproduction.reported import reported
 from ccb_lib.reproduction.results import load_results
-from ccb_lib.reproduction.runs import (
-    CLASSES,
-    DATASETS,
-    NETWORK_METHODS,
-    TRIVIAL_METHODS,
-    is_imposed,
-)
 from ccb_lib.reproduction.settings import PAPER, at_settings, fullest_of
-
-TABLE_METRICS = {1: "auc", 2: "accuracy", 3: "f1", 4: "accuracy", 5: "f1", 6: "accuracy", 7: "f1"}
-REPORTED_NAMES = {
-    "anogan": "AnoGAN",
-    "egbad": "EGBAD",
-    "ganomaly": "GANomaly",
-    "skip-ganomaly": "SkipGANomaly",
-    "ccb": "CCB",
-}
-SHOWN_NAMES = REPORTED_NAMES | {"ccb-fork": "CCB fork"}  # the paper reports no number of it
 
 
 def fullest_settings(
@@ -45,18 +31,24 @@ def fullest_settings(
 
 def select(
     number: int | str,
-    frame: pd.DataFrame,
-    settings: Mapping[str, Any] | None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    protocols: Sequence[Protocol] = (CLEAN, RELEASED),
+    alphas: Sequence[float | None] = (None,),
     folder: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Keep the rows of a table's frame at these settings.
+    """Load a table's results and keep the rows at these settings.
 
     Args:
         number: 1 to 7, or a study.
-        frame: Frame returned by `load_results`.
         settings: For `at_settings`; ``None`` is the fullest setting of each method.
-        folder: Folder of the stored results.
+        protocols, alphas, folder: See `load_results`.
+
+    Example:
+        >>> sorted(select(4)["protocol"].unique())
+        ['clean', 'released']
     """
+    frame = load_results(number, protocols=protocols, alphas=alphas, folder=folder)
     if settings is not None:
         return at_settings(frame, settings)
     chosen = {
@@ -93,7 +85,7 @@ def coverage(
         >>> bool(coverage(4).loc["ganomaly", "exact"])
         True
     """
-    frame = select(number, load_results(number, folder=folder), settings, folder)
+    frame = select(number, settings, folder=folder)
     rows = {}
     for method in [
         name
@@ -126,7 +118,7 @@ def runs_in_words(
         >>> runs_in_words(4)["ganomaly"].startswith("50 epochs, width 64")
         True
     """
-    wanted = sum(len(CLASSES[dataset]) for dataset in DATASETS[number])
+    wanted = len(TABLES[number].all_classes)
     words = {}
     for run in coverage(number, settings=settings, folder=folder).itertuples():
         classes = f", {run.classes} of {wanted} classes" if run.classes < wanted else ""
@@ -163,24 +155,23 @@ def table(
         | ``spread`` | ``seeds``): mean over seeds, standard deviation over seeds (NaN for one),
         number of seeds. Cells that were not run are NaN.
     """
-    frame = load_results(number, protocols=(protocol,), alphas=(alpha,), folder=folder)
-    frame = select(number, frame, settings, folder)
-    row, rows = "method", [*NETWORK_METHODS, *TRIVIAL_METHODS]
-    if number >= 6:
+    spec = TABLES[number]
+    frame = select(number, settings, protocols=(protocol,), alphas=(alpha,), folder=folder)
+    row, rows = spec.row, list(spec.methods)
+    if spec.chains:
         frame = named_by_chain(frame)
-        row, rows = "chain", list(dict.fromkeys([*reported(number).index, *sorted(frame["chain"])]))
+        rows = list(dict.fromkeys([*reported(number).index, *sorted(frame["chain"])]))
     # One training is tested on several classes. A run of one class and a run of several may
     # therefore hold the same result.
     frame = frame.drop_duplicates([row, "abnormal", "seed"])
-    columns = [name for dataset in DATASETS[number] for name in CLASSES[dataset]]
     seen = (
-        frame.groupby([row, "abnormal"])[TABLE_METRICS[number]]
+        frame.groupby([row, "abnormal"])[spec.metric]
         .agg(mean="mean", spread="std", seeds="count")
         .unstack("abnormal")
     )
     seen = seen.swaplevel(axis=1) if len(frame) else seen
     wanted = pd.MultiIndex.from_product(
-        [columns, ["mean", "spread", "seeds"]], names=["abnormal", ""]
+        [spec.all_classes, ["mean", "spread", "seeds"]], names=["abnormal", ""]
     )
     return seen.reindex(index=rows, columns=wanted).rename_axis(index=row)
 
@@ -207,8 +198,8 @@ def reported_and_measured(
         seeds), ``imposed`` (see `is_imposed`), ``exact`` (measured at the paper's own settings),
         ``released − reported``, ``clean − reported``; NaN where nothing was reported or run.
     """
-    paper = reported(number).rename(index={v: k for k, v in REPORTED_NAMES.items()})
-    row = "chain" if number >= 6 else "method"
+    spec, paper = TABLES[number], reported(number).rename(index=METHOD_OF)
+    row, by_method = spec.row, not spec.chains
     numeric = paper.select_dtypes("number")
     columns = {"reported": numeric.rename_axis(index=row, columns="abnormal").stack()}
     for name, protocol in (("released", RELEASED), ("clean", CLEAN)):
@@ -218,16 +209,15 @@ def reported_and_measured(
         columns[name] = means.stack(future_stack=True)
     frame = pd.DataFrame(columns)
     order = pd.MultiIndex.from_product(
-        [list(means.index), [c for d in DATASETS[number] for c in CLASSES[d]]],
-        names=[row, "abnormal"],
+        [list(means.index), spec.all_classes], names=[row, "abnormal"]
     )
     frame = frame.reindex(order)
     names = frame.index.get_level_values(0)
-    first = DATASETS[number][0]
-    frame["imposed"] = [number < 6 and is_imposed(name, first) for name in names]
+    first = spec.datasets[0]
+    frame["imposed"] = [by_method and is_imposed(METHODS[name], first) for name in names]
     exact = coverage(number, settings=settings, folder=folder)["exact"]
     methods = [
-        name if number < 6 else "ccb" if name in paper.index else name.split()[0] for name in names
+        name if by_method else "ccb" if name in paper.index else name.split()[0] for name in names
     ]
     measured = frame[["released", "clean"]].notna().any(axis=1)
     frame["exact"] = measured & np.array([bool(exact.get(method, False)) for method in methods])

@@ -1,6 +1,6 @@
 """The gap between reported and clean numbers, step by step, on the same trained networks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,20 @@ from numpy.typing import NDArray
 
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
-from ccb_lib.metrics import anomaly_score, auc, metrics_at, normal_quantile, oracle_f1
+from ccb_lib.metrics import anomaly_score, normal_quantile, oracle_f1
 from ccb_lib.reproduction.defaults import default_of
+from ccb_lib.reproduction.names import METHOD_OF
+from ccb_lib.reproduction.registry import (
+    CLASSES,
+    NETWORK_METHODS,
+    PAPER_TABLES,
+    TABLES,
+    TRIVIAL_METHODS,
+)
 from ccb_lib.reproduction.reported import reported
-from ccb_lib.reproduction.results import FALSE_ALARMS, load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import DATASETS, NETWORK_METHODS, TRIVIAL_METHODS, feeding, kind
+from ccb_lib.reproduction.results import FALSE_ALARMS, measure_of, read_results, scores_of
 from ccb_lib.reproduction.store import Result, TestSet
-from ccb_lib.reproduction.tables import REPORTED_NAMES, TABLE_METRICS, select
+from ccb_lib.reproduction.tables import select
 
 REPORTED, BEST, LAST = "reported", "RELEASED, best epoch", "RELEASED, last epoch"
 SAME, ALL = "CLEAN, same images", "CLEAN, all normals"
@@ -68,13 +75,13 @@ def waterfall(
         >>> frame.query("method == 'ganomaly' and step == 'reported'")["value"].isna().all()
         np.True_
     """
-    if number not in range(1, 6):
+    if number not in PAPER_TABLES or TABLES[number].chains:
         raise ValueError(
             f"number={number!r} given; Tables 1 to 5 compare methods. Give one of them."
         )
     if metric not in STEPS:
         raise ValueError(f"metric={metric!r} given; one of {', '.join(STEPS)} is needed.")
-    runs = select(number, load_results(number, folder=folder), settings, folder)
+    runs = select(number, settings, folder=folder)
     runs = runs[~runs["method"].isin(TRIVIAL_METHODS)].drop_duplicates(
         ["method", "abnormal", "seed"]
     )
@@ -95,6 +102,21 @@ def waterfall(
     return frame.sort_values(
         "method", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
     )
+
+
+def runs_of_rows(rows: pd.DataFrame) -> str:
+    """Describe the runs of one network in a waterfall: epochs, width, seeds, classes, device.
+
+    Example:
+        >>> frame = waterfall(4)
+        >>> runs_of_rows(frame[frame["method"] == "ganomaly"]).startswith("50 epochs, width 64")
+        True
+    """
+    first, seeds = rows.iloc[0], rows["seed"].nunique()
+    classes, planned = rows["abnormal"].nunique(), len(CLASSES[first["dataset"]])
+    part = f", {classes} of {planned} classes" if classes < planned else ""
+    counts = f"{seeds} seed{'s' * (seeds > 1)}{part}"
+    return f"{first['epochs']:g} epochs, width {first['width']:g}, {counts}, {first['device']}"
 
 
 def macro(frame: pd.DataFrame) -> pd.DataFrame:
@@ -172,15 +194,11 @@ def _of_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _reported(number: int, metric: str) -> dict[tuple[str, str], float]:
     """Return the paper's cells of a measure on a table's data, by (method, class)."""
-    own = [
-        n
-        for n, m in TABLE_METRICS.items()
-        if m == metric and DATASETS[n] == DATASETS[number] and n < 6
-    ]
-    methods = {shown: method for method, shown in REPORTED_NAMES.items()}
+    classes = TABLES[number].classes
     return {
-        (methods[row], name): float(value)
-        for table in own
+        (METHOD_OF[row], name): float(value)
+        for table in PAPER_TABLES
+        if TABLES[table].metric == metric and TABLES[table].classes == classes
         for row, line in reported(table).iterrows()
         for name, value in line.items()
     }
@@ -197,7 +215,7 @@ def _values(result: Result, abnormal: str, metric: str) -> dict[str, float]:
             calibration = anomaly_score(scored.calibration, result.manifest["alpha"])
             calibrated = normal_quantile(calibration, FALSE_ALARMS)
         scores = anomaly_score(scored.test, result.manifest["alpha"])
-        values[ALL] = _MEASURES[metric](scores, tests.labels, calibrated)
+        values[ALL] = measure_of(metric, scores, tests.labels, calibrated)
         clean = (scores, tests, calibrated)
     drawn = [_of_draw(result, name, clean, metric) for name in draws(result, abnormal)]
     # All steps must be means over the same draws: those with scores of the last epoch, if any.
@@ -213,7 +231,7 @@ def draws(result: Result, abnormal: str) -> list[str]:
     The first is such as ``"df|as released"``; the names of further ones (`RELEASED_DRAWS`) begin
     with it.
     """
-    first = f"{abnormal}|{kind(RELEASED)}"
+    first = f"{abnormal}|{RELEASED.test_set}"
     return [name for name in result.sets if name == first or name.startswith(f"{first},")]
 
 
@@ -221,14 +239,14 @@ def _of_draw(
     result: Result, name: str, clean: tuple[NDArray[np.float32], TestSet, float] | None, metric: str
 ) -> dict[str, float]:
     """Return the values of the steps that test on one balanced draw."""
-    measure, labels = _MEASURES[metric], result.sets[name].labels
+    labels = result.sets[name].labels
     values = {step: np.nan for step in STEPS[metric] if step not in (REPORTED, ALL)}
     for step, protocol in ((BEST, RELEASED), (LAST, LAST_EPOCH)):
-        found = result.scored.get(f"{name}|{feeding(protocol)}")
+        found = result.scored.get(f"{name}|{protocol.scores_key}")
         if found is not None:
             scores = anomaly_score(found.test, result.manifest["alpha"])
-            values[step] = measure(scores, labels, _oracle(metric, scores, labels))
-    each_epoch = result.aucs.get(f"{name}|{feeding(RELEASED)}")
+            values[step] = measure_of(metric, scores, labels, oracle_f1(scores, labels))
+    each_epoch = result.aucs.get(f"{name}|{RELEASED.scores_key}")
     if metric == "auc" and np.isnan(values[LAST]) and each_epoch:
         # The AUC after each epoch is stored even where the scores of the last epoch are not.
         values[LAST] = each_epoch[-1]
@@ -237,9 +255,10 @@ def _of_draw(
     if clean is not None:
         scores, tests, calibrated = clean
         rows = rows_in(tests, result.sets[name])
-        for step, choose in _SAME[metric].items():
-            same, labels = scores[rows], tests.labels[rows]
-            values[step] = measure(same, labels, choose(same, labels, calibrated))
+        same, labels = scores[rows], tests.labels[rows]
+        thresholds = {SAME: np.nan, ORACLE: oracle_f1(same, labels), CALIBRATED: calibrated}
+        for step in thresholds.keys() & values.keys():
+            values[step] = measure_of(metric, same, labels, thresholds[step])
     return values
 
 
@@ -264,34 +283,3 @@ def rows_in(tests: TestSet, drawn: TestSet) -> NDArray[np.intp]:
             "from one split; run the training again."
         )
     return np.array([place[name] for name in drawn.ids.tolist()], dtype=np.intp)
-
-
-def _oracle(metric: str, scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
-    return np.nan if metric == "auc" else oracle_f1(scores, labels)
-
-
-def _at_half(name: str) -> Callable[[NDArray[np.float32], NDArray[np.bool_], float], float]:
-    """Return a function that computes a measure at a threshold, at a prevalence of 0.5."""
-
-    def measure(scores: NDArray[np.float32], labels: NDArray[np.bool_], threshold: float) -> float:
-        if np.isnan(threshold):
-            return float("nan")
-        return float(getattr(metrics_at(scores, labels, threshold, prevalence=0.5), name))
-
-    return measure
-
-
-_MEASURES = {
-    "auc": lambda scores, labels, _: auc(scores, labels),
-    "accuracy": _at_half("accuracy"),
-    "f1": _at_half("f1"),
-}
-_WITH_THRESHOLD = {
-    ORACLE: lambda scores, labels, _: oracle_f1(scores, labels),
-    CALIBRATED: lambda _, __, calibrated: calibrated,
-}
-_SAME = {
-    "auc": {SAME: lambda _, __, calibrated: calibrated},
-    "accuracy": _WITH_THRESHOLD,
-    "f1": _WITH_THRESHOLD,
-}

@@ -20,26 +20,30 @@ from ccb_lib.chapters.results import (
 )
 from ccb_lib.chapters.table_settings import other_settings, settings_run
 from ccb_lib.metrics import anomaly_score
+from ccb_lib.reproduction.names import display_name
+from ccb_lib.reproduction.registry import CLASSES, NETWORK_METHODS, PAPER_METHODS, TRIVIAL_METHODS
 from ccb_lib.reproduction.reported import reported
 from ccb_lib.reproduction.results import load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import CLASSES, TRIVIAL_METHODS, key_of
+from ccb_lib.reproduction.runs import key_of
 from ccb_lib.reproduction.settings import PAPER, at_settings, described
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.tables import (
-    REPORTED_NAMES,
-    SHOWN_NAMES,
     reported_and_measured,
     runs_in_words,
 )
 
+REPORTED = [display_name(method) for method in PAPER_METHODS]
 RESULTS = Path(__file__).parents[2] / "data" / "results"
 
 
 def test_missing_cells_are_named_and_reported_ones_are_the_papers():
     style = reported_released_clean(4, folder="/nowhere")
-    assert style.data.index.tolist() == [(name, "reported") for name in REPORTED_NAMES.values()]
+    assert style.data.index.tolist() == [(name, "reported") for name in REPORTED]
     assert style.data.loc[("CCB", "reported"), "bcc"] == "0.973"
-    assert style.caption == f"Not run: {', '.join([*SHOWN_NAMES.values(), *TRIVIAL_METHODS])}."
+    assert (
+        style.caption
+        == f"Not run: {', '.join([*map(display_name, NETWORK_METHODS), *TRIVIAL_METHODS])}."
+    )
     assert reported_released_clean(6, folder="/nowhere").caption.startswith(
         "Not run: 4-3-2-1 blocks, "
     )
@@ -136,12 +140,11 @@ def test_figures_get_gaps_where_nothing_was_run():
 
 def test_sentences_count_what_there_is():
     text = reading(4, folder="/nowhere").data
-    assert text == (
-        "The paper reports 20 cells. 0 of them were measured here, 0 at the paper's settings."
-    )
+    assert text == ("The paper reports 20 cells. Measured here: 0; at the paper's settings: 0.")
     frame = reported_and_measured(4, folder=RESULTS)
     gap = (frame["released"] - frame["reported"]).abs()
-    assert f"mean |Δ| {gap.mean():.3f}, worst {gap.max():.3f}" in reading(4, folder=RESULTS).data
+    both = f"mean absolute difference {gap.mean():.3f}, largest {gap.max():.3f}"
+    assert both in reading(4, folder=RESULTS).data
     best = reported_and_measured(4, folder=RESULTS)
     best = best[best["reported"].isna()]["clean"].groupby("abnormal").max().mean()
     assert f"{best:.3f}" in reading(4, folder=RESULTS).data
@@ -158,7 +161,7 @@ def test_an_explorer_where_there_are_scores_and_a_way_to_get_them_where_not():
 def test_an_explorer_of_all_settings_opens_on_a_network_and_keeps_the_papers_order():
     cells = explorer_cells(4, settings=settings_run(4, folder=RESULTS), folder=RESULTS)
     names = list(dict.fromkeys(name for name, _ in cells))
-    networks = [name for name in names if name in REPORTED_NAMES.values() or "epochs" in name]
+    networks = [name for name in names if name in REPORTED or "epochs" in name]
     assert names[: len(networks)] == networks
     assert {"SkipGANomaly, 50 epochs, width 8", "CCB, 50 epochs, width 8"} <= set(networks)
     assert names[len(networks) :][: len(TRIVIAL_METHODS)] == list(TRIVIAL_METHODS)
@@ -195,7 +198,7 @@ def test_captions_name_every_network_that_is_shown():
     assert words["ganomaly"].startswith("50 epochs, width 64, ")
     assert words["ganomaly"].endswith("; the paper's settings")
     for method, said in words.items():
-        assert f"{REPORTED_NAMES.get(method, method)}: {said}." in style.caption
+        assert f"{display_name(method)}: {said}." in style.caption
     assert "copy of 200×150 pixels" in style.caption
     assert "Bold: measured at the paper's settings." in style.caption
     html = style.to_html()

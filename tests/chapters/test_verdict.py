@@ -10,6 +10,7 @@ from ccb_lib.chapters.claims import definitions, shown_stability
 from ccb_lib.chapters.verdict import (
     effects_in_words,
     false_alarms_observed,
+    headline,
     waterfall_table,
     waterfalls,
     what_is_missing,
@@ -25,15 +26,6 @@ from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.waterfall import BEST, LAST, REPORTED, SAME, STEPS, effects, macro
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
-
-
-def ganomaly():
-    """The stored run at the paper's settings, seed 0."""
-    wanted = ("ganomaly", {"epochs": 50}, {"seed": 0})
-    runs = read_results(4, RESULTS).values()
-    return next(
-        r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted
-    )
 
 
 def test_the_table_holds_the_means():
@@ -66,8 +58,8 @@ def test_sentences_hold_both_effects():
     assert effects_in_words(waterfalls(folder="/nowhere")).data == "*Networks: not run.*"
 
 
-def test_two_seeds_have_a_spread_in_words_and_table(tmp_path, other_run):
-    run = ganomaly()
+def test_two_seeds_have_a_spread_in_words_and_table(ganomaly, tmp_path, other_run):
+    run = ganomaly
     second = other_run(run, seed=1, options={"seed": 1})
     Store(tmp_path / "tables4-5.safetensors").add(run, second)
     frame = waterfalls((4,), folder=tmp_path)
@@ -105,8 +97,8 @@ def test_a_step_that_is_not_stored_is_named(legible):
         waterfall_figure(frame.iloc[:0])
 
 
-def test_what_was_run_and_what_is_missing(tmp_path):
-    Store(tmp_path / "tables4-5.safetensors").add(ganomaly())
+def test_what_was_run_and_what_is_missing(ganomaly, tmp_path):
+    Store(tmp_path / "tables4-5.safetensors").add(ganomaly)
     line = what_was_run(tmp_path).loc[("HAM10000", "GANomaly")]
     assert line.to_dict() == {
         "epochs": 50, "width": 64, "seeds": 1, "classes": "4 of 4", "device": "CPU",
@@ -156,3 +148,17 @@ def test_stability_is_laid_out_by_setting():
     assert line["over seeds"] == f"{source['over seeds']:.3f}"
     assert line["over epochs, clean"] == "–"
     assert definitions()["weight of the image term"].tolist() == [0.9, 0.9]
+
+
+def test_the_headline_holds_the_means_and_the_classes():
+    frame = waterfalls((1, 4), folder=RESULTS)
+    text, means = headline(frame).data, macro(frame).set_index(["dataset", "method", "step"])
+    for (dataset, method), classes in {
+        ("ham10000", "ganomaly"): "4 of 4",
+        ("cifar10", "ccb-fork"): "of 10",
+    }.items():
+        best, same = (means.loc[(dataset, method, step), "mean"] for step in (BEST, SAME))
+        assert f"{best:.3f} as released and {same:.3f} clean" in text
+        assert f"{classes} classes" in text
+    assert "reported" in text
+    assert "not run" in headline(waterfalls((2,), folder="/nowhere")).data

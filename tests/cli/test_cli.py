@@ -17,12 +17,6 @@ from ccb_lib.detectors import METHODS, CollapsedWarning
 SMALL = ["--epochs", "2", "--width", "2", "--device", "cpu"]
 
 
-@pytest.fixture(autouse=True)
-def no_user_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.delenv("CCB_DATA", raising=False)
-
-
 def ccb(*words):
     return CliRunner().invoke(main, [str(word) for word in words])
 

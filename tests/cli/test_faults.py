@@ -16,12 +16,6 @@ from ccb_lib import load_detector
 from ccb_lib.cli.group import main
 
 
-@pytest.fixture(autouse=True)
-def no_user_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.delenv("CCB_DATA", raising=False)
-
-
 def ccb(*words):
     return CliRunner().invoke(main, [str(word) for word in words])
 

@@ -276,20 +276,6 @@ def test_an_unknown_entry_is_refused(folder, ccb):
     assert "nothing is no entry; there are networks, simple" in result.output
 
 
-def test_the_readme_is_written_from_the_plan(folder, ccb):
-    readme = folder / "README.md"
-    readme.write_text(
-        "a\n<!-- the plan, written by `ccb measure --write-readme` -->\nold\n"
-        "<!-- the end of the plan -->\nb"
-    )
-    assert ccb(folder, "--write-readme").exit_code == 0
-    text = readme.read_text()
-    assert "| networks | a network on two classes | must | `ccb measure --only networks` |" in text
-    assert "old" not in text
-    assert text.startswith("a\n")
-    assert text.endswith("\nb")
-
-
 @pytest.mark.skipif(os.name != "posix", reason="stops a process by signal")
 def test_sigterm_stops_it_and_keeps_the_epochs_done(folder, made_cifar):
     plan = PLAN.replace("epochs = 3", "epochs = 400")

@@ -159,6 +159,13 @@ def test_other_separators_marks_and_orders_are_understood(table, mark):
     assert len(load_table(table).test) >= 7
 
 
+def test_a_comma_in_another_column_does_not_separate(table):
+    lines = [line.replace(",", ";") + ";61, female" for line in table.read_text().splitlines()]
+    lines[0] = "path;label;group;age, sex"
+    table.write_text("\n".join(lines))
+    assert len(load_table(table).test) >= 7
+
+
 def test_labels_left_out_are_named(table):
     table.write_text(table.read_text().replace("scans/2_0.png,normal", "scans/2_0.png,unsure"))
     with pytest.warns(UserWarning, match="left out: 1 'unsure'"):

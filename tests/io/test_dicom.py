@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from ccb_lib.io import dicom, dicom_writing
+from ccb_lib.io import dicom, dicom_display, dicom_writing
 from ccb_lib.io.image_files import is_grey, read_images
 
 RAW = np.full((32, 32), 1000, dtype=np.int16)
@@ -82,6 +82,142 @@ def test_other_modalities_take_their_own_window_or_their_bits(tmp_path):
     assert np.asarray(dicom.read_image(path))[0, :3].tolist() == [0, 128, 255]
     change(path, PhotometricInterpretation="MONOCHROME1")
     assert np.asarray(dicom.read_image(path))[0, :3].tolist() == [255, 127, 0]
+
+
+def with_values(path, values, slope=None, intercept=None, **tags):
+    """Write an MR image; with a slope of 2, values of the file's window are rescaled ones."""
+    values = np.resize(values, (32, 32)).astype(np.int16)
+    dicom_writing.write_image(path, values, slope=slope, intercept=intercept, modality="MR")
+    return change(path, **tags)
+
+
+def lookup_table(first, entries, depth=16):
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [len(entries), first, depth]
+    table.LUTData = list(entries)
+    table["LUTDescriptor"].VR, table["LUTData"].VR = "SS" if first < 0 else "US", "US"
+    return pydicom.Sequence([table])
+
+
+@pytest.mark.parametrize("function", [None, "LINEAR", "LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize("rescale", [(None, None), (2.0, -1000.0), (-0.5, 40.0)])
+@pytest.mark.parametrize("width", [1, 2, 3, 12, 400])
+def test_the_files_own_window_is_that_of_pydicom(tmp_path, function, rescale, width):
+    slope, intercept = rescale
+    rng = np.random.default_rng(width)
+    tags = {"WindowCenter": 40, "WindowWidth": width}
+    tags |= {} if function is None else {"VOILUTFunction": function}
+    values = rng.integers(-2000, 2000, 1000)
+    values[:500] = rng.integers(-60, 60, 500)
+    path = with_values(tmp_path / "a.dcm", values, slope, intercept, **tags)
+    data = pydicom.dcmread(path)
+    with np.errstate(over="ignore"):
+        shown = pydicom.pixels.apply_voi_lut(
+            pydicom.pixels.apply_modality_lut(data.pixel_array, data), data
+        )
+    black, white = ((slope or 1) * end + (intercept or 0) for end in (-(2**15), 2**15 - 1))
+    exact = (shown - black) / (white - black) * 255
+    np.testing.assert_allclose(np.asarray(dicom.read_image(path)), exact, atol=0.5 + 1e-6)
+    assert {0, 255} <= set(np.asarray(dicom.read_image(path)).ravel().tolist())
+
+
+def test_windows_by_hand(tmp_path):
+    tags = {"WindowCenter": 2, "WindowWidth": 4}
+    values = [0, 1, 2, 3, 4]
+    shown = {"LINEAR_EXACT": [0, 64, 128, 191, 255]}
+    shown["LINEAR"] = [0, 85, 170, 255, 255]  # 255 · ((x − 1.5) / 3 + 0.5)
+    shown["SIGMOID"] = [30, 69, 128, 186, 225]  # 255 / (1 + exp(−4 (x − 2) / 4))
+    for function, wanted in shown.items():
+        path = with_values(tmp_path / "a.dcm", values, VOILUTFunction=function, **tags)
+        assert np.asarray(dicom.read_image(path))[0, :5].tolist() == wanted
+        # A window that is given replaces the file's own.
+        assert np.asarray(dicom.read_image(path, (1, 3)))[0, :5].tolist() == [0, 0, 128, 255, 255]
+
+
+def test_lookup_tables_are_applied_and_values_outside_are_clipped(tmp_path):
+    values = [-5, 0, 1, 2, 300]
+    path = with_values(tmp_path / "a.dcm", values, WindowCenter=0, WindowWidth=10)
+    entries = [0, 30000, 65535]
+    change(path, VOILUTSequence=lookup_table(0, entries))
+    assert np.asarray(dicom.read_image(path))[0, :5].tolist() == [0, 0, 117, 255, 255]
+    many = np.repeat([0, 100, 255], 200)  # 8-bit entries, more than 8 bits can count
+    change(path, VOILUTSequence=lookup_table(-300, many, depth=8))
+    assert np.asarray(dicom.read_image(path))[0, :5].tolist() == [100, 100, 100, 100, 255]
+    change(path, VOILUTSequence=None, WindowCenter=None, WindowWidth=None)
+    change(path, ModalityLUTSequence=lookup_table(0, [10, 20, 255], depth=8))
+    assert np.asarray(dicom.read_image(path))[0, :5].tolist() == [10, 10, 20, 255, 255]
+    assert np.asarray(dicom.read_image(path, (10, 20)))[0, :5].tolist() == [0, 0, 255, 255, 255]
+    ours = np.asarray(dicom.read_image(path))
+    data = pydicom.dcmread(path)
+    assert (ours == pydicom.pixels.apply_modality_lut(data.pixel_array, data)).all()
+
+
+def test_a_large_image_is_converted_in_bands(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    tags = {"WindowCenter": 0, "WindowWidth": 50, "VOILUTFunction": "SIGMOID"}
+    path = with_values(tmp_path / "a.dcm", rng.integers(-99, 99, 1024), **tags)
+    whole = np.asarray(dicom.read_image(path))
+    monkeypatch.setattr(dicom_display, "_BAND", 100)
+    assert (np.asarray(dicom.read_image(path)) == whole).all()
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"WindowWidth": 0.5}, "its WindowWidth is 0.5; a LINEAR window needs at least 1"),
+        ({"WindowWidth": 5, "VOILUTFunction": "CUBIC"}, "CUBIC"),
+        ({"VOILUTSequence": lookup_table(0, [1], depth=16)[:0]}, None),
+    ],
+)
+def test_windows_that_are_not_valid(tmp_path, tags, said):
+    path = with_values(tmp_path / "a.dcm", [1], WindowCenter=1, **tags)
+    if said is None:
+        assert dicom.read_image(path).size == (32, 32)
+        return
+    with pytest.raises(ValueError, match=said):
+        dicom.read_image(path)
+
+
+def palette_file(path, entries, bits):
+    values = np.resize([0, 1, 2, 7], (32, 32)).astype(np.int16)
+    dicom_writing.write_image(path, values, slope=None, intercept=None, modality="US")
+    data = pydicom.dcmread(path)
+    data.PhotometricInterpretation, data.PixelRepresentation = "PALETTE COLOR", 0
+    dtype = np.uint8 if bits == 8 else np.uint16
+    for at, colour in enumerate(("Red", "Green", "Blue")):
+        setattr(data, f"{colour}PaletteColorLookupTableDescriptor", [len(entries), 0, bits])
+        data[f"{colour}PaletteColorLookupTableDescriptor"].VR = "US"
+        column = np.array([entry[at] for entry in entries], dtype)
+        setattr(data, f"{colour}PaletteColorLookupTableData", column.tobytes())
+    data.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_colours_of_a_palette_are_looked_up(tmp_path, bits):
+    entries = np.array([[0, 10, 20], [255, 0, 0], [0, 255, 0], [7, 8, 9]]) << (bits - 8)
+    path = palette_file(tmp_path / "a.dcm", entries, bits)
+    assert not is_grey(path)
+    found = read_images([path], image_size=32, channels=3)[0, :, 0, :4].T.tolist()
+    assert found == [[0, 10, 20], [255, 0, 0], [0, 255, 0], [7, 8, 9]]
+    with pytest.raises(ValueError, match="palette; one grey slice is needed"):
+        dicom.read_mask(path)
+
+
+def test_palettes_that_are_not_read_are_named(tmp_path):
+    path = palette_file(tmp_path / "a.dcm", np.zeros((300, 3), int), 8)
+    with pytest.raises(ValueError, match="256 colours of 8 bits"):
+        dicom.read_image(path)
+    path = palette_file(tmp_path / "a.dcm", np.zeros((4, 3), int), 8)
+    data = pydicom.dcmread(path)
+    for colour in ("Red", "Green", "Blue"):
+        delattr(data, f"{colour}PaletteColorLookupTableData")
+        # One segment that claims 65,535 entries.
+        segment = np.array([1, 65535, 255], np.uint16).tobytes()
+        setattr(data, f"Segmented{colour}PaletteColorLookupTableData", segment)
+    data.save_as(path)
+    with pytest.raises(ValueError, match="segmented"):
+        dicom.read_image(path)
 
 
 def test_colour_is_read_as_colour(tmp_path):
@@ -188,3 +324,29 @@ def test_damaged_files_are_refused_with_one_kind_of_error(tmp_path):
         except ValueError:
             refused += 1
     assert refused > 20
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["window", "tables", "palette"])
+def test_damaged_tables_and_windows_are_refused_with_one_kind_of_error(tmp_path, kind):
+    path, rng = tmp_path / "a.dcm", np.random.default_rng(0)
+    if kind == "palette":
+        palette_file(path, rng.integers(0, 256, (8, 3)), 8)
+    else:
+        tags = {"WindowCenter": 40, "WindowWidth": 400, "VOILUTFunction": "SIGMOID"}
+        with_values(path, np.arange(9), 1.0, 0.0, **tags)
+    if kind == "tables":
+        tables = {"ModalityLUTSequence": lookup_table(0, range(8), depth=8)}
+        change(path, **tables, VOILUTSequence=lookup_table(0, range(0, 999, 9)))
+    whole = path.read_bytes()
+    end, results = len(whole) - 32 * 32 * 2, set()
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for at in rng.integers(300, end, size=rng.choice([1, 4])):
+            damaged[at] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            results.add(dicom.read_image(path).size)
+        except ValueError as error:
+            results.add(type(error))
+    assert ValueError in results

@@ -4,42 +4,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from ccb_lib.plots.scores import auc_per_epoch, roc_bundle, score_histogram
+from ccb_lib.plots.scores import auc_per_epoch, score_histogram
 
 LABELS = [0, 0, 1, 1]
 
 
 def legend(figure):
     return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-
-
-def test_each_roc_curve_carries_its_auc(legible):
-    curves = {
-        "CCB": ([0.1, 0.2, 0.3, 0.4], LABELS),
-        "GANomaly": ([0.4, 0.3, 0.2, 0.1], LABELS),
-        "EGBAD": ([0.1, 0.3, 0.2, 0.4], LABELS),  # 3 of 4 pairs in order
-        "AnoGAN": None,
-    }
-    figure = legible(roc_bundle(curves))
-    assert legend(figure) == [
-        "chance (.500)",
-        "CCB (1.000)",
-        "GANomaly (.000)",
-        "EGBAD (.750)",
-        "AnoGAN (not run)",
-    ]
-    lines = {line.get_label(): line for line in figure.axes[0].lines}
-    steps = lines["EGBAD (.750)"].get_xydata().tolist()
-    assert steps == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
-    assert len(lines["AnoGAN (not run)"].get_xdata()) == 0
-
-
-def test_the_area_under_the_drawn_line_is_the_auc_in_the_legend():
-    rng = np.random.default_rng(0)
-    labels = rng.random(300) < 0.3
-    figure = roc_bundle({"CCB": (np.round(rng.normal(size=300) + labels, 1), labels)})
-    x, y = figure.axes[0].lines[1].get_xydata().T
-    assert legend(figure)[1] == f"CCB ({np.trapezoid(y, x):.3f})".replace("(0", "(")
 
 
 def test_histogram_heights_are_shares_of_the_class(legible):
@@ -81,12 +52,11 @@ def test_the_chosen_epoch_is_ringed_and_named(legible):
 
 
 def test_all_draw_into_given_axes():
-    figure, (a, b, c) = plt.subplots(3)
+    figure, (a, b) = plt.subplots(2)
     try:
-        assert roc_bundle({"x": ([1, 2, 3, 4], LABELS)}, ax=a) is figure
-        assert score_histogram([1, 2, 3, 4], LABELS, ax=b) is figure
-        assert auc_per_epoch({"x": [0.5]}, ax=c) is figure
-        assert all(ax.has_data() for ax in (a, b, c))
+        assert score_histogram([1, 2, 3, 4], LABELS, ax=a) is figure
+        assert auc_per_epoch({"x": [0.5]}, ax=b) is figure
+        assert all(ax.has_data() for ax in (a, b))
     finally:
         plt.close(figure)
 
@@ -94,10 +64,9 @@ def test_all_draw_into_given_axes():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: roc_bundle({}), "No curves"),
-        (lambda: roc_bundle({"CCB": ([1, 2, 3], [0, 1])}), r"CCB: labels of shape \(2,\)"),
-        (lambda: roc_bundle({"CCB": ([1, 2], [1, 1])}), "both 0"),
-        (lambda: roc_bundle({"CCB": ([1, np.nan], [0, 1])}), "1 scores are not finite"),
+        (lambda: score_histogram([1, 2, 3], [0, 1]), r"scores: labels of shape \(2,\)"),
+        (lambda: score_histogram([1, 2], [1, 1]), "both 0"),
+        (lambda: score_histogram([1, np.nan], [0, 1]), "1 scores are not finite"),
         (lambda: score_histogram([1, 2], [0, 2]), "both 0"),
         (lambda: score_histogram([1, 2], [0, 1], np.inf), "finite numbers"),
         (lambda: auc_per_epoch({}), "No series"),

@@ -12,13 +12,11 @@ from ccb_lib.chapters.explorers import explorer_cells
 from ccb_lib.cli.group import main
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, RELEASED_DRAWS, STEPS_TO_CLEAN
 from ccb_lib.reproduction.execute import execute, run_missing
+from ccb_lib.reproduction.registry import CHAINS, CLASSES
 from ccb_lib.reproduction.results import load_results, placebo, read_results, scores_of
 from ccb_lib.reproduction.runs import (
     AUDIT,
-    CHAINS,
-    CLASSES,
     Run,
-    feeding,
     key_of,
     missing_protocols,
     store_path,
@@ -77,7 +75,7 @@ def test_grids_count_what_the_paper_prints():
 def test_grids_refuse_what_the_paper_does_not_have():
     with pytest.raises(ValueError, match="Tables 1 to 7"):
         table_runs(8)
-    with pytest.raises(ValueError, match=r"\['resnet'\]; there are ccb"):
+    with pytest.raises(ValueError, match=r"\['resnet'\]; it has ccb"):
         table_runs(1, methods=["resnet"])
     with pytest.raises(ValueError, match=r"Table 1 has no class \['akiec'\]"):
         table_runs(1, abnormal=["akiec"])
@@ -145,7 +143,7 @@ def test_executing_scores_every_protocol_and_says_how(tmp_path):
     run = digits_run(protocols=AUDIT)
     result = execute(run, device="cpu")
     names = {name.split("|", 2)[2] for name in result.scored}
-    assert names == {feeding(protocol) for protocol in run.protocols}
+    assert names == {protocol.scores_key for protocol in run.protocols}
     assert result.manifest["trained on"] == 48
     assert {"torch", "device", "commit", "seconds", "images"} <= result.manifest.keys()
     assert all(len(aucs) == 2 for aucs in result.aucs.values())

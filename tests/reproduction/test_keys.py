@@ -9,17 +9,17 @@ from ccb_lib.datasets import load_dataset
 from ccb_lib.datasets.splits import balanced_draw
 from ccb_lib.detectors import METHODS
 from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED, RELEASED_DRAWS
+from ccb_lib.reproduction.registry import NETWORK_METHODS, PAPER_TABLES, table_spec
+from ccb_lib.reproduction.reported import reported
 from ccb_lib.reproduction.results import load_results, read_results
 from ccb_lib.reproduction.runs import (
     AUDIT,
-    NETWORK_METHODS,
     Run,
-    kind,
     protocols_of,
     store_path,
     table_runs,
 )
-from ccb_lib.reproduction.store import Store
+from ccb_lib.reproduction.store import Store, scored_name
 from ccb_lib.reproduction.studies import arm_of, runs_of
 from ccb_lib.reproduction.tables import table
 
@@ -112,8 +112,8 @@ def test_clean_scores_every_image_that_released_scores():
     compared = 0
     for _, result in STORED:
         for abnormal in result.manifest["abnormal"]:
-            natural = result.sets[f"{abnormal}|{kind(CLEAN)}"]
-            released = result.sets.get(f"{abnormal}|{kind(RELEASED)}")
+            natural = result.sets[f"{abnormal}|{CLEAN.test_set}"]
+            released = result.sets.get(f"{abnormal}|{RELEASED.test_set}")
             if released is not None:
                 assert set(released.ids) <= set(natural.ids)
                 assert len(set(natural.ids)) == len(natural)
@@ -178,20 +178,46 @@ def test_a_draw_follows_from_its_number_and_the_ids_and_thins_the_more_numerous_
 
 
 def test_what_each_run_is_scored_under():
+    assert protocols_of("cifar10", "ccb-fork", 0) == protocols_of("cifar10", "ccb", 0) == AUDIT
     assert (
-        protocols_of(1, "cifar10", "ccb-fork", 0) == protocols_of(1, "cifar10", "ccb", 0) == AUDIT
-    )
-    assert (
-        protocols_of(1, "cifar10", "ccb", 1)
-        == protocols_of(1, "cifar10", "egbad", 0)
+        protocols_of("cifar10", "ccb", 1)
+        == protocols_of("cifar10", "egbad", 0)
         == (CLEAN, RELEASED, LAST_EPOCH)
     )
     for method in NETWORK_METHODS:
-        names = [protocol.name for protocol in protocols_of(4, "ham10000", method, 0)]
+        names = [protocol.name for protocol in protocols_of("ham10000", method, 0)]
         assert len(set(names)) == len(names)
         assert names[:2] == ["clean", "released"]
         assert ("released, draw 4" in names) == ("last epoch" in names) == (method != "anogan")
-    assert protocols_of(4, "ham10000", "pca", 0) == (CLEAN, RELEASED)
+    assert protocols_of("ham10000", "pca", 0) == (CLEAN, RELEASED)
+
+
+def test_keys_of_stored_scores_are_those_of_the_files():
+    assert (CLEAN.test_set, CLEAN.scores_key) == ("natural", "running, last")
+    assert (RELEASED.test_set, RELEASED.scores_key) == (
+        "as released",
+        "batch, dropout, normals then abnormals, 64, best by test AUC",
+    )
+    assert LAST_EPOCH.scores_key == "batch, dropout, normals then abnormals, 64, last"
+    assert RELEASED_DRAWS[1].test_set == "as released, draw 2"
+    assert RELEASED_DRAWS[1].scores_key == RELEASED.scores_key
+    known = {scored_name("", protocol) for protocol in (*AUDIT, *RELEASED_DRAWS)}
+    stored = {name[name.index("|") :] for _, result in STORED for name in result.scored}
+    assert stored <= known
+
+
+def test_tables_of_one_file_show_the_same_runs():
+    for one, other in ((2, 3), (4, 5), (6, 7)):
+        assert table_spec(one).file == table_spec(other).file
+        assert table_spec(one).classes == table_spec(other).classes
+    for number in PAPER_TABLES:
+        printed = reported(number)
+        assert printed.columns.tolist() == table_spec(number).all_classes
+    for wrong in (0, 8, True, "table 1"):
+        with pytest.raises(ValueError, match="is needed"):
+            table_spec(wrong)
+    with pytest.raises(ValueError, match="Tables 1 to 7 is needed"):
+        table_spec("skips", paper=True)
 
 
 # ── starts on one split ───────────────────────────────────────────────────────────────────────────

@@ -4,13 +4,11 @@ from ccb_lib.chapters.plan import plan_table
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, SINGLE_CHANGES
 from ccb_lib.io.project_data import project_data
 from ccb_lib.io.tensors import save_tensors
-from ccb_lib.reproduction.plan import as_markdown, plan_path, read_plan, state_of, with_plan
+from ccb_lib.reproduction.plan import plan_path, read_plan, state_of
+from ccb_lib.reproduction.registry import CHAINS
 from ccb_lib.reproduction.runs import (
     AUDIT,
-    CHAINS,
     Run,
-    feeding,
-    kind,
     missing_protocols,
     store_path,
     table_runs,
@@ -106,14 +104,6 @@ def test_curves_are_recorded_under_both_protocols(plan):
             protocol.batch_norm for protocol in run.protocols if protocol.epoch != "last"
         }
         assert {"batch", "running"} <= chosen_by_epoch
-
-
-def test_the_readme_shows_the_plan():
-    folder = project_data("results")
-    text = (folder / "README.md").read_text(encoding="utf-8")
-    assert with_plan(text, read_plan(folder / "plan.toml")) == text, (
-        "Run: ccb measure --write-readme"
-    )
 
 
 def test_the_status_page_counts_what_is_stored(tmp_path, plan):
@@ -230,23 +220,10 @@ def test_a_stored_run_that_lacks_a_protocol_is_found():
         abnormal=("cat", "dog"),
         protocols=(CLEAN, RELEASED, SINGLE_CHANGES[-1]),
     )
-    both = {
-        scored_name(name, kind(p), feeding(p)): None
-        for name in ("cat", "dog")
-        for p in (CLEAN, RELEASED)
-    }
+    both = {scored_name(name, p): None for name in ("cat", "dog") for p in (CLEAN, RELEASED)}
     assert (
         missing_protocols(run, Result({}, scored=both)) == []
     )  # the last one shares CLEAN's scores
-    del both[scored_name("dog", kind(RELEASED), feeding(RELEASED))]
+    del both[scored_name("dog", RELEASED)]
     assert missing_protocols(run, Result({}, scored=both)) == [RELEASED]
     assert missing_protocols(run, Result({})) == list(run.protocols)
-
-
-def test_the_table_for_readers_has_one_line_an_entry(tmp_path):
-    entries = read(tmp_path, GOOD)
-    assert (
-        as_markdown(entries).splitlines()[2] == "| one | a reason |  | `ccb measure --only one` |"
-    )
-    with pytest.raises(ValueError, match="no place for the plan"):
-        with_plan("text", entries)

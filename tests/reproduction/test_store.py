@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from ccb_lib.evaluation.protocols import CLEAN, CLEAN_BEST_EPOCH
 from ccb_lib.io.tensors import digest
 from ccb_lib.metrics import ScoreTerms, auc
 from ccb_lib.reproduction import store
@@ -28,8 +29,8 @@ def made(named="a", rows=200, seed=0, scale=1.0):
     def terms(n):
         return ScoreTerms(*(rng.gamma(2, scale, n).astype(np.float32) for _ in range(2)))
 
-    name = scored_name("cat", "natural", "running, last")
-    other = scored_name("cat", "natural", "running, best by test AUC")
+    name = scored_name("cat", CLEAN)
+    other = scored_name("cat", CLEAN_BEST_EPOCH)
     return Result(
         {**run(named).identity, "key": run(named).key, "seconds": 1.5},
         {"cat|natural": tests},

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from ccb_lib import CLEAN
 from ccb_lib.chapters.chains import chain_summary, skip_signal, what_length_does
-from ccb_lib.chapters.studies import at_other_sizes, difference_table, in_words, p_text, primary
+from ccb_lib.chapters.studies import difference_table, in_words, p_text, primary
 from ccb_lib.cli.group import main
 from ccb_lib.metrics import ScoreTerms, anomaly_score
 from ccb_lib.models.ccb import Generator, count_parameters
@@ -22,10 +22,11 @@ from ccb_lib.reproduction.comparisons import (
     study_frame,
 )
 from ccb_lib.reproduction.execute import run_missing
+from ccb_lib.reproduction.registry import STUDIES
 from ccb_lib.reproduction.results import read_results, scores_of
-from ccb_lib.reproduction.runs import Run, feeding, key_of, store_path, table_runs
+from ccb_lib.reproduction.runs import Run, key_of, store_path, table_runs
 from ccb_lib.reproduction.store import Result, Scored, Store, TestSet, scored_name
-from ccb_lib.reproduction.studies import STUDIES, arm_of, arms, runs_of, wide_as_chains
+from ccb_lib.reproduction.studies import arm_of, arms, runs_of, wide_as_chains
 
 TINY = {"epochs": 1, "width": 2, "limit": 48}
 
@@ -183,14 +184,6 @@ class TestViews:
             "HAM10000, 50 epochs, width 64",
         ]
 
-    def test_other_sizes_are_said_apart(self, folder):
-        text = at_other_sizes(folder).data
-        assert text.startswith(
-            "- CIFAR-10, 1 epochs, width 2, at most 48 images of each part, exploratory: ccb: "
-        )
-        assert "no verdict with 2 of 8 planned seeds" in text
-        assert "Nothing" in at_other_sizes("/nowhere").data
-
     def test_a_verdict_waits_for_every_class_and_seed(self, folder, tmp_path):
         """Runs of the planned epochs and width, but of two classes and seeds: the figure is not
         there yet."""
@@ -283,7 +276,7 @@ def test_overfitting_is_told_from_its_opposite(losses, aucs, said):
     columns = {"training loss": [*losses, 0.5], "AUC": [*aucs, 0.5]}
     text = what_length_does(pd.DataFrame(columns, index=index).map("{:.4f}".format))
     assert said in text
-    assert "dcgan" not in text  # one chain tells nothing of length
+    assert "N(0, 0.02)" not in text  # one chain tells nothing of length
 
 
 def chain_result(chain, signal, spread, limit=None, dataset="ham10000"):
@@ -299,14 +292,13 @@ def chain_result(chain, signal, spread, limit=None, dataset="ham10000"):
         "key": run.key,
         "history": history,
         "alpha": 0.9,
-        "imposed": False,
         "device": "CPU",
         "fast": True,
         "seconds": 1.0,
     }
     tests = TestSet(np.array([False, True]), *[np.array(["a", "b"])] * 3)
     terms = ScoreTerms(*[np.array([0.0, 1.0], dtype=np.float32)] * 2)
-    name = scored_name("df", "natural", feeding(CLEAN))
+    name = scored_name("df", CLEAN)
     return Result(manifest, {"df|natural": tests}, {name: Scored(terms, terms, 2)})
 
 

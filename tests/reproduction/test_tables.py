@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from ccb_lib.evaluation.protocols import CLEAN
+from ccb_lib import EGBAD, AnoGAN, GANomaly, SkipGANomaly
+from ccb_lib.evaluation.protocols import CLEAN, is_imposed
 from ccb_lib.metrics import min_max
 from ccb_lib.reproduction.choices import alternatives
-from ccb_lib.reproduction.results import load_results, read_results, scores_of
-from ccb_lib.reproduction.runs import is_imposed
+from ccb_lib.reproduction.results import read_results, scores_of
 from ccb_lib.reproduction.settings import CHOICES, PAPER, fullest_of
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.tables import (
@@ -23,15 +23,6 @@ from ccb_lib.reproduction.tables import (
 )
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
-
-
-def ganomaly():
-    """The stored run at the paper's settings, seed 0."""
-    wanted = ("ganomaly", {"epochs": 50}, {"seed": 0})
-    runs = read_results(4, RESULTS).values()
-    return next(
-        r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted
-    )
 
 
 def frame_of(*rows):
@@ -71,13 +62,13 @@ def test_other_experiments_are_not_the_fullest_setting():
     assert fullest_of(frame, "ganomaly") is None
 
 
-def test_a_method_tested_on_fewer_images_alone_is_shown_and_named(tmp_path, other_run):
+def test_a_method_tested_on_fewer_images_alone_is_shown_and_named(ganomaly, tmp_path, other_run):
     frame = frame_of(("anogan", 3, None, "cat", 0), ("anogan", 3, None, "cat", 0))
     frame["other"] = ["test_limit 500", "test_limit 1000"]
     assert fullest_of(frame, "anogan") == {**PAPER, "epochs": 3, "other": "test_limit 1000"}
     frame.loc[0, "other"] = None
     assert fullest_of(frame, "anogan") == {**PAPER, "epochs": 3}
-    ours = ganomaly()
+    ours = ganomaly
     part = other_run(ours, options={"seed": 0, "test_limit": 100})
     Store(tmp_path / "tables4-5.safetensors").add(part)
     assert not coverage(4, folder=tmp_path).loc["ganomaly", "exact"]
@@ -97,8 +88,8 @@ def test_no_method_is_dropped_because_its_epochs_differ():
     assert fullest_settings(4, "ganomaly", folder=RESULTS) == PAPER
 
 
-def test_coverage_counts_seeds_and_classes(tmp_path, other_run):
-    ours = ganomaly()
+def test_coverage_counts_seeds_and_classes(ganomaly, tmp_path, other_run):
+    ours = ganomaly
     part = other_run(ours, seed=1, options={"seed": 1}, abnormal=["df"])
     store = Store(tmp_path / "tables4-5.safetensors")
     store.add(ours, part)
@@ -106,15 +97,15 @@ def test_coverage_counts_seeds_and_classes(tmp_path, other_run):
     assert line["seeds"] == 1  # the fewest of a class
     assert (line["epochs"], line["width"], line["classes"], line["device"]) == (50, 64, 4, "CPU")
     assert coverage(4, folder="/nowhere").empty
-    assert select(4, load_results(4, folder=tmp_path), {**PAPER, "epochs": 3}, tmp_path).empty
+    assert select(4, {**PAPER, "epochs": 3}, folder=tmp_path).empty
 
 
 def test_ganomalys_own_repository_shuffles_folders():
-    assert is_imposed("ganomaly", "ham10000")
-    assert is_imposed("ganomaly", "ild")
-    assert not is_imposed("ganomaly", "cifar10")
-    assert not is_imposed("skip-ganomaly", "ham10000")
-    assert all(is_imposed(method, "cifar10") for method in ("egbad", "anogan"))
+    assert is_imposed(GANomaly, "ham10000")
+    assert is_imposed(GANomaly, "ild")
+    assert not is_imposed(GANomaly, "cifar10")
+    assert not is_imposed(SkipGANomaly, "ham10000")
+    assert all(is_imposed(method, "cifar10") for method in (EGBAD, AnoGAN))
     assert reported_and_measured(4, folder=RESULTS).loc["ganomaly", "imposed"].all()
     assert not reported_and_measured(1, folder=RESULTS).loc["ganomaly", "imposed"].any()
 
@@ -123,7 +114,7 @@ def test_other_choices_are_computed_from_the_stored_terms():
     frame = alternatives(4, folder=RESULTS).query(
         "method == 'skip-ganomaly' and seed == 0 and abnormal == 'df' and protocol == 'clean'"
     )
-    shown = select(4, load_results(4, folder=RESULTS), None, RESULTS)
+    shown = select(4, folder=RESULTS)
     key = shown.query("method == 'skip-ganomaly' and seed == 0")["key"].iloc[0]
     scored, tests = scores_of(read_results(4, RESULTS)[key], "df", CLEAN)
     value = frame.set_index("choice")["value"]

@@ -11,7 +11,7 @@ from ccb_lib.evaluation.protocols import CLEAN, LAST_EPOCH, RELEASED
 from ccb_lib.metrics import ScoreTerms, anomaly_score
 from ccb_lib.reproduction.reported import reported
 from ccb_lib.reproduction.results import read_results, scores_of
-from ccb_lib.reproduction.runs import feeding, table_runs
+from ccb_lib.reproduction.runs import table_runs
 from ccb_lib.reproduction.settings import PAPER
 from ccb_lib.reproduction.store import Scored, Store, TestSet
 from ccb_lib.reproduction.waterfall import (
@@ -31,15 +31,6 @@ from ccb_lib.reproduction.waterfall import (
 )
 
 RESULTS = Path(__file__).parents[2] / "data" / "results"
-
-
-def ganomaly():
-    """The stored run at the paper's settings, seed 0."""
-    wanted = ("ganomaly", {"epochs": 50}, {"seed": 0})
-    runs = read_results(4, RESULTS).values()
-    return next(
-        r for r in runs if tuple(r.manifest[n] for n in ("method", "settings", "options")) == wanted
-    )
 
 
 def networks(number):
@@ -80,9 +71,9 @@ def test_every_auc_is_scikit_learns(number):
     assert seen >= {1: 1, 4: 12}[number]
 
 
-def test_the_last_epochs_auc_is_taken_from_the_record_where_scores_are_not_stored():
-    result = ganomaly()
-    record = result.aucs[f"df|as released|{feeding(RELEASED)}"]
+def test_the_last_epochs_auc_is_taken_from_the_record_where_scores_are_not_stored(ganomaly):
+    result = ganomaly
+    record = result.aucs[f"df|as released|{RELEASED.scores_key}"]
     frame = waterfall(4, settings=PAPER, folder=RESULTS).query(
         f"abnormal == 'df' and key == '{result.key}'"
     )
@@ -93,18 +84,18 @@ def test_the_last_epochs_auc_is_taken_from_the_record_where_scores_are_not_store
     # Where both are stored they agree.
     both = next(run for run in networks(1) if scores_of(run, "airplane", LAST_EPOCH))
     scored, tests = scores_of(both, "airplane", LAST_EPOCH)
-    last = both.aucs[f"airplane|as released|{feeding(RELEASED)}"][-1]
+    last = both.aucs[f"airplane|as released|{RELEASED.scores_key}"][-1]
     assert roc_auc_score(
         tests.labels, anomaly_score(scored.test, both.manifest["alpha"])
     ) == pytest.approx(last, abs=1e-4)
 
 
 @pytest.mark.parametrize(("metric", "measure"), [("accuracy", accuracy_score), ("f1", f1_score)])
-def test_accuracy_and_f1_are_scikit_learns_on_the_balanced_images(metric, measure):
+def test_accuracy_and_f1_are_scikit_learns_on_the_balanced_images(ganomaly, metric, measure):
     frame = waterfall(4, metric=metric, settings=PAPER, folder=RESULTS).set_index(
         ["method", "abnormal", "step"]
     )["value"]
-    result = ganomaly()
+    result = ganomaly
     alpha = result.manifest["alpha"]
     for abnormal in result.manifest["abnormal"]:
         labels, clean = clean_on(result, abnormal)
@@ -152,8 +143,8 @@ def test_both_tests_of_cifar10_have_the_same_images():
     ).all()
 
 
-def test_what_is_not_stored_is_missing_and_so_is_its_mean(tmp_path):
-    result = ganomaly()
+def test_what_is_not_stored_is_missing_and_so_is_its_mean(ganomaly, tmp_path):
+    result = ganomaly
     scored = {
         name: value
         for name, value in result.scored.items()
@@ -168,9 +159,9 @@ def test_what_is_not_stored_is_missing_and_so_is_its_mean(tmp_path):
     assert waterfall(4, folder="/nowhere").empty
 
 
-def test_further_draws_are_averaged_and_every_step_takes_the_same_ones(tmp_path):
-    result = ganomaly()
-    name, way = "df|as released", feeding(RELEASED)
+def test_further_draws_are_averaged_and_every_step_takes_the_same_ones(ganomaly, tmp_path):
+    result = ganomaly
+    name, way = "df|as released", RELEASED.scores_key
     found, tests = result.scored[f"{name}|{way}"], result.sets[name]
     record = result.aucs[f"{name}|{way}"]
     keep = np.r_[0 : len(tests) : 2]  # another draw: every second image
@@ -207,8 +198,8 @@ def test_further_draws_are_averaged_and_every_step_takes_the_same_ones(tmp_path)
     assert value[SAME] == pytest.approx(roc_auc_score(labels, clean))
 
 
-def test_spread_over_seeds_is_the_standard_deviation(tmp_path, other_run):
-    result = ganomaly()
+def test_spread_over_seeds_is_the_standard_deviation(ganomaly, tmp_path, other_run):
+    result = ganomaly
     second = replace(other_run(result, seed=1, options={"seed": 1}), aucs={})
     Store(tmp_path / "tables4-5.safetensors").add(result, second)
     line = macro(waterfall(4, folder=tmp_path)).set_index("step").loc[ALL]
@@ -240,8 +231,8 @@ def test_grids_score_the_last_epoch_where_one_is_chosen():
     )
 
 
-def test_a_method_with_its_last_epoch_alone_has_no_choice_of_epoch(tmp_path, other_run):
-    run = ganomaly()
+def test_a_method_with_its_last_epoch_alone_has_no_choice_of_epoch(ganomaly, tmp_path, other_run):
+    run = ganomaly
     other = replace(other_run(run, method="anogan"), aucs={})
     Store(tmp_path / "tables4-5.safetensors").add(other)
     frame = waterfall(4, metric="accuracy", folder=tmp_path)

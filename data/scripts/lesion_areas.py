@@ -1,5 +1,10 @@
-"""Areas of HAM10000's lesions, from the segmentation masks published with the images."""
+"""Write the areas of HAM10000's lesions, from the segmentation masks published with the images.
 
+``python data/scripts/lesion_areas.py MASKS data/results/ham10000_lesion_areas.csv`` writes the file
+that the chapter on claims reads.
+"""
+
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +53,6 @@ def write_areas(masks: str | Path, out: str | Path) -> int:
 
     Raises:
         FileNotFoundError: The folder has no masks.
-
-    Example:
-        ``write_areas("data/raw/ham10000/masks", "data/results/ham10000_lesion_areas.csv")``
     """
     paths = sorted(Path(masks).glob("ISIC_*.png"))
     if not paths:
@@ -60,3 +62,7 @@ def write_areas(masks: str | Path, out: str | Path) -> int:
     lines = [f"{path.stem.removesuffix('_segmentation')},{lesion_area(path):.4f}" for path in paths]
     Path(out).write_text("\n".join(["image,area", *lines, ""]), encoding="utf-8")
     return len(paths)
+
+
+if __name__ == "__main__":
+    print(f"{write_areas(*sys.argv[1:3])} areas written to {sys.argv[2]}.")
