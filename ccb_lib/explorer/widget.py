@@ -4,10 +4,9 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import traitlets
 from numpy.typing import ArrayLike
 
-from ccb_lib.explorer.controls import ExplorerControls
+from ccb_lib.explorer.controls import ExplorerControls, traitlets
 from ccb_lib.explorer.pages import TITLE, choose, parts_of_table, steps_of_table
 from ccb_lib.explorer.render import (
     axis_values,

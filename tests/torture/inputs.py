@@ -73,7 +73,8 @@ def main(words: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(dir=place if place.is_dir() else None) as folder:
         tallies = attempt(
             kinds, given.count, given.seed, Path(folder), jobs=given.jobs, first=given.first,
-            batch=max(1, min(1000, given.count // given.jobs)), say=lambda line: print(line, flush=True),
+            batch=max(1, min(1000, given.count // given.jobs)),
+            say=lambda line: print(line, flush=True),
         )  # fmt: skip
     failed = sum(len(tally.failures) for tally in tallies.values())
     seconds = time.monotonic() - began
