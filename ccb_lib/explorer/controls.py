@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-import traitlets
-
 from ccb_lib.explorer.render import (
     PREVALENCES,
     Key,
@@ -21,9 +19,10 @@ from ccb_lib.explorer.steps import Steps
 
 try:
     import ipywidgets
+    import traitlets  # a requirement of ipywidgets
 except ImportError as error:
     raise ImportError(
-        'ThresholdExplorer needs ipywidgets: pip install "ccb-lib[widgets]". Without it, '
+        "ThresholdExplorer needs ipywidgets: pip install ipywidgets. Without it, "
         "ccb_lib.explorer.explorer_html() writes the same explorer as a page."
     ) from error
 

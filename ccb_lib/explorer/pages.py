@@ -140,7 +140,7 @@ def choose(sets: Mapping[Key, Any], axes: Sequence[str], choice: Any) -> Key:
     if choice is None:
         return next(iter(sets))
     key = choice if isinstance(choice, tuple) else (choice,)
-    if key not in sets:
+    if key not in list(sets):  # compared with each, since a choice may not be hashable
         raise ValueError(
             f"choice={choice!r} is not in the table; choose {', '.join(axes)} from {list(sets)}."
         )

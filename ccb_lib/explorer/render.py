@@ -41,7 +41,7 @@ def render(
     Raises:
         ValueError: A prevalence outside 0…1.
     """
-    checked_prevalence(prevalence)
+    prevalence = checked_prevalence(prevalence)
     steps = sets[choice]
     values = [axis_values(sets, axis) for axis in range(len(axes))]
     data = {

@@ -4,10 +4,9 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import traitlets
 from numpy.typing import ArrayLike
 
-from ccb_lib.explorer.controls import ExplorerControls
+from ccb_lib.explorer.controls import ExplorerControls, traitlets
 from ccb_lib.explorer.pages import TITLE, choose, parts_of_table, steps_of_table
 from ccb_lib.explorer.render import (
     axis_values,
@@ -119,7 +118,7 @@ class ThresholdExplorer(ExplorerControls):
         title: str,
         stops: int,
     ) -> None:
-        checked_prevalence(prevalence)
+        prevalence = checked_prevalence(prevalence)
         self._axes, self._title, self._stops = axes, checked_title(title), stops
         self._parts, self._steps = parts_of_table(table, axes), steps_of_table(table, axes, stops)
         # For each key the sorted scores of both kinds, so that counting is a binary search.
