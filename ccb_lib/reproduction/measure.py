@@ -8,7 +8,7 @@ from typing import Any
 from filelock import Timeout
 
 from ccb_lib.io.writing import locked
-from ccb_lib.reproduction.contribution import check_contribution
+from ccb_lib.reproduction.contribution import read_contribution
 from ccb_lib.reproduction.execute import run_missing
 from ccb_lib.reproduction.plan import Entry
 from ccb_lib.reproduction.registry import TABLES
@@ -85,7 +85,7 @@ def merge(
 
     Raises:
         FileNotFoundError: The file does not exist, or the folder has no file of results.
-        ValueError: A file has another name, is damaged, or fails `check_contribution`.
+        ValueError: A file has another name, is damaged, or fails a check of `read_contribution`.
     """
     other = Path(other)
     table_of = {spec.file: spec.name for spec in TABLES.values()}
@@ -105,7 +105,7 @@ def merge(
                 f"{known}. Rename the file."
             )
         store = Store.read(Path(folder or results_folder()) / f"{path.stem}.safetensors")
-        check_contribution(Store.read(path).results.values(), table_of[path.stem])
+        read_contribution(path, table_of[path.stem])
         count = store.merge(path)
         say(f"{count} runs added from {path}")
         new += count

@@ -23,6 +23,7 @@ _VERSION = 1
 # precision of 11 bits for values down to 6e-5.
 _TOP = 2.0**15
 _LONGEST = 2**26  # largest size of a column of text in bytes: a million names of 64 letters
+_DAMAGED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, zlib.error)
 _COLUMNS = ("labels", "ids", "groups", "classes")
 IDENTITY = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit")
 
@@ -228,18 +229,13 @@ def _unpacked(
                     raise ValueError(
                         f"{name} has {len(terms['test'].image)} scores for {rows} images"
                     )
+                if len({len(column) for column in terms.get("calibration", ())}) > 1:
+                    raise ValueError(f"{name} has calibration terms of different lengths")
                 scored[name] = Scored(terms["test"], terms.get("calibration"), int(facts["epoch"]))
             named = {name: sets[set_key] for name, set_key in run["sets"].items()}
             aucs = {name: [float(auc) for auc in values] for name, values in run["aucs"].items()}
             results[key] = Result(run["manifest"], named, scored, aucs)
-        except (
-            LookupError,
-            TypeError,
-            AttributeError,
-            ValueError,
-            ArithmeticError,
-            zlib.error,
-        ) as error:
+        except _DAMAGED as error:
             raise ValueError(
                 f"{path}: run {key} does not fit together ({error}). Delete the file and run the "
                 "table again."
