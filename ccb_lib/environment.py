@@ -1,10 +1,13 @@
-"""Device choice, seeded random numbers, and facts about hardware and package versions."""
+"""Device choice, seeded random numbers, worker processes, and facts about the machine."""
 
 import os
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import parent_process
+from typing import Any
 
 import torch
 
@@ -49,6 +52,23 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+def end_with_parent() -> None:
+    """End this worker process when the process that started it is gone, however that ended.
+
+    Otherwise the workers of a killed process would train on, and then wait for work for ever.
+
+    Example:
+        >>> from concurrent.futures import ProcessPoolExecutor
+        >>> pool = ProcessPoolExecutor(2, initializer=end_with_parent)
+    """
+
+    def watch(parent: Any) -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(parent_process(),), daemon=True).start()
 
 
 def machine() -> dict[str, str]:

@@ -88,12 +88,9 @@ def read_store(name: int | str, given: dict[str, Any]) -> "Store":
 
     store = Store.read(store_path(name, given["results"]))
     if given["merge"]:
-        from ccb_lib.reproduction.contribution import check_contribution
+        from ccb_lib.reproduction.contribution import read_contribution
 
-        try:
-            check_contribution(Store.read(given["merge"]).results.values(), name)
-        except ValueError as error:
-            raise click.ClickException(str(error)) from error
+        read_contribution(given["merge"], name)
         click.echo(f"{store.merge(given['merge'])} runs added from {given['merge']}.")
     return store
 
@@ -113,7 +110,7 @@ def run_them(ctx: click.Context, runs: "list[Run]", store: "Store", given: dict[
             from distributed import Client
         except ImportError as error:
             raise click.ClickException(
-                'Dask is not installed. Run: pip install "ccb-lib[dask]"'
+                "Dask is not installed. Run: pip install distributed"
             ) from error
         executor = ctx.with_resource(Client(given["scheduler"])).get_executor()
     failed = run_missing(

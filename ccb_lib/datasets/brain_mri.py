@@ -181,13 +181,19 @@ def facts(root: str | Path | None = None) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: The data set is not on this machine; the message says how to get it.
-        OSError: A file cannot be read.
+        ValueError: A file cannot be read.
     """
     folder = find("brain-mri", root)
     rows = []
     for path, label in zip(*_paths(folder), strict=True):
-        with open_image(path) as image:  # reads the header only
-            size, kind = image.size, {"mode": image.mode, "format": image.format}
+        try:
+            with open_image(path) as image:  # reads the header only
+                size, kind = image.size, {"mode": image.mode, "format": image.format}
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{path} cannot be read ({error}). Remove the folder and run `ccb data fetch "
+                "brain-mri`."
+            ) from error
         name = path.relative_to(folder).as_posix()
         rows.append(
             {

@@ -149,6 +149,8 @@ def _read_batches(folder: Path) -> Images:
                 or len(batch["filenames"]) != len(labels)
             ):
                 raise ValueError(f"data {data.dtype} {data.shape} for {len(labels)} labels")
+            if labels.ndim != 1 or not np.isin(labels, np.arange(len(CLASSES))).all():
+                raise ValueError("labels that are not numbers from 0 to 9")
             classes.append(np.array(CLASSES)[labels])
         except (
             pickle.UnpicklingError,
@@ -158,6 +160,8 @@ def _read_batches(folder: Path) -> Images:
             ValueError,
             IndexError,
             AttributeError,
+            OverflowError,
+            MemoryError,  # a damaged length
         ) as error:
             raise ValueError(
                 f"{folder / name} is no CIFAR-10 batch ({error}). Download it again."

@@ -30,6 +30,10 @@ LABELS = (
 # would get the label before it.
 _KEYS = frozenset({"label", "localisation", "slice_number", "nb_points_on_contour"})
 
+# Drawing takes a time proportional to points × pixels; contours of the database have some hundreds.
+_MOST_POINTS = 10_000
+_MOST_DIGITS = 18
+
 
 @dataclass(frozen=True, eq=False)
 class Contour:
@@ -98,6 +102,10 @@ def read_rois(file: Path) -> Rois:
                     if needed not in facts:
                         raise ValueError(f"line {number}: a contour before any {needed}")
                 wanted, start, points = _integer(value, number), number, []
+                if wanted > _MOST_POINTS:
+                    raise ValueError(
+                        f"line {number}: {wanted:,} points; at most {_MOST_POINTS:,} are read"
+                    )
                 label = facts["label"].lower().replace(" ", "_")
                 contour = (label, _integer(facts["slice_number"], number))
                 if contour[1] == 0:
@@ -178,6 +186,6 @@ def _number(text: str, number: int) -> float:
 
 
 def _integer(text: str, number: int) -> int:
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
         raise ValueError(f"line {number}: {text[:40]!r} is no whole number from 0")
     return int(text)

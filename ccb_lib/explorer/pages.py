@@ -63,7 +63,7 @@ def table_html(
     Args:
         table: By key, (scores, labels) or (scores, labels, thresholds). A key has one value for
             each axis; with one axis it may be that value itself. An axis whose values are all
-            floats becomes a slider, any other a list. Missing keys are shown as not run.
+            floats becomes a slider, any other a list. The controls offer only keys of the table.
         axes: Names of the parts of a key.
         choice: Initial key; by default the first.
         prevalence: As for `explorer_html`.
@@ -140,7 +140,7 @@ def choose(sets: Mapping[Key, Any], axes: Sequence[str], choice: Any) -> Key:
     if choice is None:
         return next(iter(sets))
     key = choice if isinstance(choice, tuple) else (choice,)
-    if key not in sets:
+    if key not in list(sets):  # compared with each, since a choice may not be hashable
         raise ValueError(
             f"choice={choice!r} is not in the table; choose {', '.join(axes)} from {list(sets)}."
         )

@@ -1,5 +1,6 @@
 """Reading DICOM images; needs pydicom."""
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _P, _R = ParamSpec("_P"), TypeVar("_R")
 
+_MOST_INFLATED = 2**28  # bytes; the largest image that is read has 2**26 pixels of up to 3 bytes
 PADDING = -2000  # the raw value outside the scanner's round field of view
 
 
@@ -177,6 +179,7 @@ def _read(path: Path, pixels: bool = True) -> "FileDataset":
     pydicom = import_pydicom()
     check_regular(path)
     try:
+        _check_inflated(path)
         # force: old files lack the DICM mark after 128 bytes. Whether the file is an image is
         # checked below.
         data = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
@@ -188,6 +191,25 @@ def _read(path: Path, pixels: bool = True) -> "FileDataset":
         raise ValueError("no DICOM image: it has no rows, columns or pixels")
     check_pixels(integer(data, "Columns"), integer(data, "Rows") * integer(data, "NumberOfFrames"))
     return data
+
+
+def _check_inflated(path: Path) -> None:
+    """Raise if a deflated file is too large inflated, since pydicom inflates it as a whole."""
+    from pydicom import filereader, uid
+
+    with path.open("rb") as file:
+        filereader.read_preamble(file, force=True)
+        meta = filereader._read_file_meta_info(file)
+        if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
+            return
+        filereader._read_command_set_elements(file)
+        inflating, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        rest = file.read()
+        while rest and total <= _MOST_INFLATED:
+            total += len(inflating.decompress(rest, 2**20))
+            rest = inflating.unconsumed_tail
+    if total > _MOST_INFLATED:
+        raise ValueError(f"it inflates to more than {_MOST_INFLATED:,} bytes")
 
 
 def _pixels(data: "FileDataset", *, palette: bool = False) -> NDArray[Any]:
@@ -226,6 +248,6 @@ def import_pydicom() -> Any:
     except ImportError as error:
         raise ImportError(
             "Reading and writing DICOM needs pydicom, which is not installed. "
-            'Run: pip install "ccb-lib[dicom]"'
+            "Run: pip install pydicom"
         ) from error
     return pydicom

@@ -1,8 +1,9 @@
 """Reading image files, DICOM included, as uint8 squares."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -121,16 +122,18 @@ def read_each(
     return images, {path: why for path, why in zip(paths, reasons, strict=True) if why is not None}
 
 
-def open_image(path: Path | BinaryIO) -> Image.Image:
-    """Open an image file of any file ending.
+@contextmanager
+def open_image(path: Path | BinaryIO) -> Iterator[Image.Image]:
+    """Open an image file of any file ending, for a ``with`` block.
 
-    This is the only function of the library that opens files with Pillow.
+    This is the only function of the library that opens files with Pillow. Errors of a decoder in
+    the block become ValueErrors too. No message names the file; callers add its name.
 
     Args:
         path: A file, or an open binary file, of any format of `read_images` except DICOM.
 
-    Returns:
-        A PIL image whose pixels are not decoded yet; close it, or use it in a ``with`` block.
+    Yields:
+        A PIL image whose pixels are not decoded yet.
 
     Raises:
         OSError: The file does not exist or cannot be read.
@@ -149,17 +152,16 @@ def open_image(path: Path | BinaryIO) -> Image.Image:
         check_regular(path)
     Image.init()
     try:
-        image = Image.open(path, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
-        check_pixels(*image.size)
-        frames = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+        with Image.open(path, formats=[kind for kind in _FORMATS if kind in Image.OPEN]) as image:
+            check_pixels(*image.size)
+            frames = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+            if frames > 1:
+                raise ValueError(f"a TIFF stack of {frames} images; save each as a file of its own")
+            yield image
     except Image.UnidentifiedImageError as error:
         raise ValueError("no image in a format that is read here") from error
     except Exception as error:  # damaged files raise many types of error
         raise unreadable(error) from error
-    if frames > 1:
-        image.close()
-        raise ValueError(f"a TIFF stack of {frames} images; save each as a file of its own")
-    return image
 
 
 def listing(problems: dict[Path, str], what: str, advice: str) -> str:

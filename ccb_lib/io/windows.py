@@ -43,6 +43,6 @@ def check_window(window: Window) -> Window:
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise ValueError(
             f"window=({low:g}, {high:g}) given; the lower value comes first, such as "
-            "window=(-1000, 400).say."
+            "window=(-1000, 400)."
         )
     return low, high

@@ -97,13 +97,13 @@ def both_kinds(scores: Scores, labels: Scores, name: str) -> tuple[Tensor, Tenso
 
 
 def checked_prevalence(prevalence: float | None) -> float | None:
-    """Return the prevalence; raise ValueError unless it is None or strictly between 0 and 1."""
+    """Return the prevalence as a float or None; raise ValueError unless it is None or in (0, 1)."""
     if prevalence is not None and not (isinstance(prevalence, Real) and 0 < prevalence < 1):
         raise ValueError(
             f"prevalence={prevalence} given; a share between 0 and 1, such as 0.05, or None is "
             "needed."
         )
-    return prevalence
+    return None if prevalence is None else float(prevalence)
 
 
 def checked_specificity(specificity: float) -> float:

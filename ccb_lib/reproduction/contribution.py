@@ -2,8 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ccb_lib.detectors import METHODS
 from ccb_lib.reproduction.registry import CLASSES, TABLES
-from ccb_lib.reproduction.store import Result, TestSet, key_of
+from ccb_lib.reproduction.store import Result, Store, TestSet, key_of
 
 _HASH = r"[0-9a-f]{16}"
 _IDS = {
@@ -22,10 +23,12 @@ _IDS = {
 }
 """Public forms of image ids and of groups, by data set; all other names must be hashed."""
 
-_REQUIRED = (
-    "dataset", "method", "abnormal", "seed", "settings", "options", "limit", "key", "alpha",
-    "device", "torch",
-)  # fmt: skip
+_KINDS: dict[str, Any] = {
+    "dataset": str, "method": str, "abnormal": list, "seed": int, "settings": dict,
+    "options": dict, "limit": int | None, "key": str, "alpha": int | float, "device": str,
+    "torch": str, "seconds": int | float,
+}  # fmt: skip
+_KINDS_OF_MORE = {"fast": bool | None, "history": list, "warnings": list}
 _PATH = re.compile(r"(^|[\s\"'(])(/|~/|\\\\|[A-Za-z]:[\\/])|\\|://|\.dcm\b")
 
 
@@ -84,34 +87,77 @@ def check_contribution(results: Iterable[Result], table: int | str) -> None:
         >>> check_contribution(read_results(4).values(), 4)
     """
     for result in results:
-        facts = result.manifest
-        if missing := [name for name in _REQUIRED if name not in facts]:
-            raise ValueError(
-                f"A run's manifest lacks {', '.join(missing)}. Give a file of `ccb table --export`."
-            )
-        key = facts["key"]
+        check_manifest(result.manifest)
+        facts, key = result.manifest, result.key
         if facts["dataset"] not in TABLES[table].datasets:
             wanted = " or ".join(TABLES[table].datasets)
             raise ValueError(
                 f"Run {key} has the data set {facts['dataset']}; table {table} needs {wanted}. "
                 "Give the number of the run's own table."
             )
-        if facts["method"] not in METHODS:
-            raise ValueError(
-                f"Run {key} has the method {facts['method']!r}; one of {', '.join(METHODS)} is "
-                "needed."
-            )
         if key != key_of(facts):
             raise ValueError(
                 f"Run {key}: its settings give the key {key_of(facts)}. The manifest was changed; "
                 "run it again."
             )
-        if unknown := set(facts["abnormal"]) - set(CLASSES[facts["dataset"]]):
-            raise ValueError(
-                f"Run {key} has classes {sorted(unknown)} that {facts['dataset']} does not have."
-            )
         _check_text(facts, key)
         _check_ids(result)
+
+
+def read_contribution(path: str | Path, table: int | str) -> Store:
+    """Read a file of another machine and check it; see `check_contribution`.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is damaged, or a check fails. The message names the file.
+    """
+    store = Store.read(path)
+    try:
+        check_contribution(store.results.values(), table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return store
+
+
+def check_manifest(facts: Mapping[str, Any]) -> None:
+    """Raise ValueError unless a run's manifest has what tables read, each of the right type.
+
+    Example:
+        >>> check_manifest({})
+        Traceback (most recent call last):
+            ...
+        ValueError: A run's manifest lacks dataset, method, abnormal, seed, settings, options, \
+limit, key, alpha, device, torch, seconds. Give a file of `ccb table --export`.
+    """
+    if missing := [name for name in _KINDS if name not in facts]:
+        raise ValueError(
+            f"A run's manifest lacks {', '.join(missing)}. Give a file of `ccb table --export`."
+        )
+    key = facts["key"]
+    for name, kind in {**_KINDS, **_KINDS_OF_MORE}.items():
+        if name in facts and not isinstance(facts[name], kind):
+            raise ValueError(f"Run {key} has {name} {facts[name]!r}, which is of a wrong type.")
+    if not 0 <= facts["alpha"] <= 1:
+        raise ValueError(f"Run {key} has alpha {facts['alpha']}; a number from 0 to 1 is needed.")
+    if facts["method"] not in METHODS:
+        raise ValueError(
+            f"Run {key} has the method {facts['method']!r}; one of {', '.join(METHODS)} is needed."
+        )
+    if facts["dataset"] not in CLASSES:
+        raise ValueError(
+            f"Run {key} has the data set {facts['dataset']!r}; one of {', '.join(CLASSES)} is "
+            "needed."
+        )
+    if unknown := [n for n in facts["abnormal"] if n not in CLASSES[facts["dataset"]]]:
+        raise ValueError(f"Run {key} has classes {unknown} that {facts['dataset']} does not have.")
+    if odd := [n for n, v in facts["options"].items() if not isinstance(v, str | int | None)]:
+        raise ValueError(f"Run {key} has options {odd}, which are neither text nor whole numbers.")
+    try:
+        METHODS[facts["method"]](
+            **{n: tuple(v) if isinstance(v, list) else v for n, v in facts["settings"].items()}
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Run {key} has settings that do not fit its method: {error}") from error
 
 
 def _check_text(facts: dict[str, Any], key: str) -> None:

@@ -3,6 +3,7 @@
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.io.project_data import project_data
@@ -37,8 +38,8 @@ def read_plan(path: str | Path | None = None) -> list[Entry]:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The file is not TOML, or an entry is invalid; the message names the entry and
-            the key.
+        ValueError: The file is not TOML, or an entry is invalid; the message names the file, the
+            entry and the key.
 
     Example:
         >>> read_plan()[0].must
@@ -52,12 +53,26 @@ def read_plan(path: str | Path | None = None) -> list[Entry]:
         )
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise ValueError(f"{path} is not TOML: its brackets are nested too deeply.") from error
+    except ValueError as error:  # also no UTF-8, or a number of more digits than Python converts
         raise ValueError(f"{path} is not TOML: {error}.") from error
+    try:
+        return _entries(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _entries(content: dict[str, Any]) -> list[Entry]:
     tables = content.get("entry")
-    if not isinstance(tables, list) or not tables or set(content) != {"entry"}:
+    if (
+        not isinstance(tables, list)
+        or not tables
+        or set(content) != {"entry"}
+        or not all(isinstance(table, dict) for table in tables)
+    ):
         raise ValueError(
-            f"{path} has {sorted(content) or 'no content'}; a list of [[entry]] is needed, and "
+            f"it has {sorted(content) or 'no content'}; a list of [[entry]] is needed, and "
             "nothing else."
         )
     entries = [parse_entry(number, table) for number, table in enumerate(tables, start=1)]
@@ -105,10 +120,7 @@ def state_of(
     stored, runs = Store.read(path).results, entry.runs()
     checkpoints = work_folder(path, work)
     missing = [run for run in runs if run.key not in stored]
-    epochs = {
-        run.key: len(read_header(checkpoints / f"{run.key}.safetensors").get("history", []))
-        for run in missing
-    }
+    epochs = {run.key: _epochs(checkpoints / f"{run.key}.safetensors") for run in missing}
     lacking = [(run, missing_protocols(run, stored[run.key])) for run in runs if run.key in stored]
     return State(
         entry,
@@ -117,3 +129,9 @@ def state_of(
         {key: done for key, done in epochs.items() if done},
         [(run, protocols) for run, protocols in lacking if protocols],
     )
+
+
+def _epochs(checkpoint: Path) -> int:
+    """Return the number of epochs done, 0 without a readable checkpoint."""
+    history = read_header(checkpoint).get("history")
+    return len(history) if isinstance(history, list) else 0

@@ -18,6 +18,7 @@ from ccb_lib.metrics import (
     average_precision,
     metrics_at,
 )
+from ccb_lib.reproduction.contribution import check_manifest
 from ccb_lib.reproduction.defaults import non_default
 from ccb_lib.reproduction.registry import CLASSES, TABLES
 from ccb_lib.reproduction.runs import store_path
@@ -71,8 +72,13 @@ def _frame(
             continue
         for abnormal in result.manifest["abnormal"]:
             for protocol in protocols:
-                if found := scores_of(result, abnormal, protocol):
+                found = scores_of(result, abnormal, protocol)
+                if found is None:
+                    continue
+                try:
                     rows += [_row(result, abnormal, protocol, *found, alpha) for alpha in alphas]
+                except ValueError as error:
+                    raise ValueError(f"{path}: run {result.key}: {error}") from error
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -91,7 +97,13 @@ def read_results(table: int | str, folder: str | Path | None = None) -> dict[str
 
 @lru_cache(maxsize=8)
 def _stored(path: Path, stamp: tuple[int, int]) -> dict[str, Result]:
-    return Store.read(path).results
+    results = Store.read(path).results
+    for result in results.values():
+        try:
+            check_manifest(result.manifest)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return results
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -10,12 +10,12 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.io.tensors import digest, load_tensors, save_tensors
+from ccb_lib.io.writing import locked
 from ccb_lib.metrics import ScoreTerms
 
 _VERSION = 1
@@ -23,6 +23,7 @@ _VERSION = 1
 # precision of 11 bits for values down to 6e-5.
 _TOP = 2.0**15
 _LONGEST = 2**26  # largest size of a column of text in bytes: a million names of 64 letters
+_DAMAGED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, zlib.error)
 _COLUMNS = ("labels", "ids", "groups", "classes")
 IDENTITY = ("dataset", "method", "abnormal", "seed", "settings", "options", "limit")
 
@@ -128,8 +129,7 @@ class Store:
 
         The file is replaced atomically, so it is always complete.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+        with locked(self.path.with_name(f".{self.path.name}.lock")):
             self.results = {
                 **type(self).read(self.path).results,
                 **self.results,
@@ -229,18 +229,13 @@ def _unpacked(
                     raise ValueError(
                         f"{name} has {len(terms['test'].image)} scores for {rows} images"
                     )
+                if len({len(column) for column in terms.get("calibration", ())}) > 1:
+                    raise ValueError(f"{name} has calibration terms of different lengths")
                 scored[name] = Scored(terms["test"], terms.get("calibration"), int(facts["epoch"]))
             named = {name: sets[set_key] for name, set_key in run["sets"].items()}
             aucs = {name: [float(auc) for auc in values] for name, values in run["aucs"].items()}
             results[key] = Result(run["manifest"], named, scored, aucs)
-        except (
-            LookupError,
-            TypeError,
-            AttributeError,
-            ValueError,
-            ArithmeticError,
-            zlib.error,
-        ) as error:
+        except _DAMAGED as error:
             raise ValueError(
                 f"{path}: run {key} does not fit together ({error}). Delete the file and run the "
                 "table again."

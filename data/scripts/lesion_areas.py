@@ -23,6 +23,9 @@ def lesion_area(mask: Path) -> float:
     Returns:
         0…1.
 
+    Raises:
+        ValueError: The file is missing or cannot be read.
+
     Example:
         >>> from tempfile import mkdtemp
         >>> from PIL import Image
@@ -32,8 +35,11 @@ def lesion_area(mask: Path) -> float:
         >>> lesion_area(path)
         0.5
     """
-    with open_image(mask) as image:
-        covered = np.asarray(image.convert("L")) > 0
+    try:
+        with open_image(mask) as image:
+            covered = np.asarray(image.convert("L")) > 0
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{mask} cannot be read ({error}). Download it again.") from error
     height, width = covered.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

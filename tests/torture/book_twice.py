@@ -24,8 +24,10 @@ AREA = "two builds"
 KINDS = {".html": "pages", ".ipynb": "notebooks", ".png": "figures"}
 MEASURED = ("Modified", "Run Time (s)", "this build, on its CPU", "s / epoch", "ms / image")
 """Columns of tables whose cells are dates or measured times."""
-TIMES_PAGE = "book/status"
-"""The page with the times of all pages; the search index has its numbers as words."""
+PAGES_WITH_TIMES = ("book/status", "book/baselines", "book/run-on-a-gpu")
+"""Pages with such tables. The search index has their numbers as words."""
+NUMBER = re.compile(r"(ipynb)?\d+")
+"""A number as a word of the search index; of a table in raw HTML, joined to the cell before it."""
 
 
 def differences(first: Path, second: Path) -> tuple[list[str], list[str]]:
@@ -71,7 +73,7 @@ def masked(name: str, content: bytes) -> str | bytes:
                 data["text/html"], data["text/plain"] = without, ""  # the same table as text
         return json.dumps(notebook)
     if name == "searchindex.js":
-        return _without_numbers_of_times_page(content.decode("utf-8"))
+        return _without_numbers_of_pages_with_times(content.decode("utf-8"))
     return content
 
 
@@ -104,15 +106,15 @@ def _outputs(notebook: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield output.get("data", {})
 
 
-def _without_numbers_of_times_page(script: str) -> str:
-    """Remove the page of times from the entries of words that are numbers."""
+def _without_numbers_of_pages_with_times(script: str) -> str:
+    """Remove the pages with times from the entries of words that are numbers."""
     index = json.loads(script.removeprefix("Search.setIndex(").removesuffix(")"))
-    page = index["docnames"].index(TIMES_PAGE)
+    masked_pages = {n for n, name in enumerate(index["docnames"]) if name in PAGES_WITH_TIMES}
     for word, found in list(index["terms"].items()):
-        pages = found if isinstance(found, list) else [found]
-        if word.isdigit() and page in pages:
-            index["terms"][word] = [number for number in pages if number != page]
-            if not index["terms"][word]:
+        if NUMBER.fullmatch(word):
+            pages = set(found if isinstance(found, list) else [found]) - masked_pages
+            index["terms"][word] = sorted(pages)
+            if not pages:
                 del index["terms"][word]
     return json.dumps(index)
 
