@@ -116,8 +116,11 @@ class Child:
 
     def imports_torch(self) -> bool:
         """Return whether the process has begun to import PyTorch, which every command does."""
+        process = Path(f"/proc/{self.pid}")
         try:
-            return "libtorch" in Path(f"/proc/{self.pid}/maps").read_text(encoding="utf-8")
+            # Before it starts a new Python, the fork has the PyTorch of the process it came from.
+            new = b"\0ccb_lib\0" in (process / "cmdline").read_bytes()
+            return new and "libtorch" in (process / "maps").read_text(encoding="utf-8")
         except OSError:  # no /proc on this system
             return self.seconds() > 1
 
