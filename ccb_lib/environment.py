@@ -1,10 +1,13 @@
-"""Device choice, seeded random numbers, and facts about hardware and package versions."""
+"""Device choice, seeded random numbers, worker processes, and facts about the machine."""
 
 import os
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import parent_process
+from typing import Any
 
 import torch
 
@@ -16,6 +19,10 @@ def choose_device(device: str) -> torch.device:
 
     Raises:
         ValueError: The name is no device, or this machine does not have it.
+
+    Example:
+        >>> choose_device("cpu")
+        device(type='cpu')
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -34,15 +41,43 @@ def choose_device(device: str) -> torch.device:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators inside the block and restore their states afterwards."""
+    """Seed the global generators inside the block and restore their states afterwards.
+
+    Example:
+        >>> with seeded(0, torch.device("cpu")):
+        ...     torch.rand(1)
+        tensor([0.4963])
+    """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
 
 
+def end_with_parent() -> None:
+    """End this worker process when the process that started it is gone, however that ended.
+
+    Otherwise the workers of a killed process would train on, and then wait for work for ever.
+
+    Example:
+        >>> from concurrent.futures import ProcessPoolExecutor
+        >>> pool = ProcessPoolExecutor(2, initializer=end_with_parent)
+    """
+
+    def watch(parent: Any) -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, args=(parent_process(),), daemon=True).start()
+
+
 def machine() -> dict[str, str]:
-    """Describe the machine: processor, threads, GPU and versions, one entry a table row."""
+    """Describe the machine: processor, threads, GPU and versions, one entry a table row.
+
+    Example:
+        >>> "torch" in machine()
+        True
+    """
     packages = (
         "ccb-lib",
         "torch",

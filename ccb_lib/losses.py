@@ -12,6 +12,11 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
     Returns:
         A scalar, lower is better for D; 2 log 2 = 1.386 if D gives every image the probability 0.5.
+
+    Example:
+        >>> import torch
+        >>> discriminator_loss(torch.zeros(2), torch.zeros(2))
+        tensor(1.3863)
     """
     # softplus(−t) = −log sigmoid(t) and softplus(t) = −log(1 − sigmoid(t)), without overflow
     return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
@@ -28,6 +33,11 @@ def adversarial_loss(fake_logits: Tensor) -> Tensor:
 
     Returns:
         A scalar, lower is better for G; log 2 = 0.693 if D gives every x̂ the probability 0.5.
+
+    Example:
+        >>> import torch
+        >>> adversarial_loss(torch.zeros(2))
+        tensor(0.6931)
     """
     return F.softplus(-fake_logits).mean()
 
@@ -43,6 +53,11 @@ def similarity_loss(x: Tensor, x_hat: Tensor, kind: str = "l2") -> Tensor:
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import torch
+        >>> similarity_loss(torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.5))
+        tensor(0.2500)
     """
     if kind == "l1":
         return F.l1_loss(x_hat, x)
@@ -59,6 +74,11 @@ def latent_loss(z: Tensor, z_hat: Tensor) -> Tensor:
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import torch
+        >>> latent_loss(torch.zeros(1, 100), torch.ones(1, 100))
+        tensor(1.)
     """
     return F.mse_loss(z_hat, z)
 
@@ -77,6 +97,11 @@ def total_loss(
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import torch
+        >>> total_loss(torch.tensor(0.1), torch.tensor(0.7), torch.tensor(0.2))
+        tensor(5.9000)
     """
     s, a, lat = weights
     return s * similarity + a * adversarial + lat * latent

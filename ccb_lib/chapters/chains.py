@@ -126,8 +126,9 @@ def what_length_does(summary: pd.DataFrame) -> str:
             (True, True): "This is not the pattern of overfitting: the reconstruction of the "
             "training images is worse too.",
         }.get((loss_rises, auc_falls), "The AUC does not fall.")
+        started = {"he": "by He's rule", "dcgan": "from N(0, 0.02)"}.get(start, start)
         lines.append(
-            f"- Chains initialised with {start}, from {shortest} to {longest} blocks: the training "
+            f"- Chains initialised {started}, from {shortest} to {longest} blocks: the training "
             f"loss goes from {losses.iloc[0]} to {losses.iloc[-1]}, the AUC from {aucs.iloc[0]} to "
             f"{aucs.iloc[-1]}. {conclusion}"
         )

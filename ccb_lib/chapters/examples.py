@@ -1,6 +1,6 @@
 """The images that chapters use: medical images, or handwritten digits where those are missing."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from IPython.display import Markdown
@@ -28,7 +28,7 @@ _CHEST_CT = (
 _BRAIN_MRI = (
     "**Images:** Br35H (Hamada, 2020), brain MRI without and with a tumour. The classes differ in "
     "more than the tumour, there are no patient identifiers, and the terms of use are in doubt. "
-    "The chapter on brain MRI shows the consequences. No claim of this book rests on this set "
+    "[Brain MRI](brain-mri.html) shows the consequences. No claim of this book rests on this set "
     "alone."
 )
 _DIGITS = (
@@ -78,19 +78,20 @@ def running_example(*, many_abnormal: bool = False, image_size: int = 32) -> Exa
     return Example(split, Markdown(_CHEST_CT), real=True)
 
 
-def shared_detector(split: AnomalySplit) -> CCB:
+def shared_detector(split: AnomalySplit, **settings: Any) -> CCB:
     """Return the CCB that several chapters use: trained once, and loaded afterwards.
 
     Args:
         split: The split of `running_example`.
+        settings: Settings of `CCB` that differ from width 8 and 12 epochs.
 
     Returns:
         The fitted detector.
     """
-    return trained(CCB(width=WIDTH, epochs=EPOCHS), split)
+    return trained(CCB(**{"width": WIDTH, "epochs": EPOCHS, **settings}), split)
 
 
-def lung_picture(number: int = SLICE) -> Figure:
+def lung_picture(number: int = SLICE, **settings: Any) -> Figure:
     """Draw a slice of ``chest-ct`` with the anomaly maps of the shared detector and of brightness.
 
     The detector was trained on other slices only. If the scan is not on this machine, the figure
@@ -98,6 +99,7 @@ def lung_picture(number: int = SLICE) -> Figure:
 
     Args:
         number: A slice of the test set, 84 to 95. The detector is never trained on these.
+        settings: Settings of the detector, as `shared_detector` takes them.
 
     Returns:
         The figure.
@@ -112,7 +114,7 @@ def lung_picture(number: int = SLICE) -> Figure:
         )
 
     example = running_example()
-    split, detector = example.split, shared_detector(example.split)
+    split, detector = example.split, shared_detector(example.split, **settings)
     if not example.real:
         images = torch.cat([split.test[:5], split.test[-5:]])
         rows = {

@@ -1,8 +1,8 @@
 """Numbers about image sets, computed from the images or read from stored files.
 
-``python scripts/store_facts.py NAME`` computes the numbers of one set from its images and stores
-them in ``data/results/facts-NAME.json``. Pages read that file on a machine without the images. On a
-machine with the images, pages compute the numbers again with the same functions.
+``python data/scripts/store_facts.py NAME`` computes the numbers of one set from its images and
+stores them in ``data/results/facts-NAME.json``. Pages read that file on a machine without the
+images. On a machine with the images, pages compute the numbers again with the same functions.
 """
 
 import json

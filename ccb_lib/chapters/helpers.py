@@ -9,6 +9,8 @@ from contextlib import chdir
 from pathlib import Path
 from typing import TypeVar
 
+from filelock import FileLock
+
 from ccb_lib.datasets import AnomalySplit
 from ccb_lib.datasets.base import data_root
 from ccb_lib.detectors import load_detector
@@ -39,7 +41,8 @@ def trained(detector: AnyDetector, split: AnomalySplit, *, progress: bool = Fals
     """Return a detector fitted to a split; fit and store it unless a stored one matches.
 
     A stored detector matches if its method, its settings, and its training and calibration images
-    are the same. The device does not matter.
+    are the same. The device does not matter. Of several processes that need the same detector at
+    once, one trains it; the others wait and load it.
 
     Args:
         detector: An unfitted detector. It is not changed if a stored one is loaded.
@@ -59,12 +62,14 @@ def trained(detector: AnyDetector, split: AnomalySplit, *, progress: bool = Fals
         models_folder()
         / f"{detector.method}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
     )
-    if path.exists():
-        loaded = load_detector(path, device=detector.device)
-        loaded.show_progress = progress
-        return loaded  # type: ignore[return-value]
-    detector.fit(split.train, calibration=split.calibration, progress=progress)
-    detector.save(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.stem}.lock")):
+        if path.exists():
+            loaded = load_detector(path, device=detector.device)
+            loaded.show_progress = progress
+            return loaded  # type: ignore[return-value]
+        detector.fit(split.train, calibration=split.calibration, progress=progress)
+        detector.save(path)
     return detector
 
 

@@ -84,8 +84,8 @@ def package_figure() -> Figure:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(-0.6, len(rows) - 0.4))
-    for package, needs in arrows.items():
-        for needed in needs:
+    for package, needs in sorted(arrows.items()):
+        for needed in sorted(needs):
             axes.annotate(
                 "", place[needed], place[package],
                 arrowprops={"arrowstyle": "->", "color": "0.65", "shrinkA": 14, "shrinkB": 14,

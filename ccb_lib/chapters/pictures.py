@@ -5,11 +5,11 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from ccb_lib.chapters.helpers import dataset_dir_or_none
-from ccb_lib.datasets import ham10000, lung_ct_98
+from ccb_lib.datasets import cifar10, ham10000, lung_ct_98
 from ccb_lib.datasets.patches import find_patches
 from ccb_lib.io.image_files import read_images
 from ccb_lib.plots import image_grid
-from ccb_lib.plots.data import slice_regions
+from ccb_lib.plots.data import sample_sheet, slice_regions
 
 # Images of HAM10000 with a salient object or artefact other than the lesion.
 MARKS = {
@@ -69,6 +69,29 @@ def skin_marks() -> Figure | Markdown:
         [path_of[f"ISIC_{number}"] for number in MARKS], image_size=128, channels=3
     )
     return image_grid({"128 px": pictures}, titles=list(MARKS.values()))
+
+
+def samples_of_sets() -> Figure | Markdown:
+    """Draw one image of each class of the sets that stand for the paper's (its Fig. 4).
+
+    Returns:
+        The figure, of the sets that are on this machine; a line on how to get the images if none
+        of them is.
+    """
+    readers = {
+        "cifar10": ("CIFAR-10: photographs", lambda folder: cifar10.read(folder)[0]),
+        "lung_ct_98": ("98 slices of lung CT, instead of ILD: patches", lung_ct_98.read),
+        "ham10000": ("HAM10000: images of the skin", ham10000.read),
+    }
+    sets = {}
+    for name, (title, read) in readers.items():
+        if (folder := dataset_dir_or_none(name)) is not None:
+            images = read(folder)
+            classes, rows = np.unique(images.classes, return_index=True)
+            sets[title] = dict(zip(classes, images.pixels[rows], strict=True))
+    if not sets:
+        return _missing("cifar10", "one image of each class of each set")
+    return sample_sheet(sets)
 
 
 def marked_slice(number: str = "67") -> Figure | Markdown:

@@ -2,7 +2,7 @@
 
 Cells that draw such images have the tag ``third-party-images`` and call `third_party_images`. A
 local build shows the images. A build for publication (``PUBLISH=1 make book``) shows a line
-instead. In both, ``scripts/strip_images.py`` removes the images from the notebooks offered for
+instead. In both, ``book/strip_images.py`` removes the images from the notebooks offered for
 download.
 """
 

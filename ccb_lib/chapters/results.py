@@ -217,8 +217,8 @@ def reading(
     reported = frame[frame["reported"].notna()]
     measured = reported[["released", "clean"]].notna().any(axis=1)
     lines = [
-        f"The paper reports {len(reported)} cells. {int(measured.sum())} of them were measured "
-        f"here, {int(reported['exact'].sum())} at the paper's settings."
+        f"The paper reports {len(reported)} cells. Measured here: {int(measured.sum())}; at the "
+        f"paper's settings: {int(reported['exact'].sum())}."
     ]
     measure = display_name(TABLES[number].metric)
     for name in ("released", "clean"):
@@ -228,8 +228,8 @@ def reading(
         gap = (run[name] - run["reported"]).abs()
         lines.append(
             f"Under *{name}* the mean {measure} of the measured cells is {run[name].mean():.3f}; "
-            f"the paper reports {run['reported'].mean():.3f} for the same cells (mean |Δ| "
-            f"{gap.mean():.3f}, worst {gap.max():.3f})."
+            f"the paper reports {run['reported'].mean():.3f} for the same cells (mean "
+            f"absolute difference {gap.mean():.3f}, largest {gap.max():.3f})."
         )
     trivial = frame[frame["reported"].isna() & frame["clean"].notna()]
     trivial = trivial[trivial.index.get_level_values(0).isin(TRIVIAL_METHODS)]
@@ -263,7 +263,11 @@ def other_choices(
         FrozenList(['method', 'protocol', 'choice'])
     """
     frame = alternatives(number, settings=settings, folder=folder)
-    columns = [TABLES[number].row, "protocol", "choice"]
+    row = TABLES[number].row
+    if row == "chain":
+        first = frame["chain"].str.split("-").str[0].astype(int)
+        frame = frame.loc[first.sort_values(kind="stable").index]
+    columns = [row, "protocol", "choice"]
     wide = frame.pivot_table(index=columns, columns="abnormal", values="value", sort=False)
     wide.insert(0, "mean", wide.mean(axis=1, skipna=False))
     wide = (

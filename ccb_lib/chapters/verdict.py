@@ -15,7 +15,16 @@ from ccb_lib.reproduction.registry import CLASSES, PAPER_TABLES, TABLES, TRIVIAL
 from ccb_lib.reproduction.results import FALSE_ALARMS, with_scores
 from ccb_lib.reproduction.settings import PAPER
 from ccb_lib.reproduction.tables import coverage, reported_and_measured, select
-from ccb_lib.reproduction.waterfall import STEPS, effects, macro, runs_of_rows, waterfall
+from ccb_lib.reproduction.waterfall import (
+    BEST,
+    REPORTED,
+    SAME,
+    STEPS,
+    effects,
+    macro,
+    runs_of_rows,
+    waterfall,
+)
 
 _WITH_METHODS = (1, 2, 4)  # one table of each data set
 
@@ -110,6 +119,37 @@ def effects_in_words(frame: pd.DataFrame) -> Markdown:
             text += " RELEASED is imposed on this method."
         lines.append(text)
     return Markdown("\n".join(lines))
+
+
+def headline(frame: pd.DataFrame) -> Markdown:
+    """Say in one sentence what the clean test leaves of each network's AUC.
+
+    Args:
+        frame: From `waterfalls`, with the measure AUC.
+
+    Returns:
+        Markdown: for each network the mean AUC over the classes that were run, as RELEASED (best
+        epoch) and as CLEAN on the same images, and the mean reported for these classes.
+
+    Example:
+        >>> headline(waterfalls((4,))).data.startswith("**What was found.** On the same")
+        True
+    """
+    if frame.empty:
+        return Markdown(f"**What was found.** Nothing yet: networks were {NOT_RUN} here.")
+    parts = []
+    for (dataset, method), part in macro(frame).groupby(["dataset", "method"], sort=False):
+        mean, planned = part.set_index("step")["mean"], len(CLASSES[dataset])
+        classes = f"{part['classes'].max()} of {planned} classes"
+        reported = "" if np.isnan(mean[REPORTED]) else f", {mean[REPORTED]:.3f} reported"
+        parts.append(
+            f"{display_name(method)} {mean[BEST]:.3f} as released and {mean[SAME]:.3f} "
+            f"clean ({classes}{reported})"
+        )
+    return Markdown(
+        "**What was found.** On the same trained networks and the same images, each network at the "
+        f"fullest setting that was run of it, the mean AUC is: {'; '.join(parts)}. Chance is 0.5."
+    )
 
 
 def _signed(mean: float, spread: float) -> str:

@@ -110,7 +110,7 @@ def run_them(ctx: click.Context, runs: "list[Run]", store: "Store", given: dict[
             from distributed import Client
         except ImportError as error:
             raise click.ClickException(
-                'Dask is not installed. Run: pip install "ccb-lib[dask]"'
+                "Dask is not installed. Run: pip install distributed"
             ) from error
         executor = ctx.with_resource(Client(given["scheduler"])).get_executor()
     failed = run_missing(

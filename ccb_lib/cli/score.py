@@ -153,6 +153,8 @@ def _refuse_existing(out: Path, heatmaps: Path | None) -> None:
 
 def _make_folder(folder: Path) -> None:
     """Make a folder but not its parents, so that a mistyped path is an error."""
+    from ccb_lib.io.writing import cannot_write
+
     try:
         folder.mkdir(exist_ok=True)
     except FileNotFoundError as error:
@@ -160,6 +162,8 @@ def _make_folder(folder: Path) -> None:
             f"There is no folder {folder.parent} for {folder.name}. Create it, or give another "
             "path."
         ) from error
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def _image_paths(images: tuple[Path, ...]) -> list[Path]:

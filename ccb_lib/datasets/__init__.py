@@ -59,6 +59,11 @@ def load_dataset(
     Raises:
         ValueError: An unknown data set, class or option; the message lists the known ones.
         FileNotFoundError: The files are not on this machine; the message says how to get them.
+
+    Example:
+        >>> split = load_dataset("digits", abnormal=8)
+        >>> split.test_labels.sum() == (split.test_classes == "8").sum()
+        np.True_
     """
     check_name(name)
     load = import_module(f"ccb_lib.datasets.{name.replace('-', '_')}").load

@@ -29,6 +29,11 @@ class AnomalySplit:
         test_classes: (K,) str, the class of each image, as the data set names it.
         train_ids, train_groups, calibration_ids, calibration_groups: The same for the other parts.
         notes: What the split leaves out and why, one line each.
+
+    Example:
+        >>> from ccb_lib import load_dataset
+        >>> load_dataset("digits", abnormal=8).train.shape[1:]
+        torch.Size([1, 32, 32])
     """
 
     name: str

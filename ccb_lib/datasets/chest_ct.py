@@ -233,9 +233,7 @@ def _read_nifti(path: Path) -> NDArray[Any]:
     try:
         import nibabel
     except ImportError as error:
-        raise ImportError(
-            'Reading chest-ct needs nibabel. Run: pip install "ccb-lib[nifti]"'
-        ) from error
+        raise ImportError("Reading chest-ct needs nibabel. Run: pip install nibabel") from error
     _paths(path.parent)
     try:
         with gzip.open(path) as file:

@@ -75,15 +75,6 @@ class AdversarialDetector(NetworkScorer):
         super()._derive()
         self.fast_ = self.device_.type != "cuda" if self.fast is None else self.fast
 
-    def _check_losses(self) -> None:
-        """Check the settings of all methods that use Eqs. 2 and 7."""
-        self._need_numbers(
-            "loss_weights", 3, lambda weight: weight >= 0, "three weights from 0, (λs, λadv, λlat),"
-        )
-        for name in ("image_distance", "latent_distance"):
-            self._need(getattr(self, name) in ("l2", "l1"), name, "'l2' or 'l1'")
-        self._need_whole("latent")
-
     # ── what each method defines ──────────────────────────────────────────────────────────────────
 
     def build_optimizers(self) -> dict[str, Optimizer]:

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.estimator import setting
+from ccb_lib.detectors.three_losses import ThreeLossDetector
 from ccb_lib.losses import discriminator_loss, latent_loss, similarity_loss, total_loss
 from ccb_lib.metrics import distance
 from ccb_lib.models.baselines import Encoder, EncoderDecoderEncoder
@@ -16,7 +16,7 @@ from ccb_lib.training.types import Losses
 
 
 @dataclass(kw_only=True, eq=False)
-class GANomaly(AdversarialDetector):
+class GANomaly(ThreeLossDetector):
     """GANomaly: Akçay, Atapour-Abarghouei and Breckon, ACCV 2018, arXiv:1805.06725.
 
     The score is the latent term alone, so ``alpha`` is 0; `score_terms` gives the image term beside
@@ -48,20 +48,11 @@ class GANomaly(AdversarialDetector):
     """
 
     method: ClassVar[str] = "ganomaly"
-    # The copy in samet-akcay/skip-ganomaly tests folders of images so too.
+    # It shuffles the images of folders, such as those of HAM10000.
     released_on: ClassVar[tuple[str, ...] | None] = ("cifar10",)
 
     alpha: float = setting(0.0, training=False)
-    loss_weights: tuple[float, float, float] = (50.0, 1.0, 1.0)
-    image_distance: str = setting("l2", training=False, terms=True)
-    latent_distance: str = setting("l2", training=False, terms=True)
-    latent: int = 100
     renew_below: float = 1e-5
-
-    def __post_init__(self) -> None:
-        """Check the settings; see `Detector`."""
-        super().__post_init__()
-        self._check_losses()
 
     def build(self, image_size: int, channels: int) -> dict[str, nn.Module]:
         """Build G (two encoders and a decoder) and D with newly initialised weights."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.estimator import is_whole, setting
+from ccb_lib.detectors.three_losses import ThreeLossDetector
 from ccb_lib.losses import adversarial_loss, latent_loss, similarity_loss, total_loss
 from ccb_lib.metrics.scores import distance
 from ccb_lib.models.ccb import LEVELS, Discriminator, Generator
@@ -15,7 +15,7 @@ from ccb_lib.training.types import Losses
 
 
 @dataclass(kw_only=True, eq=False)
-class UNetDetector(AdversarialDetector):
+class UNetDetector(ThreeLossDetector):
     """Networks, generator losses and score of the methods that reconstruct images with a U-Net.
 
     Each method adds its training step and its defaults: `CCB`, `SkipGANomaly` and `CCBFork`.
@@ -53,17 +53,12 @@ class UNetDetector(AdversarialDetector):
     chain_residual_start: str = "he"
     dropout: float
     similarity: str
-    loss_weights: tuple[float, float, float] = (50.0, 1.0, 1.0)
-    image_distance: str = setting("l2", training=False, terms=True)
-    latent_distance: str = setting("l2", training=False, terms=True)
-    latent: int = 100
     generator_width: int | None = None
     log_skips: bool = setting(False, training=False)
 
     def __post_init__(self) -> None:
         """Check the settings; see `Detector`."""
         super().__post_init__()
-        self._check_losses()
         wanted = f"{LEVELS} lengths from 0 to 1000, or None for no skip,"
         chain = self._need_tuple("chain", wanted)
         lengths = all(

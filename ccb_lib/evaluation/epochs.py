@@ -39,6 +39,14 @@ class EpochScores:
 
     Attributes:
         aucs: The test AUC after each epoch, by the protocol's name.
+
+    Example:
+        >>> from ccb_lib import GANomaly, RELEASED, load_dataset
+        >>> split = load_dataset("digits", abnormal=8)
+        >>> recorder, detector = EpochScores(split, [RELEASED]), GANomaly(epochs=2, width=4)
+        >>> _ = detector.fit(split.train[:64], on_epoch_end=recorder, progress=False)
+        >>> len(recorder.aucs["released"])
+        2
     """
 
     def __init__(

@@ -80,6 +80,14 @@ def evaluate(
 
     Raises:
         ValueError: The protocol chooses an epoch and ``epochs`` is missing.
+
+    Example:
+        >>> from ccb_lib import CLEAN, PixelPCA, load_dataset
+        >>> split = load_dataset("digits", abnormal=8)
+        >>> detector = PixelPCA(components=8).fit(split.train, calibration=split.calibration)
+        >>> evaluation = evaluate(detector, split, CLEAN)
+        >>> evaluation.scores.shape == split.test_labels.shape
+        True
     """
     if protocol.epoch != "last" and detector.scores_each_epoch:
         if epochs is None:

@@ -33,6 +33,10 @@ class Protocol:
         draw: Number of the balanced draw of held-out normals that a run is scored on. With batch
             statistics a score depends on the other images of its batch, so draws differ. 0 is the
             data set's own draw. `evaluate` ignores it and scores the split that it is given.
+
+    Example:
+        >>> Protocol(name="clean, oracle φ", threshold="oracle").batch_norm
+        'running'
     """
 
     name: str
@@ -188,7 +192,12 @@ def is_imposed(method: "type[Detector]", dataset: str, protocol: Protocol = RELE
 
 
 def differing_fields(a: Protocol, b: Protocol) -> dict[str, tuple[Any, Any]]:
-    """Return the fields in which two protocols differ, except their names."""
+    """Return the fields in which two protocols differ, except their names.
+
+    Example:
+        >>> differing_fields(RELEASED, LAST_EPOCH)["epoch"]
+        ('best by test AUC', 'last')
+    """
     fields: Sequence[str] = [name for name in Protocol.__dataclass_fields__ if name != "name"]
     return {
         name: (getattr(a, name), getattr(b, name))

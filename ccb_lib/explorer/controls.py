@@ -5,16 +5,24 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-import traitlets
-
-from ccb_lib.explorer.render import PREVALENCES, Key, as_text, is_slider, percent, style
+from ccb_lib.explorer.render import (
+    PREVALENCES,
+    Key,
+    available,
+    completed,
+    is_slider,
+    name_of,
+    percent,
+    style,
+)
 from ccb_lib.explorer.steps import Steps
 
 try:
     import ipywidgets
+    import traitlets  # a requirement of ipywidgets
 except ImportError as error:
     raise ImportError(
-        'ThresholdExplorer needs ipywidgets: pip install "ccb-lib[widgets]". Without it, '
+        "ThresholdExplorer needs ipywidgets: pip install ipywidgets. Without it, "
         "ccb_lib.explorer.explorer_html() writes the same explorer as a page."
     ) from error
 
@@ -74,18 +82,27 @@ class ExplorerControls(ipywidgets.VBox):
         self._prevalence_row = _row([self._share, self._percent, self._as_tested])
 
     def _make_chooser(self, axis: int, name: str, values: Sequence[Any]) -> ipywidgets.Widget:
-        options = [(as_text(value), value) for value in values]
         kind = ipywidgets.SelectionSlider if is_slider(values) else ipywidgets.Dropdown
         layout = _WIDE if is_slider(values) else {"style": _STYLE}
-        chooser = kind(options=options, description=as_text(name), **layout)
+        chooser = kind(options=_named(values), description=name_of(name), **layout)
         self._bind(
-            chooser, "choice", lambda value: (*self.choice[:axis], value, *self.choice[axis + 1 :])
+            chooser,
+            "choice",
+            lambda value: completed(
+                self._steps, (*self.choice[:axis], value, *self.choice[axis + 1 :]), axis
+            ),
         )
         return chooser
 
+    def _fit_choosers(self) -> None:
+        """Offer on each axis the values for which there are sets, and select the current one."""
+        for axis, chooser in enumerate(self._choosers.children):
+            chooser.options = _named(available(self._steps, self.choice[:axis]))
+            chooser.value = self.choice[axis]
+
     def _make_button(self, name: str, phi: float) -> ipywidgets.Button:
         button = ipywidgets.Button(
-            description=as_text(name), layout={"width": "auto"}, tooltip=f"φ = {phi:.4g}"
+            description=name_of(name), layout={"width": "auto"}, tooltip=f"φ = {phi:.4g}"
         )
         button.on_click(lambda _: self.set_trait("threshold", phi))
         return button
@@ -124,6 +141,10 @@ class ExplorerControls(ipywidgets.VBox):
         self._share.value = next((value for value in shares if value >= share), shares[-1])
         self._percent.value = float(percent(share).rstrip("\u00a0%"))
         _highlight(self._as_tested, self.prevalence is None)
+
+
+def _named(values: Sequence[Any]) -> list[tuple[str, Any]]:
+    return [(name_of(value), value) for value in values]
 
 
 def _highlight(button: ipywidgets.Button, on: bool) -> None:

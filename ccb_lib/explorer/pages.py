@@ -63,7 +63,7 @@ def table_html(
     Args:
         table: By key, (scores, labels) or (scores, labels, thresholds). A key has one value for
             each axis; with one axis it may be that value itself. An axis whose values are all
-            floats becomes a slider, any other a list. Missing keys are shown as not run.
+            floats becomes a slider, any other a list. The controls offer only keys of the table.
         axes: Names of the parts of a key.
         choice: Initial key; by default the first.
         prevalence: As for `explorer_html`.

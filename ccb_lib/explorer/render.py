@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from html import escape
 from importlib.resources import files
@@ -45,7 +45,7 @@ def render(
     steps = sets[choice]
     values = [axis_values(sets, axis) for axis in range(len(axes))]
     data = {
-        "axes": [{"values": [str(value) for value in of_axis]} for of_axis in values],
+        "axes": [{"values": [name_of(value) for value in of_axis]} for of_axis in values],
         "choice": _numbers(values, choice),
         "prevalence": prevalence,
         "prevalences": PREVALENCES,
@@ -59,7 +59,7 @@ def render(
     )
     figures = figures_at(steps, metrics)
     title = checked_title(title)
-    choosers = [_chooser(axis, name, values[axis], choice[axis]) for axis, name in enumerate(axes)]
+    choosers = [_chooser(axis, name, values[axis]) for axis, name in enumerate(axes)]
     page = _template("page.html").substitute(
         title=escape(title),
         css=style(),
@@ -77,6 +77,12 @@ def render(
 def as_text(value: Any) -> str:
     """Convert to text that UTF-8 can encode; lone surrogates, as in broken file names, become �."""
     return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def name_of(value: Any) -> str:
+    """Convert to the text of a button, a menu or a choice; one without text gets one."""
+    text = as_text(value)
+    return text if text.strip() else "(no name)"
 
 
 def checked_title(title: Any) -> str:
@@ -101,43 +107,28 @@ def figures_at(steps: Steps, metrics: Metrics) -> dict[str, str]:
     }
 
 
-def figures_not_run(choice: Key) -> dict[str, str]:
-    """Format the figures of a key that was not run, with the keys of `figures_at`."""
-    names = ("tp", "fp", "tn", "fn", *CONFUSION_METRICS, "prevalence")
-    summary = f"Not run: no scores for {', '.join(map(str, choice))}."
-    return dict.fromkeys(names, "–") | {
-        "summary": summary,
-        "x": "0%",
-        "roc_x": "0",
-        "roc_y": str(ROC_SIZE),
-    }
-
-
-def plot_html(steps: Steps | None, figures: Mapping[str, str], *, slider: bool = False) -> str:
-    """Write the histogram with the threshold; empty for a key that was not run."""
-    normal_bars, abnormal_bars = _bars(steps) if steps else ("", "")
-    ticks = steps.ticks if steps else []
+def plot_html(steps: Steps, figures: Mapping[str, str], *, slider: bool = False) -> str:
+    """Write the histogram with the threshold."""
+    normal_bars, abnormal_bars = _bars(steps)
     return _template("plot.html").substitute(
-        normal=f"{steps.normal:,}" if steps else "–",
-        abnormal=f"{steps.abnormal:,}" if steps else "–",
+        normal=f"{steps.normal:,}",
+        abnormal=f"{steps.abnormal:,}",
         x=figures["x"],
         bars=BARS,
         normal_bars=normal_bars,
         abnormal_bars=abnormal_bars,
         slider=_text("slider.html") if slider else "",
         ticks="".join(
-            f'<span style="left:{100 * at:.2f}%">{escape(text)}</span>' for at, text in ticks
+            f'<span style="left:{100 * at:.2f}%">{escape(text)}</span>' for at, text in steps.ticks
         ),
-        beyond=escape(steps.beyond if steps else ""),
+        beyond=escape(steps.beyond),
     )
 
 
-def panels_html(steps: Steps | None, figures: Mapping[str, str]) -> str:
+def panels_html(steps: Steps, figures: Mapping[str, str]) -> str:
     """Write the summary, the confusion matrix, the rates and the ROC curve."""
     texts = {name: escape(text) for name, text in figures.items()}
-    return _template("panels.html").substitute(
-        texts, roc=_roc(steps) if steps else "", auc=shown(steps.auc) if steps else "–"
-    )
+    return _template("panels.html").substitute(texts, roc=_roc(steps), auc=shown(steps.auc))
 
 
 def style() -> str:
@@ -150,7 +141,8 @@ def _cell(steps: Steps) -> dict[str, Any]:
         "t": steps.thresholds.tolist(),
         "tp": _decrements(steps.tp.tolist()),
         "fp": _decrements(steps.fp.tolist()),
-        "named": list(steps.named.items()),
+        "cuts": steps.cuts.tolist(),
+        "named": [(name_of(name), stop) for name, stop in steps.named.items()],
         "start": steps.start,
         "axis": steps.axis,
         "ticks": steps.ticks,
@@ -190,11 +182,31 @@ def _summary(steps: Steps, metrics: Metrics, share: str) -> str:
     found = f"{metrics.tp:,} of {steps.abnormal:,} abnormal images found"
     alarms = f"{metrics.fp:,} of {steps.normal:,} normal images called abnormal"
     parts = [text for text, count in ((found, steps.abnormal), (alarms, steps.normal)) if count]
-    right = "No alarms."
-    if not math.isnan(metrics.precision):
-        of_100 = math.floor(100 * metrics.precision + 0.5)
-        right = f"At a prevalence of {share}, {of_100} of 100 alarms are right."
-    return f"{', '.join(parts)}. {right}"
+    if len(parts) < 2:
+        return f"{parts[0]}."
+    abnormal = steps.tested if metrics.prevalence is None else metrics.prevalence
+    return f"{', '.join(parts)}. {_per_images(metrics, abnormal, share)}"
+
+
+def _per_images(metrics: Metrics, abnormal: float, share: str) -> str:
+    """Say what happens to a round number of images that holds some of either kind."""
+    images = 100
+    while images * min(abnormal, 1 - abnormal) < 10:
+        images *= 10
+    recall = metrics.tp / (metrics.tp + metrics.fn)
+    false_alarms = metrics.fp / (metrics.fp + metrics.tn)
+    found, missed, wrong = (
+        "fewer than 1" if 0 < count < 0.5 else f"{math.floor(count + 0.5):,}"
+        for count in (
+            images * abnormal * recall,
+            images * abnormal * (1 - recall),
+            images * (1 - abnormal) * false_alarms,
+        )
+    )
+    return (
+        f"Of {images:,} images examined at a prevalence of {share}: abnormal found {found}, "
+        f"missed {missed}, false alarms {wrong}."
+    )
 
 
 def percent(share: float) -> str:
@@ -212,19 +224,15 @@ def _numbers(values: Sequence[Sequence[Any]], key: Key) -> list[int]:
     return [of_axis.index(value) for of_axis, value in zip(values, key, strict=True)]
 
 
-def _chooser(axis: int, name: str, values: Sequence[Any], chosen: Any) -> str:
-    at, label = values.index(chosen), escape(str(name))
+def _chooser(axis: int, name: str, values: Sequence[Any]) -> str:
+    """Write the control of an axis; the script fills it with the values that can be chosen."""
+    label = escape(name_of(name))
     if is_slider(values):
         return (
             f'<label class="ccb-field ccb-grow">{label} <input type="range" data-axis="{axis}" '
-            f'min="0" max="{len(values) - 1}" step="1" value="{at}"> '
-            f"<output>{escape(str(chosen))}</output></label>"
+            'min="0" step="1"> <output></output></label>'
         )
-    options = "".join(
-        f'<option value="{i}"{" selected" if i == at else ""}>{escape(str(value))}</option>'
-        for i, value in enumerate(values)
-    )
-    return f'<label class="ccb-field">{label} <select data-axis="{axis}">{options}</select></label>'
+    return f'<label class="ccb-field">{label} <select data-axis="{axis}"></select></label>'
 
 
 def _text(name: str) -> str:
@@ -235,10 +243,29 @@ def _template(name: str) -> Template:
     return Template(_text(name))
 
 
-def axis_values(sets: Mapping[Key, Any], axis: int) -> list[Any]:
+def axis_values(keys: Iterable[Key], axis: int) -> list[Any]:
     """Return the values of one axis: floats ascending, others in order of first appearance."""
-    values = list(dict.fromkeys(key[axis] for key in sets))
+    values = list(dict.fromkeys(key[axis] for key in keys))
     return sorted(values) if all(isinstance(value, float) for value in values) else values
+
+
+def completed(sets: Mapping[Key, Any], choice: Key, changed: int) -> Key:
+    """Return the key of a set that has the values of ``choice`` up to axis ``changed``.
+
+    The later values are kept where a set has them, else replaced by the first that can be chosen.
+    """
+    for axis in range(changed + 1, len(choice)):
+        values = available(sets, choice[:axis])
+        if choice[axis] not in values:
+            choice = (*choice[:axis], values[0], *choice[axis + 1 :])
+    return choice
+
+
+def available(sets: Mapping[Key, Any], before: Key) -> list[Any]:
+    """Return the values of an axis for which there are sets, given those of the axes before it."""
+    axis = len(before)
+    found = {key[axis] for key in sets if key[:axis] == before}
+    return [value for value in axis_values(sets, axis) if value in found]
 
 
 def is_slider(values: Sequence[Any]) -> bool:

@@ -9,29 +9,31 @@
     const place = (name) => root.querySelector(`[data-place="${name}"]`);
     const slider = control("slider");
     let chosen = data.choice; // for each axis of the table the index of its value
-    let cell = null; // counts of the chosen set; null if it was not run
+    let cell = null; // counts of the chosen set
     let stop = 0;
+    let typed = null; // a threshold between the stops
+    let counted = true; // whether the counts at the stop are those at the threshold
     let prevalence = data.prevalence; // null: the share in the test set
     let name = null; // the selected named threshold; it stays selected when another set is chosen
 
+    const phi = () => typed ?? cell.t[stop];
+
     function open() {
-      const stored = data.cells[chosen.join()];
-      cell = stored ? unpack(stored) : null;
-      for (const part of ["slide", "threshold", "prevalence"]) place(part).hidden = !cell;
-      draw("normal", cell ? cell.bars[0] : "");
-      draw("abnormal", cell ? cell.bars[1] : "");
-      draw("roc", cell ? cell.roc : "");
-      show("normal", cell ? whole(cell.normal) : "–");
-      show("abnormal", cell ? whole(cell.abnormal) : "–");
-      show("auc", cell ? cell.auc : "–");
-      show("beyond", cell ? cell.beyond : "");
-      place("ticks").replaceChildren(...(cell ? cell.ticks : []).map(([at, text]) => {
+      cell = unpack(data.cells[chosen.join()]);
+      draw("normal", cell.bars[0]);
+      draw("abnormal", cell.bars[1]);
+      draw("roc", cell.roc);
+      show("normal", whole(cell.normal));
+      show("abnormal", whole(cell.abnormal));
+      show("auc", cell.auc);
+      show("beyond", cell.beyond);
+      place("ticks").replaceChildren(...cell.ticks.map(([at, text]) => {
         const tick = document.createElement("span");
         tick.style.left = `${100 * at}%`;
         tick.textContent = text;
         return tick;
       }));
-      place("named").replaceChildren(...(cell ? cell.named : []).map(([text, at]) => {
+      place("named").replaceChildren(...cell.named.map(([text, at]) => {
         const button = document.createElement("button");
         button.type = "button";
         button.textContent = text;
@@ -40,41 +42,47 @@
       }));
     }
 
-    function go(next) {
+    function go(next, value = null, exact = true) {
       stop = next;
-      if (!cell) return blank();
+      typed = value;
+      counted = exact;
+      refresh();
+    }
+
+    function refresh() {
       const tp = cell.tp[stop], fp = cell.fp[stop], fn = cell.abnormal - tp, tn = cell.normal - fp;
       const rates = rate(tp, fp, tn, fn, prevalence);
-      const at = place_of(cell.t[stop]);
+      const at = place_of(phi());
       slider.value = at;
-      slider.setAttribute("aria-valuetext", String(cell.t[stop]));
-      control("threshold").value = cell.t[stop];
+      slider.setAttribute("aria-valuetext", String(phi()));
+      const number = control("threshold");
+      if (number.value === "" || Number(number.value) !== phi()) number.value = phi();
       place("area").style.setProperty("--ccb-x", `${100 * at}%`);
       for (const [key, count] of Object.entries({ tp, fp, tn, fn })) show(key, whole(count));
       for (const [key, value] of Object.entries(rates)) show(key, Number.isNaN(value) ? "–" : value.toFixed(3));
       place("point").setAttribute("cx", cell.normal ? (200 * fp) / cell.normal : 0);
       place("point").setAttribute("cy", cell.abnormal ? 200 - (200 * tp) / cell.abnormal : 200);
       place("named").querySelectorAll("button").forEach((button, i) => {
-        button.setAttribute("aria-pressed", cell.named[i][1] === stop);
+        button.setAttribute("aria-pressed", cell.named[i][1] === stop && typed === null);
       });
       show_prevalence();
-      show("summary", summary(tp, fp, rates.precision));
+      show("counted", counted ? "" : `Counted at ${cell.t[stop]}, the nearest of ${cell.t.length} stored thresholds.`);
+      show("summary", summary(tp, fp, fn, tn));
     }
 
-    function blank() {
-      for (const key of ["tp", "fp", "tn", "fn", "recall", "specificity", "precision", "accuracy", "f1", "prevalence"]) {
-        show(key, "–");
-      }
-      show("summary", `Not run: no scores for ${chosen.map((at, i) => data.axes[i].values[at]).join(", ")}.`);
-    }
-
-    function summary(tp, fp, precision) {
+    function summary(tp, fp, fn, tn) {
       const found = cell.abnormal ? [`${whole(tp)} of ${whole(cell.abnormal)} abnormal images found`] : [];
       const alarms = cell.normal ? [`${whole(fp)} of ${whole(cell.normal)} normal images called abnormal`] : [];
-      const right = Number.isNaN(precision)
-        ? "No alarms."
-        : `At a prevalence of ${percent(share())}, ${Math.floor(100 * precision + 0.5)} of 100 alarms are right.`;
-      return `${[...found, ...alarms].join(", ")}. ${right}`;
+      const counts = `${[...found, ...alarms].join(", ")}.`;
+      if (!cell.abnormal || !cell.normal) return counts;
+      const abnormal = share(), recall = tp / (tp + fn), false_alarms = fp / (fp + tn);
+      let images = 100; // a round number that holds some of either kind
+      while (images * Math.min(abnormal, 1 - abnormal) < 10) images *= 10;
+      const [right, missed, wrong] = [
+        images * abnormal * recall, images * abnormal * (1 - recall), images * (1 - abnormal) * false_alarms,
+      ].map((count) => (count > 0 && count < 0.5 ? "fewer than 1" : whole(Math.floor(count + 0.5))));
+      return `${counts} Of ${whole(images)} images examined at a prevalence of ${percent(abnormal)}: `
+        + `abnormal found ${right}, missed ${missed}, false alarms ${wrong}.`;
     }
 
     // ── prevalence ──
@@ -97,7 +105,7 @@
 
     function set_prevalence(value) {
       prevalence = value === tested() ? null : value;
-      go(stop);
+      refresh();
     }
 
     control("prevalence").addEventListener("input", (event) => set_prevalence(choices()[Number(event.target.value)]));
@@ -114,6 +122,20 @@
       let best = 0;
       for (let i = 1; i < cell.t.length; i++) if (Math.abs(to(cell.t[i]) - at) < Math.abs(to(cell.t[best]) - at)) best = i;
       return best;
+    }
+
+    // Take any threshold. Between two stops with equal counts these are the counts at the threshold;
+    // elsewhere the scores say in which gap it lies, if the page has them.
+    function type(value) {
+      const at = cell.t.indexOf(value);
+      if (at >= 0) return go(at);
+      const gap = (t) => cell.cuts.filter((score) => score <= t).length;
+      const same = cell.cuts.length ? cell.t.findIndex((t) => gap(t) === gap(value)) : -1;
+      if (same >= 0) return go(same, value);
+      const above = cell.t.findIndex((t) => t >= value);
+      const [low, high] = above < 0 ? [cell.t.length - 1, cell.t.length - 1] : [Math.max(0, above - 1), above];
+      const equal = cell.tp[low] === cell.tp[high] && cell.fp[low] === cell.fp[high];
+      go(nearest(value, (t) => t), value, equal);
     }
 
     function slide(at) {
@@ -139,18 +161,19 @@
     slider.addEventListener("pointerdown", () => { dragged = true; });
     for (const end of ["pointerup", "pointercancel", "change"]) slider.addEventListener(end, () => { dragged = false; });
     slider.addEventListener("input", () => {
-      const before = place_of(cell.t[stop]);
+      const before = place_of(phi());
       const next = slide(Number(slider.value));
       // A screen reader's step may be smaller than the distance to the next stop; move one stop then.
       move(next === stop && !dragged ? stop + Math.sign(Number(slider.value) - before) : next);
     });
     control("threshold").addEventListener("change", (event) => {
-      if (event.target.reportValidity()) move(nearest(Number(event.target.value), (t) => t));
+      if (!event.target.reportValidity()) return;
+      name = null;
+      type(Number(event.target.value));
     });
 
     const area = place("area");
     const point = (event) => {
-      if (!cell) return;
       const box = area.getBoundingClientRect();
       move(slide((event.clientX - box.left) / box.width));
     };
@@ -159,26 +182,47 @@
 
     // ── which set ──
 
-    for (const select of root.querySelectorAll("[data-axis]")) {
-      const axis = Number(select.dataset.axis);
-      select.value = chosen[axis];
-      select.addEventListener("input", () => {
-        chosen = chosen.map((at, i) => (i === axis ? Number(select.value) : at));
-        label(select, axis);
-        const before = cell && cell.t[stop];
-        open();
-        const kept = cell && cell.named.find(([text]) => text === name);
-        go(kept ? kept[1] : cell && before !== null ? nearest(before, (t) => t) : cell ? cell.start : 0);
-      });
-      label(select, axis);
+    const keys = Object.keys(data.cells).map((key) => key.split(",").map(Number));
+
+    // The values of an axis for which there are sets, given those of the axes before it.
+    function available(axis) {
+      const fit = keys.filter((key) => chosen.slice(0, axis).every((at, i) => key[i] === at));
+      return [...new Set(fit.map((key) => key[axis]))].sort((a, b) => a - b);
     }
 
-    function label(select, axis) {
-      const text = data.axes[axis].values[chosen[axis]];
-      if (select.type === "range") {
-        select.parentElement.querySelector("output").textContent = text;
-        select.setAttribute("aria-valuetext", text);
+    function choose(axis, value) {
+      chosen[axis] = value;
+      for (let later = axis + 1; later < chosen.length; later++) {
+        if (!available(later).includes(chosen[later])) chosen[later] = available(later)[0];
       }
+      const before = phi();
+      const at_a_stop = typed === null;
+      open();
+      fit_choosers();
+      const kept = cell.named.find(([text]) => text === name);
+      if (kept) return go(kept[1]);
+      type(before);
+      if (at_a_stop && !counted) go(stop);
+    }
+
+    function fit_choosers() {
+      for (const control of root.querySelectorAll("[data-axis]")) {
+        const axis = Number(control.dataset.axis), values = available(axis);
+        const names = values.map((at) => data.axes[axis].values[at]), at = values.indexOf(chosen[axis]);
+        if (control.type === "range") {
+          control.max = values.length - 1;
+          control.parentElement.querySelector("output").textContent = names[at];
+          control.setAttribute("aria-valuetext", names[at]);
+        } else {
+          control.replaceChildren(...names.map((text, i) => new Option(text, i)));
+        }
+        control.value = at;
+      }
+    }
+
+    for (const control of root.querySelectorAll("[data-axis]")) {
+      const axis = Number(control.dataset.axis);
+      control.addEventListener("input", () => choose(axis, available(axis)[Number(control.value)]));
     }
 
     // ── writing ──
@@ -192,9 +236,11 @@
     }
 
     open();
+    fit_choosers();
+    for (const part of ["slide", "threshold", "prevalence"]) place(part).hidden = false;
     place("choices").hidden = !data.axes.length;
-    if (cell) name = (cell.named.find(([, at]) => at === cell.start) ?? [null])[0];
-    go(cell ? cell.start : 0);
+    name = (cell.named.find(([, at]) => at === cell.start) ?? [null])[0];
+    go(cell.start);
   }
 
   function unpack(cell) {

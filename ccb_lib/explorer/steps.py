@@ -35,6 +35,8 @@ class Steps:
             exactly the threshold that is counted at.
         tp: (K,) int64, abnormal images above each stop.
         fp: (K,) int64, normal images above each stop.
+        cuts: (S,) float64, the distinct scores, ascending, if there is a stop between any two of
+            them, so that the counts at every threshold are known; else empty.
         named: The stop of each named threshold, by name.
         start: The initial stop.
         abnormal: Number of abnormal images.
@@ -52,6 +54,7 @@ class Steps:
     thresholds: NDArray[np.float64]
     tp: NDArray[np.int64]
     fp: NDArray[np.int64]
+    cuts: NDArray[np.float64]
     named: dict[str, int]
     start: int
     abnormal: int
@@ -114,6 +117,7 @@ class Steps:
         tp, fp = (
             alarms(np.sort(part), points).numpy() for part in (scores[labels], scores[~labels])
         )
+        every_gap = len(cuts.scores) < stops
         low, high = axis
         outside = [int((scores < low).sum()), int((scores > high).sum())]
         kinds = (scores[~labels], scores[labels])
@@ -121,6 +125,7 @@ class Steps:
             thresholds=points,
             tp=tp,
             fp=fp,
+            cuts=cuts.scores if every_gap else cuts.scores[:0],
             named=dict(zip(thresholds, at, strict=False)),
             start=len(points) // 2 if not at else at[0] if start is None else at[-1],
             abnormal=int(labels.sum()),

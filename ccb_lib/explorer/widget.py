@@ -4,17 +4,14 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import traitlets
 from numpy.typing import ArrayLike
 
-from ccb_lib.explorer.controls import ExplorerControls
+from ccb_lib.explorer.controls import ExplorerControls, traitlets
 from ccb_lib.explorer.pages import TITLE, choose, parts_of_table, steps_of_table
 from ccb_lib.explorer.render import (
-    as_text,
     axis_values,
     checked_title,
     figures_at,
-    figures_not_run,
     panels_html,
     plot_html,
     render,
@@ -58,9 +55,10 @@ class ThresholdExplorer(ExplorerControls):
             observed.
         prevalence: Share of abnormal images to which precision, accuracy and F1 are weighted,
             between 0 and 1; ``None`` is the share in the set. It can be set and observed.
-        choice: The key shown, a tuple, in an explorer of a table. It can be set and observed.
-        metrics: `ccb_lib.metrics.Metrics` at the threshold, computed from all scores; ``None`` if
-            the key of a table was not run. It can be observed.
+        choice: The key shown, a tuple, in an explorer of a table. It can be set to any key of the
+            table, and observed.
+        metrics: `ccb_lib.metrics.Metrics` at the threshold, computed from all scores. It can be
+            observed.
 
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is NaN, or
@@ -95,8 +93,8 @@ class ThresholdExplorer(ExplorerControls):
 
         Args:
             table: By key, (scores, labels) or (scores, labels, thresholds). A key has one value for
-                each axis; an axis whose values are all floats (α, say) becomes a slider. Missing
-                keys are shown as not run.
+                each axis; an axis whose values are all floats (α, say) becomes a slider. The
+                controls offer only keys of the table.
             axes: Names of the parts of a key.
             choice: Initial key; by default the first.
             prevalence: As for one set.
@@ -128,9 +126,9 @@ class ThresholdExplorer(ExplorerControls):
         for key, (scores, labels, _) in self._parts.items():
             scores, labels = checked_pair(scores, labels)
             self._sorted_scores[key] = (rising(scores[labels]), rising(scores[~labels]))
-        self._values = [axis_values(self._steps, axis) for axis in range(len(axes))]
+        values = [axis_values(self._steps, axis) for axis in range(len(axes))]
         self._updating = True
-        self._make_controls(axes, self._values, self._title)
+        self._make_controls(axes, values, self._title)
         choosers = [self._choosers] if axes else []
         super().__init__(
             [
@@ -155,13 +153,7 @@ class ThresholdExplorer(ExplorerControls):
 
     @traitlets.validate("choice")
     def _check_choice(self, proposal: dict[str, Any]) -> tuple:
-        choice = proposal["value"]
-        if len(choice) != len(self._axes) or any(
-            part not in values for part, values in zip(choice, self._values, strict=True)
-        ):
-            wanted = dict(zip(self._axes, self._values, strict=True))
-            raise ValueError(f"choice={choice} given; one value for each of {wanted} is needed.")
-        return choice
+        return choose(self._steps, self._axes, proposal["value"])
 
     @traitlets.observe("choice")
     def _choose(self, change: dict[str, Any]) -> None:
@@ -176,13 +168,9 @@ class ThresholdExplorer(ExplorerControls):
     def _show_choice(self, left: tuple | None) -> None:
         """Show the chosen set; keep the named threshold selected before, or else its value."""
         self._updating = True
-        steps, named = self._steps.get(self.choice), self._parts.get(self.choice, ((), (), {}))[2]
-        for chooser, value in zip(self._choosers.children, self.choice, strict=True):
-            chooser.value = value
-        for control in (self._slider, self._threshold_row, self._prevalence_row):
-            control.layout.display = None if steps else "none"
-        if steps:
-            self._fit_controls(steps, named)
+        steps, named = self._steps[self.choice], self._parts[self.choice][2]
+        self._fit_choosers()
+        self._fit_controls(steps, named)
         self._updating = False
         before = self._parts[left][2] if left in self._parts else {}
         kept = next(
@@ -190,23 +178,19 @@ class ThresholdExplorer(ExplorerControls):
         )
         if kept is not None:
             self.threshold = named[kept]
-        elif steps and left is None:
+        elif left is None:
             self.threshold = next(iter(named.values()), float(steps.thresholds[steps.start]))
         self._refresh()
 
     def _refresh(self) -> None:
         """Compute the counts at the threshold and update every figure."""
-        steps, metrics = self._steps.get(self.choice), None
-        figures = figures_not_run(tuple(map(as_text, self.choice)))
+        steps = self._steps[self.choice]
         self._updating = True
-        if steps:
-            tp, fp = (
-                int(alarms(kind, self.threshold)) for kind in self._sorted_scores[self.choice]
-            )
-            counts = {"tp": tp, "fp": fp, "tn": steps.normal - fp, "fn": steps.abnormal - tp}
-            metrics = Metrics.from_counts(self.threshold, **counts, prevalence=self.prevalence)
-            figures = figures_at(steps, metrics)
-            self._sync_controls(steps, self._parts[self.choice][2])
+        tp, fp = (int(alarms(kind, self.threshold)) for kind in self._sorted_scores[self.choice])
+        counts = {"tp": tp, "fp": fp, "tn": steps.normal - fp, "fn": steps.abnormal - tp}
+        metrics = Metrics.from_counts(self.threshold, **counts, prevalence=self.prevalence)
+        figures = figures_at(steps, metrics)
+        self._sync_controls(steps, self._parts[self.choice][2])
         self._plot.value = plot_html(steps, figures)
         self._panels.value = panels_html(steps, figures)
         self._updating = False
@@ -216,12 +200,15 @@ class ThresholdExplorer(ExplorerControls):
 
     def to_html(self) -> str:
         """Write the explorer in its current state as self-contained HTML; see `explorer_html`."""
-        steps, choice = dict(self._steps), self.choice
-        if choice in steps:
-            steps[choice] = Steps.of(*self._parts[choice], start=self.threshold, stops=self._stops)
-        else:
-            choice = next(iter(steps))
-        return render(steps, self._axes, choice, prevalence=self.prevalence, title=self._title)
+        choice = self.choice
+        now = Steps.of(*self._parts[choice], start=self.threshold, stops=self._stops)
+        return render(
+            {**self._steps, choice: now},
+            self._axes,
+            choice,
+            prevalence=self.prevalence,
+            title=self._title,
+        )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -229,9 +216,7 @@ class ThresholdExplorer(ExplorerControls):
 
     def __repr__(self) -> str:
         chosen = f" of {', '.join(map(str, self.choice))}" if self.choice else ""
-        return (
-            f"ThresholdExplorer{chosen}: {self.metrics if self.metrics is not None else 'not run'}"
-        )
+        return f"ThresholdExplorer{chosen}: {self.metrics}"
 
 
 # The widget base class replaces the signature by (*args, **kwargs), which notebooks would show.

@@ -248,6 +248,6 @@ def import_pydicom() -> Any:
     except ImportError as error:
         raise ImportError(
             "Reading and writing DICOM needs pydicom, which is not installed. "
-            'Run: pip install "ccb-lib[dicom]"'
+            "Run: pip install pydicom"
         ) from error
     return pydicom

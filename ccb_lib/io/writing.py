@@ -4,13 +4,15 @@ import errno
 import hashlib
 import os
 import platform
+import secrets
 import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 try:
     import fcntl
@@ -48,6 +50,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             is full, or another system error. The message names the file and the cause.
 
     Example:
+        >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> with replacing(folder / "notes.txt") as part:
         ...     characters = part.write_text("complete or absent")
@@ -70,7 +73,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
             part.replace(target)
     except OSError as error:
         # Errors about other files, and errors with their own message, are raised unchanged.
-        if error.errno is None or error.filename not in own:
+        about = error.filename
+        if error.errno is None or (about not in own and _ENDING not in str(about)):
             raise
         raise cannot_write(path, error) from error
 
@@ -93,21 +97,59 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
         OSError: ``parent`` cannot be written to.
 
     Example:
+        >>> import tempfile
         >>> with temporary_folder(Path(tempfile.mkdtemp()), "download") as folder:
         ...     size = (folder / "file").write_bytes(b"")
         >>> folder.exists()
         False
     """
     _sweep(parent)
-    folder, lock = _locked_folder(parent, name)
+    # Cut to 60 characters: the file name may already be as long as the system allows.
+    folder = parent / f".{name[:60]}.{secrets.token_hex(8)}.{_HOST}{_ENDING}"
+    lock = None
     try:
-        yield folder
+        try:
+            lock = _make_locked(folder)
+            yield folder
+        finally:
+            if fcntl is None and lock is not None:
+                os.close(lock)  # Windows deletes no open file
+            _delete(folder)
     finally:
-        if fcntl is None:
-            os.close(lock)  # Windows deletes no open file
-        _delete(folder)
-        if fcntl is not None:
+        _delete(folder)  # again, in case Ctrl-C came before or within the deletion above
+        if fcntl is not None and lock is not None:
             os.close(lock)
+
+
+@contextmanager
+def locked(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold a lock on a file that other processes lock too; the system releases it at their end.
+
+    Args:
+        path: The lock file, which is left behind empty; its folder is created if missing.
+        timeout: Seconds to wait for the lock; without end if negative.
+
+    Raises:
+        filelock.Timeout: Another process holds the lock.
+        OSError: The folder cannot be written to. The message names the file and the cause.
+
+    Example:
+        >>> import tempfile
+        >>> with locked(Path(tempfile.mkdtemp()) / "x.lock"):
+        ...     pass
+    """
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def cannot_write(path: Path, error: OSError) -> OSError:
@@ -135,20 +177,21 @@ def _mode_of(path: Path) -> int | None:
     return stat.S_IMODE(mode)
 
 
-def _locked_folder(parent: Path, name: str) -> tuple[Path, int]:
+def _make_locked(folder: Path) -> int:
+    """Make a folder with a lock file, and return the descriptor of the locked file."""
     while True:
-        # Cut to 60 characters: the file name may already be as long as the system allows.
-        made = tempfile.mkdtemp(dir=parent, prefix=f".{name[:60]}.", suffix=f".{_HOST}{_ENDING}")
-        lock_file = Path(made, _LOCK)
         try:
-            lock = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+            os.mkdir(folder, 0o700)  # noqa: PTH102  (its error names the folder as text)
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except FileNotFoundError:
+            if not folder.parent.is_dir():
+                raise
             continue  # another process deleted the folder before it was locked
         if fcntl is not None:
             with suppress(OSError):  # network file systems without locks: nothing is deleted there
                 fcntl.flock(lock, fcntl.LOCK_EX)
-        if lock_file.exists():
-            return Path(made), lock
+        if (folder / _LOCK).exists():
+            return lock
         os.close(lock)
 
 

@@ -14,6 +14,11 @@ class ScoreTerms(NamedTuple):
     Attributes:
         image: (N,) float32, D1(x, x̂) per image; an array or a tensor.
         latent: (N,) float32, D2(z, ẑ) per image; an array or a tensor like ``image``.
+
+    Example:
+        >>> terms = ScoreTerms(np.float32([0.1, 0.4]), np.float32([0.2, 0.1]))
+        >>> anomaly_score(terms, 1.0)
+        array([0.1, 0.4], dtype=float32)
     """
 
     image: NDArray[np.float32] | Tensor

@@ -3,6 +3,6 @@
 Each figure is drawn by one function, which returns it.
 """
 
-from ccb_lib.plots.basics import draw_generator, image_grid, loss_curves, use_style
+from ccb_lib.plots.basics import image_grid, loss_curves, use_style
 
-__all__ = ["draw_generator", "image_grid", "loss_curves", "use_style"]
+__all__ = ["image_grid", "loss_curves", "use_style"]

@@ -1,4 +1,4 @@
-"""Figures of images, of the generator and of the training losses. No display is needed."""
+"""Figures of images and of the training losses. No display is needed."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from ccb_lib.io.images import as_images
-from ccb_lib.models.ccb import LEVELS, Generator, count_parameters
-from ccb_lib.plots.style import CLASS_COLOURS, GREY, PALETTE, STYLE, WIDTH
-
-_TEAL = PALETTE[2]
-NORMAL, ABNORMAL, NEUTRAL = CLASS_COLOURS["normal"], CLASS_COLOURS["abnormal"], GREY
+from ccb_lib.plots.style import CLASS_COLOURS, GREY, STYLE, WIDTH
 
 
 def use_style() -> None:
@@ -142,89 +137,8 @@ def loss_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     plt.close(figure)  # otherwise a notebook shows the figure twice
     epochs = [line["epoch"] for line in history]
     for axis, name in zip(axes[0], names, strict=True):
-        axis.plot(epochs, [line[name] for line in history], color=NORMAL)
+        axis.plot(epochs, [line[name] for line in history], color=CLASS_COLOURS["normal"])
         axis.set_title(name)
         axis.set_xlabel("epoch")
         axis.set_ylim(bottom=0)
-    return figure
-
-
-def draw_generator(generator: Generator, image_size: int = 32) -> Figure:
-    """Draw a generator as in Figs. 1–3: shapes of its feature maps, its chains, its parameters.
-
-    Args:
-        generator: The generator. Shapes, chains and parameters are read from its modules.
-        image_size: Height and width of its input, in pixels.
-
-    Returns:
-        The figure; each block of a chain is one square, up to 12 of them.
-
-    Example:
-        >>> figure = draw_generator(Generator(1, 4, (1, 1, 1, 1)))
-        >>> [text.get_text() for text in figure.axes[0].texts][:2]
-        ['x  1×32×32', 'x̂  1×32×32']
-    """
-    channels = generator.encoder[0][0].in_channels
-    widths = [block[0].out_channels for block in generator.encoder]
-    lengths = [
-        len(skip) if has else None
-        for skip, has in zip(generator.skips, generator.has_skip, strict=True)
-    ]
-    figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
-    plt.close(figure)  # otherwise a notebook shows the figure twice
-    axis.set(xlim=(-0.5, 10.5), ylim=(-5.75, 0.75))
-    axis.set_axis_off()
-
-    def box(x: float, y: float, text: str, colour: str, wide: float = 1.7) -> None:
-        axis.add_patch(
-            FancyBboxPatch(
-                (x - wide / 2, y - 0.24),
-                wide,
-                0.48,
-                boxstyle="round,pad=0.04",
-                fc=colour,
-                ec="none",
-                alpha=0.9,
-            )
-        )
-        axis.text(x, y, text, ha="center", va="center", fontsize=8.5, color="white")
-
-    def arrow(a: tuple[float, float], b: tuple[float, float], colour: str = NEUTRAL) -> None:
-        axis.add_patch(
-            FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=9, color=colour, linewidth=1.1)
-        )
-
-    def size(level: int) -> str:
-        side = image_size >> level
-        return f"{([channels, *widths])[level]}×{side}×{side}"
-
-    box(0.5, 0, f"x  {size(0)}", NEUTRAL)
-    box(9.5, 0, f"x̂  {size(0)}", NEUTRAL)
-    for level in range(1, LEVELS + 1):
-        y, length = -level, lengths[level - 1]
-        box(0.5, y, size(level), NORMAL)
-        box(9.5, y, size(level), _TEAL)
-        arrow((0.5, y + 0.72), (0.5, y + 0.3))
-        arrow((9.5, y + 0.3), (9.5, y + 0.72))
-        if length is None:
-            axis.text(5, y, "no skip", ha="center", va="center", fontsize=8, color=NEUTRAL)
-            continue
-        arrow((1.45, y), (8.55, y), ABNORMAL if length else NEUTRAL)
-        shown = min(length, 12)
-        for k in range(shown):
-            left = 5 + (k - shown / 2) * 0.46 + 0.04
-            axis.add_patch(
-                Rectangle(
-                    (left, y - 0.17), 0.38, 0.34, fc=ABNORMAL, ec="white", linewidth=1, zorder=3
-                )
-            )
-        blocks = {0: "plain skip", 1: "1 block"}.get(length, f"{length} blocks")
-        text = f"{blocks}, {count_parameters(generator.skips[level - 1]):,} parameters"
-        axis.text(5, y + 0.24, text, ha="center", va="bottom", fontsize=7.5, color="black")
-    box(5, -5.2, f"bottleneck  {size(5)}", "black", 2.6)
-    arrow((0.5, -4.3), (3.6, -5.2))
-    arrow((6.4, -5.2), (9.5, -4.3))
-    axis.text(0.5, 0.45, "encoder", ha="center", fontsize=9, color=NORMAL)
-    axis.text(9.5, 0.45, "decoder", ha="center", fontsize=9, color=_TEAL)
-    axis.text(5, 0.1, f"G: {count_parameters(generator):,} parameters", ha="center", fontsize=9)
     return figure

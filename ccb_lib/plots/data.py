@@ -1,4 +1,4 @@
-"""Figures of data: scored images, CT slices with regions, contours and patches, CT windows."""
+"""Figures of data: scored images, samples, CT slices with regions and patches, CT windows."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +12,14 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ccb_lib.datasets.patches import Patch
 from ccb_lib.io.image_files import read_images
 from ccb_lib.io.windows import Window, to_window
-from ccb_lib.plots.style import GREY, colours, panels, styled
+from ccb_lib.plots.style import GREY, WIDTH, colours, panels, styled
 
+_COLUMNS = 5  # of a sheet of samples
 # Colour of each label, the same in every figure; other labels are grey.
 _LABELS = ("healthy", "ground_glass", "consolidation", "fibrosis", "emphysema", "micronodules")
 COLOURS = dict(zip(_LABELS, colours(_LABELS).values(), strict=True))
@@ -121,6 +123,36 @@ def slice_regions(
     handles = [Rectangle((0, 0), 1, 1, color=_colour(label)) for label in seen]
     names = [label.replace("_", " ") for label in seen]
     figure.legend(handles, names, loc="outside lower center", ncols=len(seen))
+    return figure
+
+
+@styled
+def sample_sheet(sets: Mapping[str, Mapping[str, Tensor]]) -> Figure:
+    """Draw images of several sets, five in a row, each with its class above it.
+
+    Args:
+        sets: For each set a title and its images by class, each (C, H, W) uint8 with C 1 or 3.
+
+    Returns:
+        The figure.
+
+    Example:
+        >>> figure = sample_sheet({"noise": {"a class": Tensor(1, 8, 8).byte()}})
+        >>> figure.axes[0].get_title(loc="center")
+        'a class'
+    """
+    rows = [-(-len(images) // _COLUMNS) for images in sets.values()]
+    figure = plt.figure(figsize=(WIDTH, 0.95 * sum(rows) + 0.3 * len(rows)), layout="constrained")
+    plt.close(figure)  # otherwise a notebook shows the figure twice
+    parts = figure.subfigures(len(rows), squeeze=False, height_ratios=[n + 0.3 for n in rows])
+    for part, count, (title, images) in zip(parts.flat, rows, sets.items(), strict=True):
+        part.suptitle(title, x=0.02, ha="left", fontsize=10)
+        axes = part.subplots(count, _COLUMNS, squeeze=False)
+        for axis in axes.flat:
+            axis.set(xticks=[], yticks=[], frame_on=False)
+        for axis, (label, image) in zip(axes.flat, images.items(), strict=False):
+            axis.imshow(image.permute(1, 2, 0).cpu().numpy(), cmap="gray", vmin=0, vmax=255)
+            axis.set_title(label.replace("_", " "), loc="center", fontsize=8.5, pad=2)
     return figure
 
 

@@ -31,12 +31,14 @@ CLASS_COLOURS = {"normal": _BLUE, "abnormal": _RED}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 NOT_RUN = "not run"  # label of a missing cell
 
-# The background is white rather than transparent, so that figures are legible on a dark page.
+# The background is transparent. The book's dark theme inverts the lightness of such figures and
+# puts a white background behind figures that hold images.
 STYLE = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("paper"),
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.facecolor": "none",
     "font.size": 10,
     "axes.labelsize": 10,
     "axes.titlesize": 10.5,

@@ -1,4 +1,4 @@
-"""Figures of the tables: bars by class and method (Fig. 5), lines by chain length (Figs. 6–7).
+"""Figures of the tables: bars (Fig. 5), lines by chain length (Figs. 6–7), AUCs with intervals.
 
 Frames are in long form, one number a row. A cell that is absent or NaN is marked "not run"; it is
 never drawn as 0. Each function returns a matplotlib ``Figure``, which a notebook shows as the value
@@ -15,7 +15,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ccb_lib.plots.style import GREY, MARKERS, NOT_RUN, check_range, colours, panels, styled
+from ccb_lib.plots.style import (
+    GREY,
+    MARKERS,
+    NOT_RUN,
+    PALETTE,
+    check_range,
+    colours,
+    panels,
+    styled,
+)
 from ccb_lib.reproduction.names import display_name
 
 SOURCES = ("reported", "released", "clean")
@@ -153,6 +162,50 @@ def chain_lines(frame: pd.DataFrame, *, metric: str = "accuracy") -> Figure:
             ncols=2 if sum(map(len, names)) > 30 else len(names),
         )  # fmt: skip
     axes[-1].set_xlabel("convolutions per chain, shallow to deep")
+    return figure
+
+
+@styled
+def interval_rows(frame: pd.DataFrame, *, rows: str = "method", panel: str = "abnormal") -> Figure:
+    """Draw AUCs and their intervals as horizontal lines, one panel for each class.
+
+    Args:
+        frame: Columns ``auc``, ``low`` and ``high`` (0…1), and the two that ``rows`` and ``panel``
+            name; see `ccb_lib.chapters.results.with_intervals`. Several rows of one name, such as
+            seeds, are drawn below each other.
+        rows: Column of the names on the vertical axis.
+        panel: Column of which each value has a panel.
+
+    Returns:
+        The figure, two panels a row, names in the order of the frame. Chance is dashed.
+
+    Raises:
+        ValueError: The frame has no rows, or a value lies outside 0…1.
+
+    Example:
+        >>> row = {"method": "CCB", "abnormal": "df", "auc": 0.6, "low": 0.5, "high": 0.7}
+        >>> interval_rows(pd.DataFrame([row])).axes[0].get_title(loc="left")
+        'df'
+    """
+    if frame.empty:
+        raise ValueError("No AUCs given. Run the table first (ccb table 4 --run).")
+    check_range(frame[["auc", "low", "high"]].to_numpy(float), "AUC")
+    names, parts = (list(dict.fromkeys(frame[column])) for column in (rows, panel))
+    columns = min(2, len(parts))
+    height = 0.65 + 0.19 * len(names)
+    figure, axes = panels(-(-len(parts) // columns), columns, height=height)
+    for ax, part in zip(axes, parts, strict=False):
+        own = frame[frame[panel] == part]
+        shift = 0.2 * own.groupby(rows).cumcount()
+        y = own[rows].map(names.index) + shift
+        ax.hlines(y, own["low"], own["high"], color=PALETTE[0], linewidth=1.6)
+        ax.plot(own["auc"], y, "o", color=PALETTE[0], markersize=4.5)
+        ax.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
+        ax.set(xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), title=display_name(part), xlabel="AUC")
+        ax.set_yticks(range(len(names)), names)
+        ax.grid(visible=False, axis="y")
+    for ax in axes[len(parts) :]:
+        ax.set_axis_off()
     return figure
 
 

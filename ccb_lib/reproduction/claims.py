@@ -157,7 +157,7 @@ def similar_against_others(frame: pd.DataFrame) -> pd.DataFrame:
 def lesion_areas(folder: str | Path | None = None) -> pd.Series:
     """Read the share of each HAM10000 image that its lesion covers.
 
-    The file is written by `ccb_lib.datasets.ham10000_masks`.
+    The file is written by ``data/scripts/lesion_areas.py``.
 
     Args:
         folder: Folder of the stored results.
@@ -206,7 +206,7 @@ def score_by_area(
     if areas.empty:
         raise ValueError(
             f"There is no {AREAS} in the folder of results. Write it with "
-            "`python scripts/lesion_areas.py MASKS FILE`."
+            "`python data/scripts/lesion_areas.py MASKS FILE`."
         )
     frame = select(number, settings, protocols=(CLEAN,), folder=folder)
     frame = frame.drop_duplicates(["method", "abnormal", "seed"])

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from ccb_lib.datasets import AnomalySplit
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.base import CollapsedWarning, Detector
-from ccb_lib.environment import choose_device
+from ccb_lib.environment import choose_device, end_with_parent
 from ccb_lib.evaluation.epochs import EpochBest, EpochScores
 from ccb_lib.evaluation.feeding import Shared, score_split
 from ccb_lib.reproduction.runs import Run
@@ -257,7 +257,9 @@ def run_missing(
             return failed
         own = executor is None
         others = set(active_children())
-        chosen = executor or ProcessPoolExecutor(parallel, mp_context=get_context("spawn"))
+        chosen = executor or ProcessPoolExecutor(
+            parallel, mp_context=get_context("spawn"), initializer=end_with_parent
+        )
         try:
             futures = {chosen.submit(execute, run, **how): run for run in missing}
             for future in as_completed(futures):
@@ -275,7 +277,7 @@ def run_missing(
 def _delete_checkpoints(work: Path, key: str) -> None:
     """Delete the checkpoints of a stored run; each is three times the size of its networks."""
     for file in work.glob(f"{key}*.safetensors"):
-        file.unlink()
+        file.unlink(missing_ok=True)  # a second process may have stored the same run
     shutil.rmtree(work / f"{key}.scoring", ignore_errors=True)
 
 

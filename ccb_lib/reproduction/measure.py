@@ -1,12 +1,13 @@
 """Execution of the plan: missing runs in the plan's order, until all are done or time is up."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from ccb_lib.io.writing import locked
 from ccb_lib.reproduction.contribution import read_contribution
 from ccb_lib.reproduction.execute import run_missing
 from ccb_lib.reproduction.plan import Entry
@@ -57,19 +58,15 @@ def measure(
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Lock the folder: two processes would train the same run and write the same checkpoint."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".measure.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise RuntimeError(
-            f"Another `ccb measure` works at {folder}. Stop it, or use another folder with "
-            "--results and add its files later with --merge."
-        ) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / ".measure.lock", timeout=0))
+        except Timeout as error:
+            raise RuntimeError(
+                f"Another `ccb measure` works at {folder}. Stop it, or use another folder with "
+                "--results and add its files later with --merge."
+            ) from error
         yield
-    finally:
-        lock.release()
 
 
 def merge(

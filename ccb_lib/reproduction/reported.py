@@ -25,6 +25,10 @@ def reported(table: int, *, long: bool = False) -> pd.DataFrame:
     Raises:
         ValueError: The paper has no results table with that number.
         FileNotFoundError: The tables are neither in the installed package nor in the repository.
+
+    Example:
+        >>> float(reported(4).loc["CCB", "bcc"])
+        0.973
     """
     spec = table_spec(table, paper=True)
     wide = pd.read_csv(project_data("paper") / f"table{table}.csv")

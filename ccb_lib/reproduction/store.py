@@ -10,12 +10,12 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.io.tensors import digest, load_tensors, save_tensors
+from ccb_lib.io.writing import locked
 from ccb_lib.metrics import ScoreTerms
 
 _VERSION = 1
@@ -129,8 +129,7 @@ class Store:
 
         The file is replaced atomically, so it is always complete.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+        with locked(self.path.with_name(f".{self.path.name}.lock")):
             self.results = {
                 **type(self).read(self.path).results,
                 **self.results,

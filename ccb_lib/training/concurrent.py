@@ -139,6 +139,13 @@ def train_together(
     Raises:
         ValueError: Lists of different lengths, the same detector twice, or several devices.
         Exception: The first exception of a detector, after all others have finished training.
+
+    Example:
+        >>> from ccb_lib import PixelPCA, load_dataset
+        >>> images = load_dataset("digits", abnormal=8).train[:64]
+        >>> pair = [PixelPCA(components=4), PixelPCA(components=8)]
+        >>> [each.channels_ for each in train_together(pair, [images, images], progress=False)]
+        [1, 1]
     """
     detectors, count = list(detectors), len(detectors)
     columns = {"images": images, "calibration": calibration, "resume": resume}

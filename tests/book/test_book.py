@@ -11,10 +11,12 @@ import yaml
 ROOT = Path(__file__).parents[2]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
-WITHOUT_NOTEBOOK = ("book/index", "book/status", "book/library")  # they teach nothing to run
+# These teach nothing to run.
+WITHOUT_NOTEBOOK = ("book/index", "book/status", "book/library", "book/what-was-tried")
 CHAPTERS = [page for page in PAGES if "jupytext" in (ROOT / f"{page}.md").read_text()]
 LESSONS = (
     "problem",
+    "design",
     "training",
     "thresholds",
     "baselines",
@@ -37,6 +39,14 @@ def html():
 
 def test_every_text_is_in_the_table_of_contents():
     assert {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")} == set(PAGES)
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_what_a_page_imports_exists(page):
+    text = (ROOT / f"{page}.md").read_text()
+    imports = re.findall(r"^from (ccb_lib[\w.]*) import (\([^)]*\)|.*)$", text, re.M)
+    for module, names in imports:
+        exec(f"from {module} import {names}", {})
 
 
 def test_every_module_is_on_a_page_of_the_library():
@@ -134,3 +144,48 @@ def test_the_repository_speaks_of_the_project_alone():
         ROOT / "Makefile",
     ]:
         assert not re.search(r"/(home|root|work|Users)/\w+", path.read_text()), path
+
+
+def shown_cells(page):
+    """The code cells of a page that a reader sees, folded or not."""
+    cells = jupytext.read(ROOT / f"{page}.md").cells
+    hidden = {"remove-input", "remove-cell"}
+    return [
+        cell
+        for cell in cells
+        if cell.cell_type == "code" and not hidden & set(cell.metadata.get("tags", []))
+    ]
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_code_fits_the_column_and_plumbing_is_folded(page):
+    for cell in shown_cells(page):
+        assert [line for line in cell.source.splitlines() if len(line) > 72] == []
+        imports = sum(line.startswith(("import ", "from ")) for line in cell.source.splitlines())
+        folded = set(cell.metadata.get("tags", [])) & {"hide-input", "hide-cell"}
+        assert folded or imports <= 4, cell.source
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_something_to_try_stands_above_each_explorer(page):
+    said = ""
+    for cell in jupytext.read(ROOT / f"{page}.md").cells:
+        if cell.cell_type == "markdown":
+            said += cell.source
+        elif re.search(r"ThresholdExplorer(\.from_table)?\(|results_explorer\(", cell.source):
+            assert "Try this:" in said, cell.source
+            said = ""
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_no_output_is_raw_or_cut(html, page):
+    text = re.sub(
+        r"<figure class=\"ccb-explorer.*?</figure>",
+        "",
+        (html / f"{page}.html").read_text(),
+        flags=re.S,
+    )
+    for output in re.findall(r'<div class="output.*?</div>', text, re.DOTALL):
+        assert not re.search(
+            r"torch\.Size|dtype|tensor\(|[ ([]array\(|\{&#39;|OrderedDict|\.\.\.</td>", output
+        ), output

@@ -107,37 +107,6 @@ def built(require, tmp_path_factory):
     return page.as_uri()
 
 
-@pytest.fixture
-def open_page(browser):
-    """Open a page with the network off.
-
-    Fail the test if anything was asked of it or an explorer's script failed.
-    """
-    opened = []
-
-    def open_page(uri, **settings):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
-        outside, errors = [], []
-        context.route(
-            re.compile("^(?!file:|data:)"),
-            lambda route: (outside.append(route.request.url), route.abort()),
-        )
-        context.set_offline(True)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(uri)
-        opened.append((context, outside, errors))
-        return page
-
-    yield open_page
-    for context, outside, errors in opened:
-        context.close()
-        assert outside == []
-        # The theme declares its own constant twice when it has no launch buttons; that one is not
-        # ours.
-        assert [error for error in errors if "THEBE_JS_URL" not in error] == []
-
-
 def figure(page, title):
     return page.get_by_role("figure", name=title, exact=True)
 
@@ -299,14 +268,16 @@ def test_every_control_works_by_keyboard(built, open_page):
         "s => { s.value = Number(s.value) - 1e-6; s.dispatchEvent(new Event('input')); }"
     )
     assert explorer.evaluate(READ) == stops[-2]
-    # Tab leads on to the number; what is typed goes to the nearest stop, which is shown.
+    # Tab leads on to the number; what is typed keeps its value, and is counted at.
     press("Tab")
     number = explorer.get_by_role("spinbutton", name="Threshold")
     assert number.evaluate("n => n === document.activeElement")
-    number.fill("0.0901")
-    press("Enter")
-    nearest = min((float(found["threshold"]) for found in stops), key=lambda phi: abs(phi - 0.0901))
-    assert check(explorer.evaluate(READ), SCORES, LABELS) == nearest
+    for typed in ("0.0901", "0.09", "-1", "5e-2", str(float(SCORES[20])), "77"):
+        number.fill(typed)
+        press("Enter")
+        assert number.input_value() == typed
+        check(explorer.evaluate(READ), SCORES, LABELS)
+        assert explorer.evaluate(READ)["counted"] == ""
     before = explorer.evaluate(READ)
     number.fill("")
     press("Enter")
@@ -341,10 +312,9 @@ def test_prevalence_changes_what_depends_on_it_and_nothing_else(built, open_page
     assert {name: found[name] for name in (*COUNTS, "recall", "specificity", "auc")} == {
         name: tested[name] for name in (*COUNTS, "recall", "specificity", "auc")
     }
-    right = round(100 * float(found["precision"]))
-    assert found["summary"].endswith(
-        f"At a prevalence of 1\u00a0%, {right} of 100 alarms are right."
-    )
+    wrong = round(990 * int(found["fp"]) / 70)
+    assert "Of 1,000 images examined at a prevalence of 1\u00a0%: " in found["summary"]
+    assert found["summary"].endswith(f"false alarms {wrong}.")
     moved = explorer.get_by_role("slider", name="Prevalence")
     moved.focus()
     page.keyboard.press("ArrowRight")
@@ -377,22 +347,21 @@ def test_alpha_moves_on_a_slider_and_keeps_the_named_threshold(built, open_page,
     keep_screenshot(explorer, "desktop-light")
 
 
-def test_a_table_shows_each_pair_and_says_what_was_not_run(built, open_page, keep_screenshot):
+def test_a_table_shows_each_pair_and_offers_only_what_was_run(built, open_page, keep_screenshot):
     page = open_page(built)
     explorer = figure(page, "Table")
     method, kind = explorer.get_by_label("Method"), explorer.get_by_label("Class")
     check(explorer.evaluate(READ), SCORES, LABELS)
+    assert kind.locator("option").all_inner_texts() == ["a", "b"]
     kind.select_option("b")
     check(explorer.evaluate(READ), SCORES, LABELS)
     method.select_option("flipped")
-    assert explorer.get_by_role("status").inner_text() == "Not run: no scores for flipped, b."
-    assert {explorer.evaluate(READ)[name] for name in (*COUNTS, *RATES, "auc")} == {"–"}
-    assert not slider(explorer).is_visible()
-    kind.select_option("a")
+    assert kind.locator("option").all_inner_texts() == ["a"]
     found = explorer.evaluate(READ)
     check(found, -SCORES, LABELS)
     assert found["auc"] == shown(sk.roc_auc_score(LABELS, -SCORES))  # under one half, and left so
-    assert slider(explorer).is_visible()
+    method.select_option("CCB")
+    assert kind.locator("option").all_inner_texts() == ["a", "b"]
     keep_screenshot(explorer, "desktop-light")
 
 
@@ -516,4 +485,5 @@ def test_one_kind_of_image_alone_can_be_explored(open_page, tmp_path):
         assert (found["fp"], found["recall"], found["auc"]) == (str(alarms), "–", "–")
         assert found["specificity"] == shown(1 - alarms / 70)
         assert found["summary"].startswith(f"{alarms} of 70 normal images called abnormal.")
+        assert "prevalence" not in found["summary"]
     assert explorer.get_by_role("slider", name="Prevalence").is_disabled()

@@ -12,6 +12,7 @@ from ccb_lib.chapters.facts import facts
 from ccb_lib.chapters.helpers import dataset_dir_or_none
 from ccb_lib.chapters.pictures import (
     marked_slice,
+    samples_of_sets,
     skin_by_diagnosis,
     skin_marks,
     skin_of_one_lesion,
@@ -63,6 +64,7 @@ def test_pictures_say_how_to_get_the_images(no_images):
     for picture in (skin_by_diagnosis, skin_of_one_lesion, skin_marks):
         assert "ccb data fetch ham10000" in picture().data
     assert "ccb data fetch lung_ct_98" in marked_slice().data
+    assert "ccb data fetch cifar10" in samples_of_sets().data
 
 
 @pytest.mark.parametrize("name", ["ham10000", "brain-mri"])

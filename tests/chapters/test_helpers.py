@@ -1,11 +1,17 @@
 """What chapters lean on: a place for files, whether data is here, and the command."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from click import Group
 
 from ccb_lib.chapters import helpers as chapters
 from ccb_lib.chapters.helpers import ccb, chapter_folder, dataset_dir_or_none
 from ccb_lib.cli.group import main
+from ccb_lib.datasets import load_dataset
+from ccb_lib.detectors.simple_baselines import MeanIntensity
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +52,19 @@ def test_an_error_of_its_own_is_not_hidden(tmp_path, monkeypatch):
     monkeypatch.setattr(type(main), "invoke", broken)
     with pytest.raises(RuntimeError, match="failed"):
         chapters.ccb("data list", tmp_path)
+
+
+def test_of_several_pages_that_need_a_detector_one_trains_it(monkeypatch):
+    fits, fit = [], MeanIntensity.fit
+
+    def slow_fit(self, *given, **options):
+        fits.append(threading.get_ident())
+        time.sleep(0.3)
+        return fit(self, *given, **options)
+
+    monkeypatch.setattr(MeanIntensity, "fit", slow_fit)
+    split = load_dataset("digits", abnormal=8)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: chapters.trained(MeanIntensity(), split), range(3)))
+    assert len(fits) == 1
+    assert len({detector.threshold_ for detector in found}) == 1

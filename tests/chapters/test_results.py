@@ -140,12 +140,11 @@ def test_figures_get_gaps_where_nothing_was_run():
 
 def test_sentences_count_what_there_is():
     text = reading(4, folder="/nowhere").data
-    assert text == (
-        "The paper reports 20 cells. 0 of them were measured here, 0 at the paper's settings."
-    )
+    assert text == ("The paper reports 20 cells. Measured here: 0; at the paper's settings: 0.")
     frame = reported_and_measured(4, folder=RESULTS)
     gap = (frame["released"] - frame["reported"]).abs()
-    assert f"mean |Δ| {gap.mean():.3f}, worst {gap.max():.3f}" in reading(4, folder=RESULTS).data
+    both = f"mean absolute difference {gap.mean():.3f}, largest {gap.max():.3f}"
+    assert both in reading(4, folder=RESULTS).data
     best = reported_and_measured(4, folder=RESULTS)
     best = best[best["reported"].isna()]["clean"].groupby("abnormal").max().mean()
     assert f"{best:.3f}" in reading(4, folder=RESULTS).data

@@ -10,6 +10,7 @@ from ccb_lib.chapters.claims import definitions, shown_stability
 from ccb_lib.chapters.verdict import (
     effects_in_words,
     false_alarms_observed,
+    headline,
     waterfall_table,
     waterfalls,
     what_is_missing,
@@ -147,3 +148,17 @@ def test_stability_is_laid_out_by_setting():
     assert line["over seeds"] == f"{source['over seeds']:.3f}"
     assert line["over epochs, clean"] == "–"
     assert definitions()["weight of the image term"].tolist() == [0.9, 0.9]
+
+
+def test_the_headline_holds_the_means_and_the_classes():
+    frame = waterfalls((1, 4), folder=RESULTS)
+    text, means = headline(frame).data, macro(frame).set_index(["dataset", "method", "step"])
+    for (dataset, method), classes in {
+        ("ham10000", "ganomaly"): "4 of 4",
+        ("cifar10", "ccb-fork"): "of 10",
+    }.items():
+        best, same = (means.loc[(dataset, method, step), "mean"] for step in (BEST, SAME))
+        assert f"{best:.3f} as released and {same:.3f} clean" in text
+        assert f"{classes} classes" in text
+    assert "reported" in text
+    assert "not run" in headline(waterfalls((2,), folder="/nowhere")).data

@@ -1,11 +1,13 @@
 """The command `ccb` where something is wrong: it says what, in one message, and spoils nothing."""
 
+import errno
 import os
 import shutil
 import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,6 +91,16 @@ def test_a_full_disk_is_named(model, own, tmp_path, no_file_above):
         result = ccb("score", model, own / "test/normal", "--out", tmp_path / "s.csv")
     refused(result, f"Cannot write {tmp_path / 's.csv'}: File too large.")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_heatmaps_that_cannot_be_made_is_named(model, own, tmp_path, monkeypatch):
+    def no(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", no)  # root may write into any folder
+    maps = ["--heatmaps", tmp_path / "maps"]
+    result = ccb("score", model, own / "test/normal", "--out", tmp_path / "s.csv", *maps)
+    refused(result, "Permission denied. Choose a folder that you may write to.")
 
 
 # ── what is read ──────────────────────────────────────────────────────────────────────────────────

@@ -1,8 +1,11 @@
 """Detectors as scikit-learn estimators: clone, settings, pipelines, searches, copies."""
 
+import ast
 import copy
+import inspect
 import io
 import pickle
+import textwrap
 from dataclasses import fields
 
 import joblib
@@ -44,6 +47,20 @@ def ccb(digits):
 
 
 # ── settings ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_base_classes_name_no_setting_of_a_subclass():
+    bases = [cls for cls in AdversarialDetector.__mro__ if cls.__module__.startswith("ccb_lib")]
+    own = {field.name for field in fields(AdversarialDetector)}
+    of_subclasses = {field.name for cls in METHODS.values() for field in fields(cls)} - own
+    for base in bases:
+        nodes = list(ast.walk(ast.parse(textwrap.dedent(inspect.getsource(base)))))
+        named = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        named |= {node.value for node in nodes if isinstance(node, ast.Constant)}
+        # The terms of a score are "image" and "latent" too.
+        named &= of_subclasses - {"latent"}
+        assert named == set()
+
 
 # Frozen: checkpoints hold every other setting, and are loaded only where those are equal.
 NOT_OF_TRAINING = {

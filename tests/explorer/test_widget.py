@@ -172,7 +172,7 @@ def test_the_page_carries_nothing_from_elsewhere_and_no_ids():
 
 def test_the_page_needs_no_ipywidgets_and_the_widget_says_what_it_needs():
     program = (
-        "import sys; sys.modules['ipywidgets'] = None\n"
+        "import sys; sys.modules |= {'ipywidgets': None, 'traitlets': None}\n"
         "from ccb_lib.explorer import explorer_html\n"
         "print(len(explorer_html([1, 2, 3], [0, 0, 1])))\n"
         "try:\n    from ccb_lib import ThresholdExplorer\n"
@@ -184,7 +184,7 @@ def test_the_page_needs_no_ipywidgets_and_the_widget_says_what_it_needs():
     )
     length, message = done.stdout.splitlines()
     assert int(length) > 10_000
-    assert 'pip install "ccb-lib[widgets]"' in message
+    assert "pip install ipywidgets" in message
     assert "explorer_html" in message
 
 
@@ -383,26 +383,66 @@ def test_a_table_is_one_explorer_for_each_of_its_keys():
     assert explorer.threshold == 0.4  # no such name here: the number stays
     check(explorer, -SCORES)
     assert figures(explorer)["auc"] == f"{auc(-SCORES, LABELS):.3f}"  # under one half, and left so
-    with pytest.raises(ValueError, match=r"choice=\('CCB', 'emu'\) given"):
+    with pytest.raises(ValueError, match=r"choice=\('CCB', 'emu'\) is not in the table"):
         explorer.choice = ("CCB", "emu")
 
 
-def test_what_was_not_run_shows_as_missing_and_never_as_a_number():
-    explorer = ThresholdExplorer.from_table(TABLE)
+def test_menus_offer_only_what_was_run():
+    explorer = ThresholdExplorer.from_table(TABLE, choice=("CCB", "dog"))
+    method, kind = explorer._choosers.children
     seen = []
-    explorer.observe(lambda change: seen.append(change["new"]), "metrics")
-    explorer.choice = ("EGBAD", "dog")
-    assert [chooser.value for chooser in explorer._choosers.children] == ["EGBAD", "dog"]
-    assert explorer.metrics is None
-    assert seen == [None]
-    texts = figures(explorer)
-    assert texts.pop("summary") == "Not run: no scores for EGBAD, dog."
-    assert set(texts.values()) <= {"–", ""}
-    assert explorer._slider.layout.display == "none"
-    assert data_of(explorer.to_html())["choice"] == [0, 0]
-    explorer.choice = ("EGBAD", "cat")
-    assert explorer._slider.layout.display is None
+    explorer.observe(lambda change: seen.append(change["new"]), "choice")
+    assert [[value for _, value in menu.options] for menu in (method, kind)] == [
+        ["CCB", "EGBAD"],
+        ["cat", "dog"],
+    ]
+    method.value = "EGBAD"  # has no dog: the class goes to the first that was run
+    assert seen == [explorer.choice] == [("EGBAD", "cat")]
+    assert [value for _, value in kind.options] == ["cat"]
     check(explorer, -SCORES)
+    method.value = "CCB"
+    assert explorer.choice == ("CCB", "cat")
+    assert [value for _, value in kind.options] == ["cat", "dog"]
+    with pytest.raises(ValueError, match="is not in the table"):
+        explorer.choice = ("EGBAD", "dog")
+
+
+@pytest.mark.parametrize(
+    ("prevalence", "threshold", "said"),
+    [
+        # 30 of 40 abnormal images lie above 0, 1 of 1,000 normal images does.
+        (
+            0.5,
+            0,
+            "Of 100 images examined at a prevalence of 50\u00a0%: abnormal found 38, missed 13, "
+            "false alarms fewer than 1.",
+        ),
+        (
+            0.001,
+            0,
+            "Of 10,000 images examined at a prevalence of 0.1\u00a0%: abnormal found 8, "
+            "missed 3, false alarms 10.",
+        ),
+        (
+            0.001,
+            -2,
+            "Of 10,000 images examined at a prevalence of 0.1\u00a0%: abnormal found 10, "
+            "missed 0, false alarms 9,990.",
+        ),
+        (
+            0.99,
+            2,
+            "Of 1,000 images examined at a prevalence of 99\u00a0%: abnormal found 0, "
+            "missed 990, false alarms 0.",
+        ),
+    ],
+)
+def test_the_summary_counts_images_at_a_prevalence(prevalence, threshold, said):
+    scores = np.repeat([1.0, -1.0, 1.0, -1.0], [30, 10, 1, 999])
+    explorer = ThresholdExplorer(scores, np.arange(1040) < 40, prevalence=prevalence)
+    explorer.threshold = threshold
+    assert figures(explorer)["summary"].endswith(said)
+    assert "0 of 100" not in figures(explorer)["summary"]
 
 
 def test_an_axis_of_floats_is_a_slider_in_order():

@@ -55,6 +55,16 @@ def test_a_wheel_carries_all_data_and_no_unfinished_run(tmp_path):
     package = site / "ccb_lib"
     expected = f"{package}/__init__.py {package}/data/paper {package}/data/results (5, 10)"
     assert run.stdout.strip() == expected
+    (package / "data" / "results" / "table1.safetensors").unlink()
+    lost = subprocess.run(
+        [sys.executable, "-c", "from ccb_lib.reproduction.results import load_results as r; r(1)"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+    )
+    assert lost.returncode == 1
+    assert "results lacks table1.safetensors. Reinstall ccb_lib" in lost.stderr
 
 
 def test_missing_data_and_unknown_names_are_named(tmp_path, monkeypatch):

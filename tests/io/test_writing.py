@@ -1,5 +1,6 @@
 """Files are written whole or not at all; what a killed process left is deleted, nothing else."""
 
+import errno
 import os
 import signal
 import stat
@@ -9,10 +10,11 @@ import time
 
 import pytest
 import torch
+from filelock import Timeout
 
 from ccb_lib.io import writing
 from ccb_lib.io.tensors import save_tensors
-from ccb_lib.io.writing import replacing, temporary_folder
+from ccb_lib.io.writing import locked, replacing, temporary_folder
 
 
 def write(path, text="new"):
@@ -107,6 +109,18 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         part.write_text("")
 
 
+@pytest.mark.parametrize("refused", ["mkdir", "open"])
+def test_a_read_only_folder_is_named(tmp_path, monkeypatch, refused):
+    def no(path, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(writing.os, refused, no)  # root may write into any folder
+    with pytest.raises(OSError, match=r"Cannot write .*x: Permission denied\..*may write to"):
+        write(tmp_path / "x")
+    monkeypatch.undo()
+    assert not list(tmp_path.iterdir())
+
+
 def test_errors_about_other_files_pass_as_they_are(tmp_path):
     with pytest.raises(FileNotFoundError, match="missing"), replacing(tmp_path / "x"):
         (tmp_path / "missing").read_text()
@@ -182,15 +196,70 @@ def test_files_of_other_programs_and_links_are_never_deleted(tmp_path):
 def test_a_folder_swept_before_it_has_a_lock_is_made_anew(tmp_path, monkeypatch):
     """Between the making of a folder and its lock another process may take it for one left
     behind."""
-    real, made = writing.tempfile.mkdtemp, []
+    real, opened = os.open, []
 
-    def swept_once(**options):
-        made.append(real(**options))
-        if len(made) == 1:
-            os.rmdir(made[0])  # noqa: PTH106
-        return made[-1]
+    def swept_once(path, *given):
+        opened.append(path)
+        if len(opened) == 1:
+            path.parent.rmdir()
+        return real(path, *given)
 
-    monkeypatch.setattr(writing.tempfile, "mkdtemp", swept_once)
+    monkeypatch.setattr(writing.os, "open", swept_once)
     with temporary_folder(tmp_path, "x") as folder:
-        assert str(folder) == made[1]
+        assert opened == [folder / "lock"] * 2
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_at_any_line_leaves_no_folder(tmp_path):
+    """An interrupt at each line of the code that makes, yields and deletes the folder."""
+    lines = 0
+
+    def interrupted_at(number):
+        reached = 0
+
+        def trace(frame, event, arg):
+            nonlocal reached
+            if frame.f_code.co_filename != writing.__file__:
+                return None
+            if event == "line":
+                reached += 1
+                if reached == number:
+                    raise KeyboardInterrupt
+            return trace
+
+        writing._swept.clear()
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            write(tmp_path / "x")
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    while interrupted_at(lines + 1):
+        lines += 1
+        assert {path.name for path in tmp_path.iterdir()} <= {"x"}, f"line {lines}"
+    assert lines > 50
+    assert (tmp_path / "x").read_text() == "new"
+
+
+# ── locks ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_lock_is_held_by_one_process_and_released(tmp_path):
+    path = tmp_path / "new" / "x.lock"
+    with locked(path), pytest.raises(Timeout), locked(path, timeout=0):
+        pass
+    with locked(path, timeout=0):
+        pass
+
+
+def test_a_lock_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(OSError, match=r"Cannot write .*x\.lock.*may write to"),
+        locked(tmp_path / "file" / "x.lock"),
+    ):
+        pass

@@ -2,12 +2,19 @@
 
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 
 from ccb_lib.datasets.examples.ild import box
 from ccb_lib.datasets.ild_rois import draw
 from ccb_lib.datasets.patches import Patch
-from ccb_lib.plots.data import pixel_centres, slice_regions, slice_windows, verdict_grid
+from ccb_lib.plots.data import (
+    pixel_centres,
+    sample_sheet,
+    slice_regions,
+    slice_windows,
+    verdict_grid,
+)
 
 
 def test_windows_show_the_same_slice_in_other_greys(legible):
@@ -41,6 +48,19 @@ def test_masks_are_tinted(legible):
     )
     tint = figure.axes[0].images[1].get_array()
     assert (tint[..., 3] > 0).sum() == 640
+
+
+def test_a_sheet_shows_each_image_under_its_class(legible):
+    grey = torch.full((1, 8, 8), 200, dtype=torch.uint8)
+    colour = torch.arange(192, dtype=torch.uint8).reshape(3, 8, 8)
+    figure = legible(
+        sample_sheet({"A": {f"class_{k}": grey for k in range(7)}, "B": {"x": colour}})
+    )
+    shown = {axis.get_title("center"): axis.images[0] for axis in figure.axes if axis.images}
+    assert list(shown) == [*(f"class {k}" for k in range(7)), "x"]
+    assert (shown["class 6"].get_array() == 200).all()
+    assert shown["class 6"].get_clim() == (0, 255)  # not stretched to the image's own range
+    assert np.array_equal(shown["x"].get_array(), colour.permute(1, 2, 0))
 
 
 def test_centres_inside_are_filled(legible):

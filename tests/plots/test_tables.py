@@ -8,7 +8,7 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from ccb_lib.plots.style import METHOD_COLOURS, SOURCE_COLOURS, colours
-from ccb_lib.plots.tables import chain_lines, grouped_bars
+from ccb_lib.plots.tables import chain_lines, grouped_bars, interval_rows
 from ccb_lib.reproduction.reported import reported
 
 METHODS = ["AnoGAN", "EGBAD", "GANomaly", "SkipGANomaly", "CCB"]
@@ -222,3 +222,23 @@ def test_names_share_no_colour():
     assert len(set(colours(names).values())) == 5
     assert colours(names)["CCB"] == METHOD_COLOURS["CCB"]
     assert list(colours(names)) == names
+
+
+def test_intervals_are_drawn_where_they_lie_and_seeds_below_each_other():
+    rows = [("CCB", "df", 0.6, 0.5, 0.7), ("CCB", "df", 0.4, 0.3, 0.5), ("pca", "bcc", 1, 1, 1)]
+    frame = pd.DataFrame(rows, columns=["method", "abnormal", "auc", "low", "high"])
+    figure = interval_rows(frame)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["df", "bcc"]
+    (segments,) = [c.get_segments() for c in figure.axes[0].collections]
+    assert [(s[0][0], s[1][0]) for s in segments] == [(0.5, 0.7), (0.3, 0.5)]
+    assert segments[1][0][1] > segments[0][0][1]  # the second seed is below the first
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["CCB", "pca"]
+
+
+def test_intervals_need_aucs_of_0_to_1():
+    frame = pd.DataFrame([["CCB", "df", 61, 50, 70]])
+    frame.columns = ["method", "abnormal", "auc", "low", "high"]
+    with pytest.raises(ValueError, match="0…1 is needed"):
+        interval_rows(frame)
+    with pytest.raises(ValueError, match="ccb table 4"):
+        interval_rows(frame.iloc[:0])

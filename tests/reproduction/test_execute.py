@@ -1,7 +1,11 @@
 import os
 import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +15,7 @@ from click.testing import CliRunner
 from ccb_lib.chapters.explorers import explorer_cells
 from ccb_lib.cli.group import main
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, RELEASED_DRAWS, STEPS_TO_CLEAN
-from ccb_lib.reproduction.execute import execute, run_missing
+from ccb_lib.reproduction.execute import _delete_checkpoints, execute, run_missing
 from ccb_lib.reproduction.registry import CHAINS, CLASSES
 from ccb_lib.reproduction.results import load_results, placebo, read_results, scores_of
 from ccb_lib.reproduction.runs import (
@@ -236,6 +240,39 @@ def test_processes_side_by_side_give_the_same_scores(tmp_path, monkeypatch):
     assert not run_missing(runs, together, device="cpu", progress=False, parallel=2)
     for run in runs:
         assert equal(alone.results[run.key], together.results[run.key])
+
+
+_POOL = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from ccb_lib.environment import end_with_parent
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=end_with_parent)
+    print(pool.submit(os.getpid).result(), flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process by signal")
+def test_the_worker_of_a_killed_process_ends(tmp_path):
+    (tmp_path / "pool.py").write_text(_POOL)
+    words = [sys.executable, str(tmp_path / "pool.py")]
+    parent = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    parent.kill()
+    # The worker inherited stdout, so the pipe is closed when the worker has ended.
+    try:
+        assert parent.communicate(timeout=30)[0] == ""
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+
+
+def test_checkpoints_that_another_process_deleted_are_no_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "glob", lambda *_: [tmp_path / "key.safetensors"])
+    _delete_checkpoints(tmp_path, "key")
 
 
 def test_limited_keeps_the_parts_together(digits):

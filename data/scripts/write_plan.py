@@ -7,7 +7,7 @@ from ccb_lib.reproduction.plan import plan_path, read_plan
 from ccb_lib.reproduction.plan_entries import Entry
 
 _BEGIN, _END = (
-    "<!-- the plan, written by scripts/write_plan.py -->",
+    "<!-- the plan, written by data/scripts/write_plan.py -->",
     "<!-- the end of the plan -->",
 )
 

@@ -7,25 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import strip_images
 from PIL import Image
 
 from ccb_lib.io.project_data import project_data
 from ccb_lib.reproduction.claims import AREAS, lesion_areas
 from ccb_lib.reproduction.plan import read_plan
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+ROOT = Path(__file__).parents[2]
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    path = ROOT / "data" / "scripts" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-STRIP_IMAGES, LESION_AREAS, STORE_FACTS, WRITE_PLAN = map(
-    load, ("strip_images", "lesion_areas", "store_facts", "write_plan")
-)
+LESION_AREAS, STORE_FACTS, WRITE_PLAN = map(load, ("lesion_areas", "store_facts", "write_plan"))
 
 IMAGE = {
     "output_type": "display_data",
@@ -60,21 +60,21 @@ def outputs_of(path):
 
 def test_images_of_tagged_cells_go_and_all_else_stays(tmp_path):
     tagged, other = tmp_path / "_downloads/a/brain.ipynb", tmp_path / "_downloads/b/lung.ipynb"
-    write(tagged, [STRIP_IMAGES.TAG, "hide-input"], [TEXT, IMAGE, HTML])
+    write(tagged, [strip_images.TAG, "hide-input"], [TEXT, IMAGE, HTML])
     write(other, ["hide-input"], [TEXT, IMAGE])
     before = other.read_bytes()
-    assert STRIP_IMAGES.strip_images(tmp_path) == 2
+    assert strip_images.strip_images(tmp_path) == 2
     assert outputs_of(tagged) == [TEXT]
     assert other.read_bytes() == before
-    assert STRIP_IMAGES.strip_images(tmp_path) == 0
+    assert strip_images.strip_images(tmp_path) == 0
 
 
 def test_a_wrong_folder_or_file_is_named(tmp_path):
     with pytest.raises(NotADirectoryError, match="nowhere"):
-        STRIP_IMAGES.strip_images(tmp_path / "nowhere")
+        strip_images.strip_images(tmp_path / "nowhere")
     (tmp_path / "x.ipynb").write_text("no json")
     with pytest.raises(ValueError, match=r"x\.ipynb"):
-        STRIP_IMAGES.strip_images(tmp_path)
+        strip_images.strip_images(tmp_path)
 
 
 def test_an_area_is_counted_in_the_centred_square(tmp_path):
@@ -93,7 +93,7 @@ def test_the_readme_shows_the_plan():
     folder = project_data("results")
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert WRITE_PLAN.with_plan(text, read_plan(folder / "plan.toml")) == text, (
-        "Run: python scripts/write_plan.py"
+        "Run: python data/scripts/write_plan.py"
     )
 
 
@@ -119,7 +119,7 @@ def test_facts_are_not_stored_without_the_images(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "facts-ham10000.json").read_text()) == {"a": 0.33333}
 
 
-@pytest.mark.parametrize("module", [STRIP_IMAGES, LESION_AREAS], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [strip_images, LESION_AREAS], ids=lambda module: module.__name__)
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.attempted > 0

@@ -1,7 +1,7 @@
 """Write the areas of HAM10000's lesions, from the segmentation masks published with the images.
 
-``python scripts/lesion_areas.py MASKS data/results/ham10000_lesion_areas.csv`` writes the file that
-the chapter on claims reads.
+``python data/scripts/lesion_areas.py MASKS data/results/ham10000_lesion_areas.csv`` writes the file
+that the chapter on claims reads.
 """
 
 import sys
