@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -191,10 +192,8 @@ def mutate_words(rng: Random, seeds: dict[str, Any]) -> Input:
     words = rng.choice(_COMMANDS).split()
     for _ in range(rng.randint(1, 3)):
         at = rng.randrange(len(words)) if words else 0
-        value = rng.choice(_VALUES).replace("\0", "").replace("../", "./")
-        value = value.replace("/etc/passwd", "etc/passwd").replace(
-            "~", ""
-        )  # a user may write to any folder
+        value = rng.choice(_VALUES).replace("\0", "")  # no argument of a program can hold it
+        value = re.sub(r"^~/|\.\./|^/(?=etc)", "", value)  # a user may write to any folder
         match rng.randrange(6):
             case 0 | 1 | 2 if len(words) > 1:
                 words[max(1, at)] = value
@@ -216,8 +215,8 @@ def read_words(folder: Path, given: Input) -> None:
         main.main(words, prog_name="ccb", standalone_mode=False)
     except click.exceptions.ClickException as error:
         message = error.format_message()
-        about = [one_line(part) for word in words for part in Path(word).parts]
-        about += ["'", "--", "argument", "command", Path.cwd().name]
+        about = [part for word in words for part in Path(word).parts]
+        about += [*map(one_line, about), "'", "--", "argument", "command", Path.cwd().name]
         if not any(part in message for part in about):
             raise RuntimeError(f"names no argument: {message}") from error
 
