@@ -191,7 +191,7 @@ def _summary(steps: Steps, metrics: Metrics, share: str) -> str:
 def _per_images(metrics: Metrics, abnormal: float, share: str) -> str:
     """Say what happens to a round number of images that holds some of either kind."""
     images = 100
-    while images * min(abnormal, 1 - abnormal) < 10:
+    while images < 10**15 and images * min(abnormal, 1 - abnormal) < 10:
         images *= 10
     recall = metrics.tp / (metrics.tp + metrics.fn)
     false_alarms = metrics.fp / (metrics.fp + metrics.tn)

@@ -77,7 +77,7 @@
       if (!cell.abnormal || !cell.normal) return counts;
       const abnormal = share(), recall = tp / (tp + fn), false_alarms = fp / (fp + tn);
       let images = 100; // a round number that holds some of either kind
-      while (images * Math.min(abnormal, 1 - abnormal) < 10) images *= 10;
+      while (images < 1e15 && images * Math.min(abnormal, 1 - abnormal) < 10) images *= 10;
       const [right, missed, wrong] = [
         images * abnormal * recall, images * abnormal * (1 - recall), images * (1 - abnormal) * false_alarms,
       ].map((count) => (count > 0 && count < 0.5 ? "fewer than 1" : whole(Math.floor(count + 0.5))));
