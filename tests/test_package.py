@@ -66,7 +66,7 @@ def uses_of_private_names(path):
             own = owner in ("self", "cls", "super()")
             if isinstance(node.ctx, ast.Store) or own:
                 defined.add(node.attr)
-            elif not owner.startswith(("torch", "zipfile")):  # of libraries
+            else:
                 read.add(node.attr)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ccb_lib"):
             read |= {alias.name for alias in node.names if private(alias.name)}
@@ -81,9 +81,10 @@ def test_no_package_uses_private_names_of_another():
     packages = {}
     for path in PACKAGE.rglob("*.py"):
         packages.setdefault(path.relative_to(PACKAGE).parts[0], []).append(path)
-    foreign = {}
-    for package, paths in packages.items():
-        uses = [uses_of_private_names(path) for path in paths]
-        read, defined = (set.union(*sets) for sets in zip(*uses, strict=True))
-        foreign |= {package: sorted(read - defined)} if read - defined else {}
-    assert foreign == {}
+    uses = {
+        package: [set.union(*sets) for sets in zip(*map(uses_of_private_names, paths), strict=True)]
+        for package, paths in packages.items()
+    }
+    of_library = set.union(*(defined for _, defined in uses.values()))  # not names of PyTorch
+    foreign = {package: (read - defined) & of_library for package, (read, defined) in uses.items()}
+    assert not any(foreign.values()), foreign

@@ -41,6 +41,14 @@ def test_every_text_is_in_the_table_of_contents():
     assert {f"book/{path.stem}" for path in (ROOT / "book").glob("*.md")} == set(PAGES)
 
 
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_what_a_page_imports_exists(page):
+    text = (ROOT / f"{page}.md").read_text()
+    imports = re.findall(r"^from (ccb_lib[\w.]*) import (\([^)]*\)|.*)$", text, re.M)
+    for module, names in imports:
+        exec(f"from {module} import {names}", {})
+
+
 def test_every_module_is_on_a_page_of_the_library():
     pages = "".join(
         (ROOT / "book" / f"library{part}.md").read_text()

@@ -164,6 +164,11 @@ def test_grey_is_told_from_colour_by_the_header(tmp_path):
     assert not is_grey(save(tmp_path / "c.png", np.zeros((8, 8, 3), dtype=np.uint8)))
 
 
+def header_of(path):
+    with open_image(path) as image:
+        return image.size
+
+
 def test_no_format_that_starts_a_program_is_opened(tmp_path):
     path = tmp_path / "1.png"
     path.write_bytes(
@@ -172,7 +177,17 @@ def test_no_format_that_starts_a_program_is_opened(tmp_path):
     with Image.open(path) as image:
         assert image.format == "EPS"  # so Pillow by itself takes it for an image
     with pytest.raises(ValueError, match="no image in a format that is read here"):
-        open_image(path)
+        header_of(path)
+
+
+def test_errors_of_a_decoder_in_the_block_are_of_one_type(tmp_path):
+    """Pillow raises a SyntaxError where the checksum of a chunk is wrong."""
+    path = save(tmp_path / "a.png", np.zeros((8, 8), dtype=np.uint8))
+    data = bytearray(path.read_bytes())
+    data[-17] ^= 1  # of the checksum of the pixels
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="damaged"), open_image(path) as image:
+        image.load()
 
 
 def test_pillow_opens_files_in_one_place_alone():
@@ -190,7 +205,7 @@ def test_pillow_opens_files_in_one_place_alone():
 @pytest.mark.parametrize("name", ["pipe", "pipe.png", "pipe.dcm"])
 def test_what_is_no_regular_file_is_not_opened(tmp_path, name):
     os.mkfifo(tmp_path / name)
-    for function in (is_grey, open_image, read):
+    for function in (is_grey, header_of, read):
         with pytest.raises(ValueError, match="not a file"):
             function(tmp_path / name)
 
@@ -211,7 +226,7 @@ def huge_png(path, side):
 @pytest.mark.parametrize("side", [8193, 13_000, 40_000])
 def test_an_image_too_large_for_memory_is_refused_by_its_header(tmp_path, side):
     path = huge_png(tmp_path / "a.png", side)
-    for function in (read, is_grey, open_image):
+    for function in (read, is_grey, header_of):
         with pytest.raises(ValueError, match="pixels"):
             function(path)
 

@@ -10,10 +10,7 @@ attempt that waits for 10 seconds without working fails too.
 import mmap
 import multiprocessing
 import os
-import re
-import resource
 import shutil
-import signal
 import struct
 import sys
 import time
@@ -26,105 +23,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.torture.inputs_judge import SECONDS, Failure, Hang, Kind, generator, judge, write_files
+from tests.torture.inputs_watch import Alarm, Watch, contents, limit_memory, peak_memory
 
 MEMORY = 2 * 2**30  # bytes, the largest resident size of a worker
-ADDRESSES = 3 * 2**30  # bytes that a worker may map beyond what it has when it starts
 _KILL = 100  # seconds after which a worker that does not react to its alarms is killed
-_WORKS = 0.2  # processor seconds between two alarms; less is waiting
 _STATE = struct.Struct("qdqq")  # input, start of the attempt, results, refusals
 _SENTINELS = ("sentinel.txt", "beside/secret.txt")
-_PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn")
-_CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.chmod",
-            "os.truncate", "os.chown")  # fmt: skip
 
 
 # ── the worker ────────────────────────────────────────────────────────────────────────────────────
-
-
-class _Watch:
-    """Notes what an audit hook sees that no reader may do."""
-
-    def __init__(self, allowed: Path) -> None:
-        self.allowed = os.path.realpath(allowed)
-        self.noted: list[str] = []
-        self.on = False
-
-    def __call__(self, event: str, args: tuple) -> None:
-        if not self.on:
-            return
-        self.on = False
-        try:
-            self._look(event, args)
-        finally:
-            self.on = True
-
-    def _look(self, event: str, args: tuple) -> None:
-        if event in _PROGRAMS or event.startswith("socket.connect"):
-            self.noted.append(f"{event} {str(args)[:100]}")
-        elif event == "pickle.find_class":
-            if not str(args[0]).startswith(("numpy", "_codecs")):
-                self.noted.append(f"unpickled {args}")
-        elif event == "exec" and self._inside(getattr(args[0], "co_filename", "")):
-            self.noted.append(f"ran {args[0]}")
-        elif event == "open":
-            writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-            if isinstance(args[2], int) and args[2] & writes:
-                self._check(event, args[0])
-        elif event in _CHANGES and args[-1] in (-1, None):  # else relative to an open folder
-            for path in args[: 2 if event == "os.rename" else 1]:
-                self._check(event, path)
-
-    def _inside(self, path: str) -> bool:
-        return path.startswith("/") and os.path.realpath(path).startswith(self.allowed)
-
-    def _check(self, event: str, path: object) -> None:
-        if isinstance(path, int):
-            return
-        place = os.path.realpath(os.fsdecode(path))
-        if not place.startswith((self.allowed, "/dev/null", "/proc/self")):
-            self.noted.append(f"{event} outside: {place}")
-
-
-def _contents(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return size and modification time of all files of a folder except the target folder."""
-    return {
-        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "target" not in path.relative_to(folder).parts[:1]
-    }
-
-
-def _peak(reset: bool = False) -> int:
-    """Return the largest resident size since the last reset, in bytes."""
-    if reset:
-        with open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123
-            file.write("5")
-    text = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", text)[1]) * 1024
-
-
-def _limit_memory() -> None:
-    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + ADDRESSES, hard))
-
-
-class _Alarm:
-    """Rings when an attempt has worked for too long, or has waited for as long."""
-
-    def __enter__(self) -> None:
-        self._began = self._last = time.process_time()
-        signal.signal(signal.SIGALRM, self._ring)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS, SECONDS)
-
-    def __exit__(self, *_: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def _ring(self, *_: object) -> None:
-        now = time.process_time()
-        waited, self._last = now - self._last < _WORKS, now
-        if waited or now - self._began > SECONDS:
-            raise Hang
 
 
 def _work(kind: Kind, seeds: Any, seed: int, numbers: range, state: mmap.mmap, pipe: Any,
@@ -140,9 +47,9 @@ def _work(kind: Kind, seeds: Any, seed: int, numbers: range, state: mmap.mmap, p
     target.mkdir()
     os.environ.update(XDG_CACHE_HOME=str(target / "cache"), TMPDIR=str(target), HOME=str(target))
     os.chdir(target)
-    watch, before = _Watch(target), _contents(folder)
+    watch, before = Watch(target), contents(folder)
     sys.addaudithook(watch)
-    _limit_memory()
+    limit_memory()
     results = refused = 0
     for number in numbers:
         try:
@@ -151,21 +58,21 @@ def _work(kind: Kind, seeds: Any, seed: int, numbers: range, state: mmap.mmap, p
         except Exception:
             pipe.send(f"input {number} cannot be made:\n{traceback.format_exc()}")
             raise
-        _peak(reset=True)
+        peak_memory(reset=True)
         began, worked = time.monotonic(), time.process_time()
         state[:] = _STATE.pack(number, began, results, refused)
         watch.on = True
         try:
-            with _Alarm():
+            with Alarm():
                 how, why = judge(kind, given, target)
         except Hang:  # it rang between two statements
             how, why = "hangs", f"more than {SECONDS} s"
         watch.on = False
-        peak = _peak()
+        peak = peak_memory()
         if watch.noted:
             how, why = "lost", "; ".join(watch.noted[:3])
             watch.noted.clear()
-        elif (after := _contents(folder)) != before:
+        elif (after := contents(folder)) != before:
             how, why = "lost", f"changed {sorted(set(after.items()) ^ set(before.items()))[:3]}"
             before = after
         elif peak > MEMORY:
