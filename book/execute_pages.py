@@ -100,6 +100,8 @@ def execute(page: Path, timeout: float) -> Executed:
         record_timing=False,
         store_widget_state=False,  # a page has no kernel, so it shows no widget
         coalesce_streams=True,  # how a text is divided into messages depends on the time
+        # Without its warning, for each page, that messages within this machine are not encrypted.
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )
     error = ""
     try:
