@@ -47,6 +47,7 @@ _TESTS = {"released": "as the public code tests", "clean": "each image by itself
 @click.option("--image-size", type=int, help="32, 64 or 128, where the data set has them.")
 @click.option(
     "--normal",
+    type=click.Choice(["nv+bkl+mel", "nv+bkl", "nv+mel", "bkl+mel", "nv", "bkl", "mel"]),
     help="Normal classes of HAM10000; nv+bkl+mel by default, as in the paper, or only nv.",
 )
 @click.option(

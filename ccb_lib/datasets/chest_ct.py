@@ -241,8 +241,6 @@ def _read_nifti(path: Path) -> NDArray[Any]:
         if len(content) > _MOST_BYTES:
             raise ValueError(f"it inflates to more than {_MOST_BYTES:,} bytes")
         image = nibabel.Nifti1Image.from_bytes(content)
-        if sorted(image.shape) != sorted(SHAPE):
-            raise ValueError(f"it holds {image.shape} voxels, not {SHAPE[::-1]}: another scan")
         # Canonical axes run to the patient's right, to the front and to the head.
         values = np.asarray(nibabel.as_closest_canonical(image).dataobj, dtype=np.float32)
         if values.shape != SHAPE[::-1]:

@@ -118,9 +118,10 @@ def _into_new_folder(
         except Exception as error:  # damaged archives raise many types of error
             if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
                 raise cannot_write(folder, error) from error
+            why = "too little memory" if isinstance(error, MemoryError) else str(error)
             raise ValueError(
-                f"{archive} was not unpacked: {str(error) or type(error).__name__}. Download it "
-                "again from its source, and do not unpack it manually."
+                f"{archive} was not unpacked: {why or type(error).__name__}. Download it again "
+                "from its source, and do not unpack it manually."
             ) from error
         new.rename(folder)
     return sorted(path for path in folder.rglob("*") if path.is_file())

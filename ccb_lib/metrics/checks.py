@@ -59,7 +59,10 @@ def checked_pair(scores: Scores, labels: Scores) -> tuple[Tensor, Tensor]:
         tensor([False,  True])
     """
     scores = checked_scores(scores)
-    labels = labels.detach() if isinstance(labels, Tensor) else np.asarray(labels)
+    try:
+        labels = labels.detach() if isinstance(labels, Tensor) else np.asarray(labels)
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(f"labels: {error}. One label per score is needed.") from error
     if tuple(labels.shape) != tuple(scores.shape):
         raise ValueError(
             f"labels: shape {tuple(labels.shape)} given for scores of {tuple(scores.shape)}; one "

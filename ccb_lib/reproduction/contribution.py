@@ -134,11 +134,14 @@ limit, key, alpha, device, torch, seconds. Give a file of `ccb table --export`.
             f"A run's manifest lacks {', '.join(missing)}. Give a file of `ccb table --export`."
         )
     key = facts["key"]
-    for name, kind in {**_KINDS, **_KINDS_OF_MORE}.items():
-        if name in facts and not isinstance(facts[name], kind):
-            raise ValueError(f"Run {key} has {name} {facts[name]!r}, which is of a wrong type.")
-    if not 0 <= facts["alpha"] <= 1:
-        raise ValueError(f"Run {key} has alpha {facts['alpha']}; a number from 0 to 1 is needed.")
+    kinds = {**_KINDS, **_KINDS_OF_MORE}
+    if odd := [n for n, kind in kinds.items() if n in facts and not isinstance(facts[n], kind)]:
+        raise ValueError(f"Run {key} has a wrong type of {', '.join(odd)}.")
+    more = {**facts["settings"], **facts["options"]}
+    odd = [n for n, v in (facts | more).items() if isinstance(v, int) and abs(v) >= 2**63]
+    odd += [n for n, v in facts["options"].items() if not isinstance(v, str | int | None)]
+    if odd or not 0 <= facts["alpha"] <= 1:
+        raise ValueError(f"Run {key} has a value out of range: {', '.join(odd) or 'alpha'}.")
     if facts["method"] not in METHODS:
         raise ValueError(
             f"Run {key} has the method {facts['method']!r}; one of {', '.join(METHODS)} is needed."
@@ -150,8 +153,6 @@ limit, key, alpha, device, torch, seconds. Give a file of `ccb table --export`.
         )
     if unknown := [n for n in facts["abnormal"] if n not in CLASSES[facts["dataset"]]]:
         raise ValueError(f"Run {key} has classes {unknown} that {facts['dataset']} does not have.")
-    if odd := [n for n, v in facts["options"].items() if not isinstance(v, str | int | None)]:
-        raise ValueError(f"Run {key} has options {odd}, which are neither text nor whole numbers.")
     try:
         METHODS[facts["method"]](
             **{n: tuple(v) if isinstance(v, list) else v for n, v in facts["settings"].items()}

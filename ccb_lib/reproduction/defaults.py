@@ -61,7 +61,7 @@ def options_of(
     normal = chosen.pop("normal", None)
     if dataset == "ham10000" and normal is not None:
         # The order of the classes must not change the key.
-        chosen["normal"] = "+".join(sorted(normal.split("+"), key=ham10000.NORMAL.index))
+        chosen["normal"] = "+".join(sorted(normal.split("+"), key=" ".join(ham10000.NORMAL).find))
     of_split = {"seed": seed if split_seed is None else split_seed}
     if dataset == "cifar10" and not split_seed:
         of_split = {}

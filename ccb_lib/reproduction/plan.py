@@ -120,18 +120,16 @@ def state_of(
     stored, runs = Store.read(path).results, entry.runs()
     checkpoints = work_folder(path, work)
     missing = [run for run in runs if run.key not in stored]
-    epochs = {run.key: _epochs(checkpoints / f"{run.key}.safetensors") for run in missing}
+    headers = {run.key: read_header(checkpoints / f"{run.key}.safetensors") for run in missing}
     lacking = [(run, missing_protocols(run, stored[run.key])) for run in runs if run.key in stored]
     return State(
         entry,
         [run for run in runs if run.key in stored],
         missing,
-        {key: done for key, done in epochs.items() if done},
+        {
+            key: len(history)
+            for key, header in headers.items()
+            if isinstance(history := header.get("history"), list) and history
+        },
         [(run, protocols) for run, protocols in lacking if protocols],
     )
-
-
-def _epochs(checkpoint: Path) -> int:
-    """Return the number of epochs done, 0 without a readable checkpoint."""
-    history = read_header(checkpoint).get("history")
-    return len(history) if isinstance(history, list) else 0

@@ -34,7 +34,16 @@ _SENTINELS = ("sentinel.txt", "beside/secret.txt")
 # ── the worker ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _work(kind: Kind, seeds: Any, seed: int, numbers: range, state: mmap.mmap, pipe: Any,
+def _work(*args: Any) -> None:
+    """Attempt inputs; an error outside a reader ends the worker and is sent as its last message."""
+    try:
+        _attempt(*args)
+    except BaseException:
+        args[-2].send(traceback.format_exc().encode())
+        raise
+
+
+def _attempt(kind: Kind, seeds: Any, seed: int, numbers: range, state: mmap.mmap, pipe: Any,
           folder: Path) -> None:  # fmt: skip
     warnings.simplefilter("ignore")
     sys.dont_write_bytecode = True
@@ -127,6 +136,7 @@ class _Slot:
     def _start(self, numbers: range) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
+        self._last_message = "without a message"
         self._state = mmap.mmap(-1, _STATE.size)
         self._state[:] = _STATE.pack(numbers.start, 0.0, 0, 0)
         context = multiprocessing.get_context("fork")
@@ -148,7 +158,9 @@ class _Slot:
                     return True
                 if isinstance(message, str):
                     raise RuntimeError(message)  # a defect of this harness
-                if isinstance(message, Failure):
+                if isinstance(message, bytes):
+                    self._last_message = message.decode()[-800:]
+                elif isinstance(message, Failure):
                     tally.failures.append(message)
                 else:
                     number, seconds, peak = message
@@ -156,7 +168,7 @@ class _Slot:
                     tally.largest = max(tally.largest, (peak, number))
         except EOFError:
             self._process.join()
-            return self._after_death(tally, "lost", f"worker died: {self._process.exitcode}")
+            return self._after_death(tally, "lost", f"worker died: {self._last_message}")
         number, began, *_ = _STATE.unpack(self._state[:])
         if began and time.monotonic() - began > _KILL:
             self._process.kill()

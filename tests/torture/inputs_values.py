@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from ccb_lib.cli.group import main
+from ccb_lib.cli.text import one_line
 from ccb_lib.detectors import MeanIntensity
 from ccb_lib.explorer import explorer_html, table_html
 from ccb_lib.explorer.widget import ThresholdExplorer
@@ -151,10 +153,10 @@ _VALUES = (*NUMBER_TEXTS, *HOSTILE_NAMES, "--help", "--force", "--", "-", "--run
            "--out",
            "pictures", "table.csv", "model.safetensors", "pictures/test", "results", "digits",
            "ccb",
-           "new/deeper/file.csv", "pipe", "/dev/full", "/dev/null", "link", "--window", "cuda:99",
+           "new/deeper/file.csv", "pipe", "link", "--window", "cuda:99",
            "cpu", "folder", "cifar10", "ild", "--abnormal", "--method", "egbad", "a+b", "normal",
            "model.safetensors/x", "pictures/notes.txt", "--device", "meta", "--executor", "dask",
-           "--scheduler", "tcp://[::", "~nobody/x", "--traceback")  # fmt: skip
+           "--scheduler", "tcp://[::", "--traceback")  # fmt: skip
 _COMMANDS += tuple(words for words in _COMMANDS if words.startswith("score"))
 _OWN = (click.exceptions.ClickException, click.exceptions.Exit, click.exceptions.Abort)
 
@@ -190,8 +192,8 @@ def mutate_words(rng: Random, seeds: dict[str, Any]) -> Input:
     words = rng.choice(_COMMANDS).split()
     for _ in range(rng.randint(1, 3)):
         at = rng.randrange(len(words)) if words else 0
-        value = rng.choice(_VALUES).replace("\0", "").replace("../", "./")
-        value = value.replace("/etc/passwd", "etc/passwd")  # a user may write to any folder
+        value = rng.choice(_VALUES).replace("\0", "")  # no argument of a program can hold it
+        value = re.sub(r"^~/|\.\./|^/(?=etc)", "", value)  # a user may write to any folder
         match rng.randrange(6):
             case 0 | 1 | 2 if len(words) > 1:
                 words[max(1, at)] = value
@@ -213,8 +215,9 @@ def read_words(folder: Path, given: Input) -> None:
         main.main(words, prog_name="ccb", standalone_mode=False)
     except click.exceptions.ClickException as error:
         message = error.format_message()
-        about = [Path(word).name[:50] for word in words if Path(word).name]
-        if not any(word in message for word in (*about, "'", "--", "argument")):
+        about = [part for word in words for part in Path(word).parts]
+        about += [*map(one_line, about), "'", "--", "argument", "command", Path.cwd().name]
+        if not any(part in message for part in about):
             raise RuntimeError(f"names no argument: {message}") from error
 
 

@@ -5,6 +5,7 @@ import re
 import resource
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.torture.inputs_judge import SECONDS, Hang
@@ -106,6 +107,7 @@ def _active() -> float:
     """Return the seconds in which a thread of this process worked or waited for a processor."""
     nanoseconds = 0
     for path in Path("/proc/self/task").glob("*/schedstat"):
-        worked, waited, _ = path.read_text().split()
-        nanoseconds += int(worked) + int(waited)
+        with suppress(OSError):  # the thread has ended
+            worked, waited, _ = path.read_text().split()
+            nanoseconds += int(worked) + int(waited)
     return nanoseconds / 1e9

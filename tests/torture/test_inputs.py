@@ -1,6 +1,7 @@
 """A few hundred mutated inputs of every kind, and each input that once ended in a failure."""
 
 import gzip
+import os
 import pickle
 import struct
 import subprocess
@@ -84,8 +85,6 @@ def _read(what, folder):
         case "unpickled":
             pickle.loads(b"cbuiltins\neval\n(V1\ntR.")
         case "death":
-            import os
-
             os._exit(3)
 
 
@@ -264,6 +263,7 @@ def _with_facts(data, **facts):
         {"seconds": "missing"},
         {"settings": {"chain": {}}},
         {"settings": {"x": 1}},
+        {"settings": {"epochs": 10**400}},
         {"options": {"seed": [[]]}},
         {"method": "x"},
         {"method": []},
@@ -291,6 +291,11 @@ def test_calibration_terms_of_different_lengths(seeds, refused):
 
 
 # ── explorers ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_labels_of_different_lengths(refused):
+    options = {"what": "page", "scores": [0.1, 0.2], "labels": [[1], 0]}
+    refused("Explorer arguments", {}, "labels: ", **options)
 
 
 def test_a_choice_that_cannot_be_a_key(refused):
