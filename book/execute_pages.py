@@ -100,6 +100,8 @@ def execute(page: Path, timeout: float) -> Executed:
         record_timing=False,
         store_widget_state=False,  # a page has no kernel, so it shows no widget
         coalesce_streams=True,  # how a text is divided into messages depends on the time
+        # Without its warning, for each page, that messages within this machine are not encrypted.
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
     )
     error = ""
     try:
@@ -119,11 +121,18 @@ def execute(page: Path, timeout: float) -> Executed:
 def without_random_names(notebook: NotebookNode) -> None:
     """Make outputs independent of random names and of memory addresses.
 
-    Removes widgets that have another form in HTML, numbers the tables of pandas' ``Styler``, and
-    removes addresses of objects and folders of this machine from text.
+    Removes widgets, which no page can show: of those that have another form in HTML only that form
+    is kept, the others are progress bars. Numbers the tables of pandas' ``Styler``, and removes
+    addresses of objects and folders of this machine from text.
     """
     tables = 0
     for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = [
+                output
+                for output in cell.outputs
+                if WIDGET not in output.get("data", {}) or "text/html" in output.data
+            ]
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if output.output_type == "stream":

@@ -139,6 +139,17 @@ def test_outputs_have_no_random_names():
     assert notebook.cells[0].outputs[2].text == "ccb_lib/a.py:63: Warning: A\nthis cell:2: B\n"
 
 
+def test_progress_bars_are_no_outputs_of_a_page():
+    bar = nbformat.v4.new_output(
+        "display_data",
+        data={execute_pages.WIDGET: {"model_id": "2975a28c3dc8"}, "text/plain": "decoding: 0%"},
+    )
+    figure = nbformat.v4.new_output("execute_result", data={"image/png": "AAAA"})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[bar, figure])])
+    execute_pages.without_random_names(notebook)
+    assert notebook.cells[0].outputs == [figure]
+
+
 def test_pages_at_once_fit_into_the_memory(monkeypatch):
     monkeypatch.setattr(execute_pages.os, "sched_getaffinity", lambda pid: range(8))
     monkeypatch.setattr(execute_pages, "MEMORY", 1)
