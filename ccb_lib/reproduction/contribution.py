@@ -26,7 +26,7 @@ _IDS = {
 _KINDS: dict[str, Any] = {
     "dataset": str, "method": str, "abnormal": list, "seed": int, "settings": dict,
     "options": dict, "limit": int | None, "key": str, "alpha": int | float, "device": str,
-    "torch": str, "seconds": int | float,
+    "seconds": int | float,
 }  # fmt: skip
 _KINDS_OF_MORE = {"fast": bool | None, "history": list, "warnings": list}
 _PATH = re.compile(r"(^|[\s\"'(])(/|~/|\\\\|[A-Za-z]:[\\/])|\\|://|\.dcm\b")
@@ -87,7 +87,7 @@ def check_contribution(results: Iterable[Result], table: int | str) -> None:
         >>> check_contribution(read_results(4).values(), 4)
     """
     for result in results:
-        check_manifest(result.manifest)
+        check_manifest(result.manifest, {**_KINDS, "torch": str})
         facts, key = result.manifest, result.key
         if facts["dataset"] not in TABLES[table].datasets:
             wanted = " or ".join(TABLES[table].datasets)
@@ -119,7 +119,7 @@ def read_contribution(path: str | Path, table: int | str) -> Store:
     return store
 
 
-def check_manifest(facts: Mapping[str, Any]) -> None:
+def check_manifest(facts: Mapping[str, Any], needed: Mapping[str, Any] = _KINDS) -> None:
     """Raise ValueError unless a run's manifest has what tables read, each of the right type.
 
     Example:
@@ -127,14 +127,14 @@ def check_manifest(facts: Mapping[str, Any]) -> None:
         Traceback (most recent call last):
             ...
         ValueError: A run's manifest lacks dataset, method, abnormal, seed, settings, options, \
-limit, key, alpha, device, torch, seconds. Give a file of `ccb table --export`.
+limit, key, alpha, device, seconds. Give a file of `ccb table --export`.
     """
-    if missing := [name for name in _KINDS if name not in facts]:
+    if missing := [name for name in needed if name not in facts]:
         raise ValueError(
             f"A run's manifest lacks {', '.join(missing)}. Give a file of `ccb table --export`."
         )
     key = facts["key"]
-    kinds = {**_KINDS, **_KINDS_OF_MORE}
+    kinds = {**needed, **_KINDS_OF_MORE}
     if odd := [n for n, kind in kinds.items() if n in facts and not isinstance(facts[n], kind)]:
         raise ValueError(f"Run {key} has a wrong type of {', '.join(odd)}.")
     more = {**facts["settings"], **facts["options"]}

@@ -267,7 +267,7 @@ def test_damaged_files_are_errors_that_say_so(tmp_path):
 def test_without_pydicom_the_error_says_what_to_install(tmp_path, monkeypatch):
     dicom_writing.write_image(tmp_path / "a.dcm", RAW)
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(ImportError, match=r'pip install "ccb-lib\[dicom\]"'):
+    with pytest.raises(ImportError, match="pip install pydicom"):
         dicom.read_header(tmp_path / "a.dcm")
 
 

@@ -280,11 +280,12 @@ def test_overfitting_is_told_from_its_opposite(losses, aucs, said):
 
 
 def chain_result(chain, signal, spread, limit=None, dataset="ham10000"):
+    abnormal = "df" if dataset == "ham10000" else "fibrosis"
     line = {f"skip {k}": signal for k in range(1, 5)} | {
         f"skip {k} spread": spread / (2 if k == 3 else 1) for k in range(1, 5)
     }
     line |= {f"skip {k} gradient": 1e-3 for k in range(1, 5)} | {"similarity": 0.1}
-    run = Run(dataset=dataset, method="ccb", abnormal=("df",), limit=limit,
+    run = Run(dataset=dataset, method="ccb", abnormal=(abnormal,), limit=limit,
               settings={"epochs": 2, "chain": chain, "log_skips": True})  # fmt: skip
     history = [{"epoch": 1, **line}, {"epoch": 2, **line}]
     manifest = {
@@ -298,8 +299,8 @@ def chain_result(chain, signal, spread, limit=None, dataset="ham10000"):
     }
     tests = TestSet(np.array([False, True]), *[np.array(["a", "b"])] * 3)
     terms = ScoreTerms(*[np.array([0.0, 1.0], dtype=np.float32)] * 2)
-    name = scored_name("df", CLEAN)
-    return Result(manifest, {"df|natural": tests}, {name: Scored(terms, terms, 2)})
+    name = scored_name(abnormal, CLEAN)
+    return Result(manifest, {f"{abnormal}|natural": tests}, {name: Scored(terms, terms, 2)})
 
 
 def test_figures_of_differences_and_signals_are_legible(legible):
