@@ -32,7 +32,7 @@ def shown_stability(frame: pd.DataFrame) -> pd.DataFrame:
         parts = [display_name(line["method"]), _chain(line["chain"])]
         parts += [
             f"from {settings['chain_init']}" if settings["chain_init"] else "",
-            settings["other"] or "",
+            display_name(settings["other"] or "").removesuffix(" True"),
         ]
         texts = {name: "–" if pd.isna(line[name]) else f"{line[name]:.3f}" for name in _MEASURES}
         counts = {name: line[name] for name in ("seeds", "runs", "collapsed")}

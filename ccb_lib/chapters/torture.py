@@ -17,7 +17,7 @@ _COLUMNS = {
     "area": "what was attacked",
     "what": "how",
     "tried": "tried",
-    "kept": "as it must be",
+    "kept": "passed",
     "lost": "lost",
     "foreign_tracebacks": "tracebacks",
     "hangs": "hangs",
