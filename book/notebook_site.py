@@ -7,6 +7,7 @@ links to the wheel, and the directive ``notebook-table`` lists the notebooks.
 """
 
 import html
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import library_wheel
 import nbformat
 from docutils import nodes
+from jupyter_cache import get_cache
 from myst_nb.sphinx_ import NbMetadataCollector
 from notebooks import FOLDER, book_of, install_cell, notebook_of, pages_of, pages_with_notebook
 from sphinx.errors import ExtensionError
@@ -117,13 +119,20 @@ def write_notebooks(app: "Sphinx", exception: Exception | None) -> None:
     book, wheel = _numbered(book_of(root, site), app.env), _wheel_in(Path(app.outdir))
     install = install_cell(wheel.name, library_wheel.sha256(wheel), site)
     pages = pages_with_notebook(pages_of(root))
+    cache = get_cache(app.env.mystnb_config.execution_cache_path)
     for old in folder.glob("*.ipynb"):
         old.unlink()
     for page in pages:
         executed = _executed(app.env, page)
         if not executed.is_file():
             raise ExtensionError(f"{executed} is missing. Delete _build and build the book again.")
-        notebook = notebook_of(nbformat.read(executed, as_version=4), book, install)
+        notebook = nbformat.read(executed, as_version=4)
+        if not any(cell.get("outputs") for cell in notebook.cells):
+            # myst-nb writes a page that it took from its cache without its outputs. A page that
+            # was not executed is not in the cache.
+            with suppress(KeyError):
+                _, notebook = cache.merge_match_into_notebook(notebook)
+        notebook = notebook_of(notebook, book, install)
         nbformat.write(notebook, folder / f"{page.stem}.ipynb")
     strip_images(folder)
 

@@ -16,10 +16,12 @@ from ccb_lib.reproduction.results import FALSE_ALARMS, with_scores
 from ccb_lib.reproduction.settings import PAPER
 from ccb_lib.reproduction.tables import coverage, reported_and_measured, select
 from ccb_lib.reproduction.waterfall import (
+    ALL,
     BEST,
     REPORTED,
     SAME,
     STEPS,
+    classes_of_rows,
     effects,
     macro,
     runs_of_rows,
@@ -94,7 +96,6 @@ def effects_in_words(frame: pd.DataFrame) -> Markdown:
     """
     if frame.empty:
         return Markdown(f"*Networks: {NOT_RUN}.*")
-    measure = display_name(frame["metric"].iloc[0])
     found = effects(frame)
     lines = []
     for (dataset, method), part in found.groupby(["dataset", "method"], sort=False):
@@ -102,10 +103,10 @@ def effects_in_words(frame: pd.DataFrame) -> Markdown:
             line["effect"]: _signed(line["mean"], line["spread"]) for _, line in part.iterrows()
         }
         rows = frame[(frame["dataset"] == dataset) & (frame["method"] == method)]
-        name = f"{display_name(dataset)}, {display_name(method)}"
         text = (
-            f"- **{name}, {runs_of_rows(rows)}.** On the same images, RELEASED changes the "
-            f"{measure} by {change['both']}: choosing the epoch by test labels "
+            f"- **{display_name(dataset)}, {display_name(method)}, {runs_of_rows(rows)}.** "
+            f"On the same images, RELEASED changes the {display_name(frame['metric'].iloc[0])} by "
+            f"{change['both']}: choosing the epoch by test labels "
             f"{change['choice of the epoch']}, batch statistics {change['batch statistics']}."
         )
         if "threshold" in change:
@@ -116,7 +117,8 @@ def effects_in_words(frame: pd.DataFrame) -> Markdown:
                 f"{change['other normals']}."
             )
         if is_imposed(METHODS[method], dataset):
-            text += " RELEASED is imposed on this method."
+            own = "shuffles the test images" if method == "ganomaly" else "tests in inference mode"
+            text += f" {display_name(method)}'s own code {own}; RELEASED was applied to it here."
         lines.append(text)
     return Markdown("\n".join(lines))
 
@@ -129,33 +131,35 @@ def headline(frame: pd.DataFrame) -> Markdown:
 
     Returns:
         Markdown: for each network the mean AUC over the classes that were run, as RELEASED (best
-        epoch) and as CLEAN on the same images, and the mean reported for these classes.
+        epoch), as CLEAN on the same images, as CLEAN on all held-out normal images (on CIFAR-10
+        they are the same images), and the mean reported for these classes.
 
     Example:
-        >>> headline(waterfalls((4,))).data.startswith("**What was found.** On the same")
+        >>> headline(waterfalls((4,))).data.startswith("**What was found.** Mean AUC")
         True
     """
     if frame.empty:
         return Markdown(f"**What was found.** Nothing yet: networks were {NOT_RUN} here.")
     parts = []
-    for (dataset, method), part in macro(frame).groupby(["dataset", "method"], sort=False):
-        mean, planned = part.set_index("step")["mean"], len(CLASSES[dataset])
-        classes = f"{part['classes'].max()} of {planned} classes"
-        reported = "" if np.isnan(mean[REPORTED]) else f", {mean[REPORTED]:.3f} reported"
+    for (dataset, method), rows in frame.groupby(["dataset", "method"], sort=False):
+        mean = macro(rows).set_index("step")["mean"]
+        more = "" if dataset == "cifar10" else f" ({mean[ALL]:.3f} with all held-out normal images)"
         parts.append(
-            f"{display_name(method)} {mean[BEST]:.3f} as released and {mean[SAME]:.3f} "
-            f"clean ({classes}{reported})"
+            f"{display_name(method)}, {classes_of_rows(rows)}: {mean[BEST]:.3f} as released and "
+            f"{mean[SAME]:.3f} clean{more}"
+            f"{'' if np.isnan(mean[REPORTED]) else f', {mean[REPORTED]:.3f} reported'}"
         )
     return Markdown(
-        "**What was found.** On the same trained networks and the same images, each network at the "
-        f"fullest setting that was run of it, the mean AUC is: {'; '.join(parts)}. Chance is 0.5."
+        "**What was found.** Mean AUC of the same trained networks on the same images, those that "
+        "RELEASED tests, each network at the fullest setting that was run of it: "
+        f"{'; '.join(parts)}. Chance is 0.5."
     )
 
 
 def _signed(mean: float, spread: float) -> str:
-    if np.isnan(mean):
-        return "(not stored)"
-    return f"{mean:+.3f}" + ("" if np.isnan(spread) else f" ± {spread:.3f}")
+    return (
+        "(not stored)" if np.isnan(mean) else f"{mean:+.3f} ± {spread:.3f}".removesuffix(" ± nan")
+    )
 
 
 def what_was_run(folder: str | Path | None = None) -> pd.DataFrame:

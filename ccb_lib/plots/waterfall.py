@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from ccb_lib.plots.style import GREY, METHOD_COLOURS, PALETTE, panels, styled
 from ccb_lib.reproduction.names import display_name
@@ -50,7 +51,7 @@ def waterfall_figure(frame: pd.DataFrame) -> Figure:
         ax.set_ylabel(display_name(metric))
         ax.set_xticks(range(len(steps)), [])
     names = [step.replace(", ", "\n") for step in steps]
-    axes[-1].set_xticks(range(len(steps)), names, fontsize=8)
+    axes[-1].set_xticks(range(len(steps)), names, fontsize=9 if len(steps) < 6 else 8)
     return figure
 
 
@@ -61,8 +62,8 @@ def _panel(ax: Axes, part: pd.DataFrame, steps: tuple[str, ...], colour: str) ->
         .unstack("step")
         .reindex(columns=list(steps))
     )
-    for line in classes.to_numpy():
-        ax.plot(range(len(steps)), line, color="#bbbbbb", linewidth=0.8, marker=".", markersize=3)
+    for line in classes.to_numpy():  # a grey that also shows when the dark theme inverts it
+        ax.plot(range(len(steps)), line, color="#8c8c8c", linewidth=0.8, marker=".", markersize=3)
     found = macro(part).set_index("step").reindex(list(steps))
     spread = found["spread"].fillna(0).to_numpy()
     ax.errorbar(
@@ -84,7 +85,8 @@ def _panel(ax: Axes, part: pd.DataFrame, steps: tuple[str, ...], colour: str) ->
             ax.annotate(
                 f"{mean:.3f}".lstrip("0"), (at, mean), (0, -6 if below else 6),
                 textcoords="offset points", ha="center", va="top" if below else "bottom",
-                fontsize=8.5,
+                fontsize=9, zorder=4,
+                path_effects=[withStroke(linewidth=3, foreground="white")],
             )  # fmt: skip
     ax.axhline(0.5, color=GREY, linestyle="--", linewidth=1)
     ax.set(xlim=(-0.5, len(steps) - 0.5), ylim=(0, 1.02), yticks=(0, 0.25, 0.5, 0.75, 1))

@@ -113,10 +113,21 @@ def runs_of_rows(rows: pd.DataFrame) -> str:
         True
     """
     first, seeds = rows.iloc[0], rows["seed"].nunique()
-    classes, planned = rows["abnormal"].nunique(), len(CLASSES[first["dataset"]])
-    part = f", {classes} of {planned} classes" if classes < planned else ""
-    counts = f"{seeds} seed{'s' * (seeds > 1)}{part}"
+    counts = f"{seeds} seed{'s' * (seeds > 1)}, {classes_of_rows(rows)}"
     return f"{first['epochs']:g} epochs, width {first['width']:g}, {counts}, {first['device']}"
+
+
+def classes_of_rows(rows: pd.DataFrame) -> str:
+    """Count the classes of one network in a waterfall; a single class is named.
+
+    Example:
+        >>> frame = waterfall(4)
+        >>> classes_of_rows(frame[frame["method"] == "ganomaly"])
+        '4 of 4 classes'
+    """
+    names = rows["abnormal"].unique()
+    named = f" ({names[0]})" if len(names) == 1 else ""
+    return f"{len(names)} of {len(CLASSES[rows['dataset'].iloc[0]])} classes{named}"
 
 
 def macro(frame: pd.DataFrame) -> pd.DataFrame:

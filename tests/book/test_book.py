@@ -126,7 +126,7 @@ def test_a_built_page_takes_nothing_from_the_web(html, page):
 @pytest.mark.parametrize("page", CHAPTERS)
 def test_a_built_chapter_was_executed_and_offers_its_notebook(html, page):
     text = (html / f"{page}.html").read_text()
-    assert "Traceback" not in text
+    assert "Traceback (most recent call last)" not in text
     assert "cell_output" in text
     if page not in WITHOUT_NOTEBOOK:
         link = re.search(r'href="([^"]+\.ipynb)"', text)

@@ -53,7 +53,7 @@ def test_sentences_hold_both_effects():
         f"choosing the epoch by test labels {found['ganomaly', 'choice of the epoch']:+.3f}" in line
     )
     assert f"batch statistics {found['ganomaly', 'batch statistics']:+.3f}" in line
-    assert "imposed" in line
+    assert "RELEASED was applied to it here" in line
     assert "other normals" not in effects_in_words(waterfalls((1,), folder=RESULTS)).data
     assert effects_in_words(waterfalls(folder="/nowhere")).data == "*Networks: not run.*"
 
