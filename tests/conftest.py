@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from ccb_lib import load_dataset
@@ -25,6 +26,8 @@ from ccb_lib.reproduction.store import key_of
 
 RESULTS = Path(__file__).parents[1] / "data" / "results"
 
+settings.register_profile("patient", deadline=None)  # a loaded machine is no failure
+settings.load_profile("patient")
 mpl.use("agg")
 torch.set_num_threads(
     1

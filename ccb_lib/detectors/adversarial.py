@@ -14,7 +14,7 @@ from ccb_lib.detectors.estimator import setting
 from ccb_lib.detectors.network_scorer import NetworkScorer
 from ccb_lib.environment import seeded
 from ccb_lib.io.images import to_unit
-from ccb_lib.metrics.scores import all_equal
+from ccb_lib.metrics.anomaly_scores import all_equal
 from ccb_lib.training.fast_steps import FastSteps
 from ccb_lib.training.loop import eager_steps, training
 from ccb_lib.training.types import Losses, Steps, Turns

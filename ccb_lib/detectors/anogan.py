@@ -14,7 +14,7 @@ from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.estimator import setting
 from ccb_lib.io.tensors import digest, load_tensors, save_tensors
 from ccb_lib.losses import adversarial_loss, discriminator_loss
-from ccb_lib.metrics.scores import distance
+from ccb_lib.metrics.anomaly_scores import distance
 from ccb_lib.models.baselines import Decoder, Encoder
 from ccb_lib.models.modes import frozen
 from ccb_lib.training.cuda_graphs import CapturedWork, restored

@@ -15,7 +15,7 @@ from ccb_lib.detectors.scorer import Scorer
 from ccb_lib.environment import choose_device
 from ccb_lib.io.images import SIZES, as_images
 from ccb_lib.io.tensors import digest, save_tensors
-from ccb_lib.metrics.scores import ScoreTerms, all_equal
+from ccb_lib.metrics.anomaly_scores import ScoreTerms, all_equal
 from ccb_lib.training.types import Turns, finish
 
 FORMAT_VERSION = 1

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.estimator import setting
 from ccb_lib.losses import adversarial_loss, discriminator_loss
-from ccb_lib.metrics.scores import distance
+from ccb_lib.metrics.anomaly_scores import distance
 from ccb_lib.models.baselines import (
     Decoder,
     Encoder,

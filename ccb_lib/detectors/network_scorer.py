@@ -13,7 +13,7 @@ from ccb_lib.detectors.base import Detector
 from ccb_lib.environment import seeded
 from ccb_lib.io.images import to_uint8, to_unit
 from ccb_lib.io.tensors import check_tensors
-from ccb_lib.metrics.scores import ScoreTerms, error_map
+from ccb_lib.metrics.anomaly_scores import ScoreTerms, error_map
 from ccb_lib.models.modes import scoring_mode
 from ccb_lib.training.cuda_graphs import CapturedFunction
 

@@ -9,7 +9,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from torch import Tensor
 
 from ccb_lib.detectors.estimator import Estimator, NotReady
-from ccb_lib.metrics.scores import ScoreTerms, anomaly_score
+from ccb_lib.metrics.anomaly_scores import ScoreTerms, anomaly_score
 from ccb_lib.metrics.shift import compare_with_calibration, warn_of_shift
 from ccb_lib.metrics.thresholds import conformal_p_values, normal_quantile
 

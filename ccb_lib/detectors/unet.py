@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ccb_lib.detectors.estimator import is_whole, setting
 from ccb_lib.detectors.three_losses import ThreeLossDetector
 from ccb_lib.losses import adversarial_loss, latent_loss, similarity_loss, total_loss
-from ccb_lib.metrics.scores import distance
+from ccb_lib.metrics.anomaly_scores import distance
 from ccb_lib.models.ccb import LEVELS, Discriminator, Generator
 from ccb_lib.models.diagnostics import rms, watching_skips
 from ccb_lib.training.types import Losses

@@ -1,5 +1,6 @@
 """Scores of Eq. 2, thresholds of Eq. 3, metrics, bootstrap intervals and paired tests."""
 
+from ccb_lib.metrics.anomaly_scores import ScoreTerms, all_equal, anomaly_score, distance, error_map
 from ccb_lib.metrics.bootstrap import Estimate, bootstrap_interval, paired_difference
 from ccb_lib.metrics.checks import checked_pair, checked_prevalence, checked_threshold
 from ccb_lib.metrics.confusion import (
@@ -11,12 +12,7 @@ from ccb_lib.metrics.confusion import (
     shown,
 )
 from ccb_lib.metrics.counts import ThresholdCounts, alarms, between, count_at_thresholds, rising
-from ccb_lib.metrics.paired import Difference, Pair, holm, paired_differences, verdict
-from ccb_lib.metrics.ranking import auc, average_precision, sensitivity_at_specificity
-from ccb_lib.metrics.replicates import BOOTSTRAP_METRICS
-from ccb_lib.metrics.scores import ScoreTerms, all_equal, anomaly_score, distance, error_map
-from ccb_lib.metrics.shift import Shift, ShiftWarning, compare_with_calibration, warn_of_shift
-from ccb_lib.metrics.threshold_rules import (
+from ccb_lib.metrics.oracle_thresholds import (
     RULES,
     Rule,
     min_max,
@@ -25,6 +21,10 @@ from ccb_lib.metrics.threshold_rules import (
     oracle_youden,
     place_all,
 )
+from ccb_lib.metrics.paired import Difference, Pair, holm, paired_differences, verdict
+from ccb_lib.metrics.ranking import auc, average_precision, sensitivity_at_specificity
+from ccb_lib.metrics.replicates import BOOTSTRAP_METRICS
+from ccb_lib.metrics.shift import Shift, ShiftWarning, compare_with_calibration, warn_of_shift
 from ccb_lib.metrics.thresholds import (
     conformal_p_values,
     conformal_threshold,

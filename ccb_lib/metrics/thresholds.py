@@ -2,7 +2,7 @@
 
 An image is abnormal if and only if its score > φ.
 
-Rules that use more than held-out normals are in `ccb_lib.metrics.threshold_rules`.
+Rules that use more than held-out normals are in `ccb_lib.metrics.oracle_thresholds`.
 """
 
 import math

@@ -6,15 +6,11 @@ import os
 import zipfile
 
 import pytest
-from hypothesis import settings
 from platformdirs import user_cache_path
 
 from ccb_lib.datasets.base import data_root
 
 USER_CACHE = user_cache_path("ccb_lib") / "data"  # before tests get a cache of their own
-
-settings.register_profile("patient", deadline=None)  # a loaded machine is no failure
-settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

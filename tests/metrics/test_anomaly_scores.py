@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ccb_lib.metrics.scores import ScoreTerms, anomaly_score, distance, error_map
+from ccb_lib.metrics.anomaly_scores import ScoreTerms, anomaly_score, distance, error_map
 
 
 def test_score_by_hand():
