@@ -11,7 +11,7 @@ from ccb_lib.reproduction.comparisons import differences, planned, settings_run
 from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.registry import TRIVIAL_METHODS
 from ccb_lib.reproduction.results import load_results
-from ccb_lib.reproduction.waterfall import BEST, REPORTED, effects, macro, runs_of_rows
+from ccb_lib.reproduction.waterfall import BEST, REPORTED, classes_of_rows, effects, macro
 
 _TABLE = 4  # HAM10000, the data set with the most runs
 _DATASET = "ham10000"
@@ -59,7 +59,7 @@ def _clean(steps: pd.DataFrame, folder: str | Path | None) -> str:
     if simple.empty or not networks:
         return "*not run*"
     with_network = "; ".join(
-        f"{display_name(name)} {part['value'].mean():.3f} ({runs_of_rows(part)})"
+        f"{display_name(name)} {part['value'].mean():.3f} (width {part['width'].iloc[0]:g})"
         for name, part in networks
     )
     shown = {"pca": "PCA", "png-bytes": "PNG bytes"}
@@ -67,8 +67,9 @@ def _clean(steps: pd.DataFrame, folder: str | Path | None) -> str:
         f"{shown.get(name, name.replace('-', ' '))} {value:.3f}" for name, value in simple.items()
     )
     return (
-        "Mean AUC on the skin images of HAM10000, against all held-out normal images: "
-        f"{with_network}. Without a network: {without_network}. Chance is 0.5. "
+        "Mean AUC on the skin images of HAM10000, against all held-out normal images, each network "
+        f"at the fullest setting that was run: {with_network}. Without a network: "
+        f"{without_network}. Chance is 0.5. "
         "[Tables 4 and 5](tables-4-5.html)."
     )
 
@@ -85,19 +86,21 @@ def _explained(steps: pd.DataFrame, folder: str | Path | None) -> str:
     part = part[part["method"] == fullest["method"]]
     change = effects(part).set_index("effect")["mean"]
     pairs = [
-        f"{display_name(dataset)}, {display_name(method)} ({runs_of_rows(rows)}): "
-        f"{display_name(frame['metric'].iloc[0])} {found[BEST]:.3f}, {found[REPORTED]:.3f} reported"
+        f"{display_name(method)} on {classes_of_rows(rows)} of {display_name(dataset)} (width "
+        f"{rows['width'].iloc[0]:g}): {display_name(frame['metric'].iloc[0])} {found[BEST]:.3f}, "
+        f"reported {found[REPORTED]:.3f}"
         for frame in (steps, waterfalls((_TABLE,), metric="accuracy", folder=folder))
         for (dataset, method), rows in frame.groupby(["dataset", "method"])
         if not (found := macro(rows).set_index("step")["mean"]).loc[[REPORTED, BEST]].hasnans
     ]
     return (
         "Not known: the paper's code is not public. The test loop of its public ancestor can raise "
-        f"the AUC: with {display_name(fullest['method'])} on HAM10000 ({runs_of_rows(part)}), "
+        f"the AUC: with {display_name(fullest['method'])} on HAM10000 (width "
+        f"{fullest['width']:g}), "
         "batch statistics of batches sorted by label change the mean AUC on the same images by "
         f"{change['batch statistics']:+.3f}, and choosing the epoch by test labels changes it by "
-        f"{change['choice of the epoch']:+.3f}. Measured with this loop, beside what is reported: "
-        f"{'; '.join(pairs)}. [The protocols](protocols.html)."
+        f"{change['choice of the epoch']:+.3f}. Measured with this loop: "
+        f"{'; '.join(pairs)}. Settings below; [the protocols](protocols.html)."
     )
 
 
