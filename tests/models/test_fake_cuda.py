@@ -10,7 +10,7 @@ from ccb_lib import losses
 from ccb_lib.detectors import METHODS
 from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.io.images import to_uint8, to_unit
-from ccb_lib.metrics import scores
+from ccb_lib.metrics import anomaly_scores as scores
 from ccb_lib.models.diagnostics import rms
 from ccb_lib.models.modes import scoring_mode
 
