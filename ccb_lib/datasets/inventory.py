@@ -5,8 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import sklearn.datasets
-
 from ccb_lib.datasets import brain_mri, chest_ct, cifar10, ham10000, ild, lung_ct_98
 from ccb_lib.datasets.base import data_root
 from ccb_lib.datasets.catalog import ENTRIES, entry
@@ -106,6 +104,8 @@ def unpack_archives(folder: Path) -> list[Path]:
 
 
 def _count_digits(root: str | Path | None) -> Found:
+    import sklearn.datasets  # slow to load, and no other set needs it
+
     labels = sklearn.datasets.load_digits().target
     return Found(Path(sklearn.datasets.__file__).parent, dict(Counter(map(str, labels))))
 

@@ -74,7 +74,7 @@ def table_html(
         ValueError: An empty table, keys that do not fit the axes, or as `explorer_html`; the
             message names the key.
     """
-    sets = steps_of_table(table, axes, stops)
+    sets = steps_of_parts(parts_of_table(table, axes), stops)
     return render(sets, axes, choose(sets, axes, choice), prevalence=prevalence, title=title)
 
 
@@ -118,12 +118,12 @@ def parts_of_table(
     return parts
 
 
-def steps_of_table(
-    table: Mapping[Any, Sequence[Any]], axes: Sequence[str], stops: int
+def steps_of_parts(
+    parts: Mapping[Key, tuple[ArrayLike, ArrayLike, dict[str, float]]], stops: int
 ) -> dict[Key, Steps]:
-    """Compute the counts of every set of a table; errors name the key."""
+    """Compute the counts of every set of `parts_of_table`; errors name the key."""
     steps = {}
-    for key, (scores, labels, thresholds) in parts_of_table(table, axes).items():
+    for key, (scores, labels, thresholds) in parts.items():
         try:
             steps[key] = Steps.of(scores, labels, thresholds, stops=stops)
         except ValueError as error:

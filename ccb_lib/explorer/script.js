@@ -67,15 +67,15 @@
       });
       show_prevalence();
       show("counted", counted ? "" : `Counted at ${cell.t[stop]}, the nearest of ${cell.t.length} stored thresholds.`);
-      show("summary", summary(tp, fp, fn, tn));
+      show("summary", summary(tp, fp));
     }
 
-    function summary(tp, fp, fn, tn) {
+    function summary(tp, fp) {
       const found = cell.abnormal ? [`${whole(tp)} of ${whole(cell.abnormal)} abnormal images found`] : [];
       const alarms = cell.normal ? [`${whole(fp)} of ${whole(cell.normal)} normal images called abnormal`] : [];
       const counts = `${[...found, ...alarms].join(", ")}.`;
       if (!cell.abnormal || !cell.normal) return counts;
-      const abnormal = share(), recall = tp / (tp + fn), false_alarms = fp / (fp + tn);
+      const abnormal = share(), recall = tp / cell.abnormal, false_alarms = fp / cell.normal;
       let images = 100; // a round number that holds some of either kind
       while (images < 1e15 && images * Math.min(abnormal, 1 - abnormal) < 10) images *= 10;
       const [right, missed, wrong] = [
@@ -130,7 +130,8 @@
       const at = cell.t.indexOf(value);
       if (at >= 0) return go(at);
       const gap = (t) => cell.cuts.filter((score) => score <= t).length;
-      const same = cell.cuts.length ? cell.t.findIndex((t) => gap(t) === gap(value)) : -1;
+      const wanted = gap(value);
+      const same = cell.cuts.length ? cell.t.findIndex((t) => gap(t) === wanted) : -1;
       if (same >= 0) return go(same, value);
       const above = cell.t.findIndex((t) => t >= value);
       const [low, high] = above < 0 ? [cell.t.length - 1, cell.t.length - 1] : [Math.max(0, above - 1), above];
@@ -206,23 +207,23 @@
     }
 
     function fit_choosers() {
-      for (const control of root.querySelectorAll("[data-axis]")) {
-        const axis = Number(control.dataset.axis), values = available(axis);
+      for (const chooser of root.querySelectorAll("[data-axis]")) {
+        const axis = Number(chooser.dataset.axis), values = available(axis);
         const names = values.map((at) => data.axes[axis].values[at]), at = values.indexOf(chosen[axis]);
-        if (control.type === "range") {
-          control.max = values.length - 1;
-          control.parentElement.querySelector("output").textContent = names[at];
-          control.setAttribute("aria-valuetext", names[at]);
+        if (chooser.type === "range") {
+          chooser.max = values.length - 1;
+          chooser.parentElement.querySelector("output").textContent = names[at];
+          chooser.setAttribute("aria-valuetext", names[at]);
         } else {
-          control.replaceChildren(...names.map((text, i) => new Option(text, i)));
+          chooser.replaceChildren(...names.map((text, i) => new Option(text, i)));
         }
-        control.value = at;
+        chooser.value = at;
       }
     }
 
-    for (const control of root.querySelectorAll("[data-axis]")) {
-      const axis = Number(control.dataset.axis);
-      control.addEventListener("input", () => choose(axis, available(axis)[Number(control.value)]));
+    for (const chooser of root.querySelectorAll("[data-axis]")) {
+      const axis = Number(chooser.dataset.axis);
+      chooser.addEventListener("input", () => choose(axis, available(axis)[Number(chooser.value)]));
     }
 
     // ── writing ──

@@ -7,7 +7,7 @@ from typing import Any, Self
 from numpy.typing import ArrayLike
 
 from ccb_lib.explorer.controls import ExplorerControls, traitlets
-from ccb_lib.explorer.pages import TITLE, choose, parts_of_table, steps_of_table
+from ccb_lib.explorer.pages import TITLE, choose, parts_of_table, steps_of_parts
 from ccb_lib.explorer.render import (
     axis_values,
     checked_title,
@@ -120,7 +120,8 @@ class ThresholdExplorer(ExplorerControls):
     ) -> None:
         prevalence = checked_prevalence(prevalence)
         self._axes, self._title, self._stops = axes, checked_title(title), stops
-        self._parts, self._steps = parts_of_table(table, axes), steps_of_table(table, axes, stops)
+        self._parts = parts_of_table(table, axes)
+        self._steps = steps_of_parts(self._parts, stops)
         # For each key the sorted scores of both kinds, so that counting is a binary search.
         self._sorted_scores = {}
         for key, (scores, labels, _) in self._parts.items():

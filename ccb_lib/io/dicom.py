@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ccb_lib.io.dicom_tags import integer, numbers
-from ccb_lib.io.limits import check_pixels, check_regular, memory_for, unreadable
+from ccb_lib.io.limits import MOST_PIXELS, check_pixels, check_regular, memory_for, unreadable
 from ccb_lib.io.windows import LUNG_WINDOW, Window
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _P, _R = ParamSpec("_P"), TypeVar("_R")
 
-_MOST_INFLATED = 2**28  # bytes; the largest image that is read has 2**26 pixels of up to 3 bytes
+_MOST_INFLATED = 4 * MOST_PIXELS  # bytes; a pixel has up to 3
 PADDING = -2000  # the raw value outside the scanner's round field of view
 
 
@@ -98,9 +98,7 @@ def read_hounsfield(path: Path, padding: int | None = PADDING) -> NDArray[np.flo
     """
     data = _read(path)
     slope, intercept = _rescale(data)
-    raw = _pixels(data)
-    if raw.ndim != 2:
-        raise ValueError(f"pixels of shape {raw.shape}; one grey slice is needed")
+    raw = _slice(data)
     values = raw.astype(np.float32)
     if padding is not None:
         values[raw == padding] = 0
@@ -115,10 +113,7 @@ def read_mask(path: Path) -> NDArray[np.int64]:
         ImportError: pydicom is not installed.
         ValueError: The file is no DICOM image of one grey slice.
     """
-    mask = _pixels(_read(path))
-    if mask.ndim != 2:
-        raise ValueError(f"pixels of shape {mask.shape}; one grey slice is needed")
-    return mask.astype(np.int64)
+    return _slice(_read(path)).astype(np.int64)
 
 
 @_checked
@@ -147,15 +142,14 @@ def read_image(path: Path, window: Window | None = None) -> Image.Image:
 def _as_image(data: "FileDataset", window: Window | None) -> Image.Image:
     from ccb_lib.io.dicom_display import grey_levels, palette_colours  # it needs pydicom
 
-    palette = data.get("PhotometricInterpretation") == "PALETTE COLOR"
-    pixels = _pixels(data, palette=palette)
+    pixels = _pixels(data)
     if pixels.ndim == 3 and pixels.dtype == np.uint8 and integer(data, "SamplesPerPixel") == 3:
         return Image.fromarray(pixels)
     if pixels.ndim != 2:
         raise ValueError(
             f"pixels of shape {pixels.shape}; one image of grey values or 8-bit colours is needed"
         )
-    if palette:
+    if _is_palette(data):
         return Image.fromarray(palette_colours(pixels, data))
     ct = data.get("Modality") == "CT"
     slope, intercept = _rescale(data, needed=ct)
@@ -171,8 +165,11 @@ def _as_image(data: "FileDataset", window: Window | None) -> Image.Image:
 def is_grey(path: Path) -> bool:
     """Return whether a DICOM file is a grey image, according to its header."""
     data = _read(path, pixels=False)
-    palette = data.get("PhotometricInterpretation") == "PALETTE COLOR"
-    return integer(data, "SamplesPerPixel") == 1 and not palette
+    return integer(data, "SamplesPerPixel") == 1 and not _is_palette(data)
+
+
+def _is_palette(data: "FileDataset") -> bool:
+    return data.get("PhotometricInterpretation") == "PALETTE COLOR"
 
 
 def _read(path: Path, pixels: bool = True) -> "FileDataset":
@@ -212,13 +209,21 @@ def _check_inflated(path: Path) -> None:
         raise ValueError(f"it inflates to more than {_MOST_INFLATED:,} bytes")
 
 
-def _pixels(data: "FileDataset", *, palette: bool = False) -> NDArray[Any]:
+def _slice(data: "FileDataset") -> NDArray[Any]:
+    """Return the raw values of one grey slice, (H, W)."""
+    if _is_palette(data):
+        raise ValueError("its values are places in a palette; one grey slice is needed")
+    raw = _pixels(data)
+    if raw.ndim != 2:
+        raise ValueError(f"pixels of shape {raw.shape}; one grey slice is needed")
+    return raw
+
+
+def _pixels(data: "FileDataset") -> NDArray[Any]:
     pydicom = import_pydicom()
     if "TransferSyntaxUID" not in data.file_meta:
         # The default of the standard.
         data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-    if data.get("PhotometricInterpretation") == "PALETTE COLOR" and not palette:
-        raise ValueError("its values are places in a palette; one grey slice is needed")
     try:
         return pydicom.pixels.pixel_array(data)  # YBR becomes RGB
     except Exception as error:  # truncated pixels, or a compression without a decoder

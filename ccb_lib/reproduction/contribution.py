@@ -111,7 +111,7 @@ def read_contribution(path: str | Path, table: int | str) -> Store:
         FileNotFoundError: The file does not exist.
         ValueError: The file is damaged, or a check fails. The message names the file.
     """
-    store = Store.read(path)
+    store = Store.read(path, must_exist=True)
     try:
         check_contribution(store.results.values(), table)
     except ValueError as error:

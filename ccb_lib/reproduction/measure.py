@@ -105,8 +105,7 @@ def merge(
                 f"{known}. Rename the file."
             )
         store = Store.read(Path(folder or results_folder()) / f"{path.stem}.safetensors")
-        read_contribution(path, table_of[path.stem])
-        count = store.merge(path)
+        count = store.merge(read_contribution(path, table_of[path.stem]))
         say(f"{count} runs added from {path}")
         new += count
     return new

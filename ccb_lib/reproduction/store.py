@@ -110,16 +110,21 @@ class Store:
         self.results: dict[str, Result] = {}
 
     @classmethod
-    def read(cls, path: str | Path) -> Self:
+    def read(cls, path: str | Path, *, must_exist: bool = False) -> Self:
         """Read a file and verify it; a missing file gives an empty store.
 
         The digest of every stored array and the key of every run are verified, and the digest of
         the header in files that have one.
 
         Raises:
+            FileNotFoundError: The file does not exist, and ``must_exist`` is true.
             ValueError: The file is damaged or inconsistent; the message names the run.
         """
         store = cls(path)
+        if must_exist and not store.path.is_file():
+            raise FileNotFoundError(
+                f"No results at {path}. Give a file written by `ccb table --run`."
+            )
         if store.path.exists():
             store.results = _unpacked(*load_tensors(store.path), store.path)
         return store
@@ -137,19 +142,15 @@ class Store:
             }
             save_tensors(self.path, *_packed_all(self.results.values()))
 
-    def merge(self, other: str | Path) -> int:
-        """Add all runs of another file, such as another machine's; return the number of new runs.
+    def merge(self, other: str | Path | Self) -> int:
+        """Add all runs of another file, or of one that was read; return the number of new runs.
 
         Raises:
             FileNotFoundError: The file does not exist.
             ValueError: The file is damaged.
         """
-        if not Path(other).is_file():
-            raise FileNotFoundError(
-                f"No results at {other}. Give a file written by `ccb table --run`."
-            )
-        theirs = type(self).read(other).results
-        new = [result for key, result in theirs.items() if key not in self.results]
+        theirs = other if isinstance(other, Store) else type(self).read(other, must_exist=True)
+        new = [result for key, result in theirs.results.items() if key not in self.results]
         self.add(*new)
         return len(new)
 
