@@ -25,12 +25,12 @@ from myst_nb.core.read import is_myst_markdown_notebook, read_myst_markdown_note
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+from notebooks import WIDGET, pages_of
 
 ROOT = Path(__file__).resolve().parents[1]
 # Pages that take long start first, so that no processor is idle while the last of them runs.
 LONGEST = ("brain-mri", "index", "baselines", "design", "protocols", "training", "ham10000")
 MEMORY = 2 * 2**30  # bytes that a page may need
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class Executed(NamedTuple):
@@ -51,10 +51,7 @@ class Executed(NamedTuple):
 
 def pages(root: Path) -> list[Path]:
     """List the pages of ``_toc.yml`` that have code, in the order in which they are executed."""
-    contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    chapters = [chapter for part in contents["parts"] for chapter in part["chapters"]]
-    found = [root / f"{chapter['file']}.md" for chapter in chapters]
-    found.insert(0, root / f"{contents['root']}.md")
+    found = pages_of(root)
     order = {name: place for place, name in enumerate(LONGEST)}
     return sorted(
         (page for page in found if is_myst_markdown_notebook(page.read_text(encoding="utf-8"))),

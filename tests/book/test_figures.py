@@ -1,9 +1,9 @@
 """The stored Figs. 1 and 2, and the numbers, captions and links of the pages."""
 
-import importlib.util
 import re
 from pathlib import Path
 
+import draw
 import jupytext
 import pytest
 import yaml
@@ -16,19 +16,11 @@ PAGES = [TOC["root"]] + [chapter["file"] for part in TOC["parts"] for chapter in
 TEXTS = {page: (ROOT / f"{page}.md").read_text() for page in PAGES}
 
 
-@pytest.fixture(scope="module")
-def draw():
-    spec = importlib.util.spec_from_file_location("draw", ROOT / "book/figures/draw.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def labels(figure):
     return [text.get_text() for text in figure.axes[0].texts]
 
 
-def test_the_stored_figures_show_the_networks_of_the_library(draw, legible):
+def test_the_stored_figures_show_the_networks_of_the_library(legible):
     generator = Generator()
     drawn = {
         1: legible(draw.draw_ccb(generator, Discriminator())),
@@ -41,7 +33,7 @@ def test_the_stored_figures_show_the_networks_of_the_library(draw, legible):
         assert comments == expected, "run: python book/figures/draw.py"
 
 
-def test_the_figures_are_read_from_the_modules(draw):
+def test_the_figures_are_read_from_the_modules():
     found = labels(draw.draw_ccb(Generator(1, 8, (5, 1, 2, 3)), Discriminator(1, 64, 8, 20), 64))
     for text in (
         "x: 1×64×64",

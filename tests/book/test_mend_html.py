@@ -1,12 +1,8 @@
 """What Sphinx and its theme write into pages is mended after a build."""
 
-import runpy
-from pathlib import Path
-
 import pytest
+from mend_html import mend_html
 from PIL import Image
-
-mend_html = runpy.run_path(str(Path(__file__).parents[2] / "book" / "mend_html.py"))["mend_html"]
 
 
 def test_what_the_theme_writes_is_mended_once(tmp_path):

@@ -1,31 +1,20 @@
 """The scripts that write stored files and finish the built site."""
 
 import doctest
-import importlib.util
 import json
-from pathlib import Path
 
+import lesion_areas
 import numpy as np
 import pytest
+import store_facts
 import strip_images
+import write_plan
 from PIL import Image
 
 from ccb_lib.io.project_data import project_data
-from ccb_lib.reproduction.claims import AREAS, lesion_areas
+from ccb_lib.reproduction.claims import AREAS
+from ccb_lib.reproduction.claims import lesion_areas as stored_areas
 from ccb_lib.reproduction.plan import read_plan
-
-ROOT = Path(__file__).parents[2]
-
-
-def load(name):
-    path = ROOT / "data" / "scripts" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-LESION_AREAS, STORE_FACTS, WRITE_PLAN = map(load, ("lesion_areas", "store_facts", "write_plan"))
 
 IMAGE = {
     "output_type": "display_data",
@@ -82,44 +71,44 @@ def test_an_area_is_counted_in_the_centred_square(tmp_path):
     mask[:, :3] = 255  # one of the square's four columns, and two outside it
     Image.fromarray(mask).save(tmp_path / "ISIC_0000001.png")
     Image.fromarray(mask.T).convert("1").save(tmp_path / "ISIC_0000000_segmentation.png")
-    assert LESION_AREAS.lesion_area(tmp_path / "ISIC_0000001.png") == 0.25
-    assert LESION_AREAS.write_areas(tmp_path, tmp_path / AREAS) == 2
-    assert lesion_areas(tmp_path).to_dict() == {"ISIC_0000000": 0.25, "ISIC_0000001": 0.25}
+    assert lesion_areas.lesion_area(tmp_path / "ISIC_0000001.png") == 0.25
+    assert lesion_areas.write_areas(tmp_path, tmp_path / AREAS) == 2
+    assert stored_areas(tmp_path).to_dict() == {"ISIC_0000000": 0.25, "ISIC_0000001": 0.25}
     with pytest.raises(FileNotFoundError, match="segmentation masks"):
-        LESION_AREAS.write_areas(tmp_path / "none", tmp_path / "out.csv")
+        lesion_areas.write_areas(tmp_path / "none", tmp_path / "out.csv")
 
 
 def test_the_readme_shows_the_plan():
     folder = project_data("results")
     text = (folder / "README.md").read_text(encoding="utf-8")
-    assert WRITE_PLAN.with_plan(text, read_plan(folder / "plan.toml")) == text, (
+    assert write_plan.with_plan(text, read_plan(folder / "plan.toml")) == text, (
         "Run: python data/scripts/write_plan.py"
     )
 
 
 def test_the_plan_has_one_line_an_entry():
     (entry,) = [entry for entry in read_plan() if entry.name == "ham10000-first"]
-    lines = WRITE_PLAN.as_markdown([entry]).splitlines()
+    lines = write_plan.as_markdown([entry]).splitlines()
     assert lines[2].startswith(f"| ham10000-first | {entry.why} | ")
     assert lines[2].endswith(" | `ccb measure --only ham10000-first` |")
-    begin, end = WRITE_PLAN._BEGIN, WRITE_PLAN._END
-    text = WRITE_PLAN.with_plan(f"a\n{begin}\nold\n{end}\nb", [entry])
+    begin, end = write_plan._BEGIN, write_plan._END
+    text = write_plan.with_plan(f"a\n{begin}\nold\n{end}\nb", [entry])
     assert text == "\n".join(["a", begin, *lines, end, "b"])
     with pytest.raises(ValueError, match="no place for the plan"):
-        WRITE_PLAN.with_plan("text", [entry])
+        write_plan.with_plan("text", [entry])
 
 
 def test_facts_are_not_stored_without_the_images(tmp_path, monkeypatch):
-    monkeypatch.setitem(STORE_FACTS.COMPUTED, "ham10000", (lambda: False, dict))
+    monkeypatch.setitem(store_facts.COMPUTED, "ham10000", (lambda: False, dict))
     with pytest.raises(FileNotFoundError, match="ccb data fetch ham10000"):
-        STORE_FACTS.write("ham10000")
-    monkeypatch.setattr(STORE_FACTS, "project_data", lambda _: tmp_path)
-    monkeypatch.setitem(STORE_FACTS.COMPUTED, "ham10000", (lambda: True, lambda: {"a": 1 / 3}))
-    STORE_FACTS.write("ham10000")
+        store_facts.write("ham10000")
+    monkeypatch.setattr(store_facts, "project_data", lambda _: tmp_path)
+    monkeypatch.setitem(store_facts.COMPUTED, "ham10000", (lambda: True, lambda: {"a": 1 / 3}))
+    store_facts.write("ham10000")
     assert json.loads((tmp_path / "facts-ham10000.json").read_text()) == {"a": 0.33333}
 
 
-@pytest.mark.parametrize("module", [strip_images, LESION_AREAS], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [strip_images, lesion_areas], ids=lambda module: module.__name__)
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.attempted > 0

@@ -4,7 +4,6 @@
 to ``data/results/torture-book.json``; rows of other areas there are kept.
 """
 
-import json
 import random
 import shutil
 import sys
@@ -19,12 +18,13 @@ from playwright.sync_api import TimeoutError as Hang
 from playwright.sync_api import sync_playwright
 
 from ccb_lib.explorer import explorer_html, table_html
+from tests.browser.conftest import FLAGS, LOUD
+from tests.browser.conftest import NAMES as BROWSERS
 from tests.torture.hostile import HEAD, NAMES, book_policy, own_policy, served
-from tests.torture.report import FOLDER, ROOT, Row, totals, write
+from tests.torture.report import ROOT, Row, stored, totals, write
 
 HTML = ROOT / "_build" / "html"
 PAGES, EXPLORERS = "pages of the book", "threshold explorers"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LIMIT = 30_000  # milliseconds; what takes longer is a hang
 # Walk over stops from the first to the last; return whether the counts at each add up to the set.
 WALK = """figure => {
@@ -58,7 +58,7 @@ def opened(browser: Any, width: int = 390) -> Iterator[tuple[Any, list[str]]]:
 
 
 def _note(messages: list[str], kind: str, text: str) -> None:
-    if kind in ("error", "warning", "outside"):
+    if kind in (*LOUD, "outside"):
         messages.append(text)
 
 
@@ -166,14 +166,11 @@ def main() -> int:
         print(f"A built book in {HTML} and an installed Chromium are needed. Run: make book")
         return 1
     began = time.monotonic()
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=flags)
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         rows = pages(browser) + explorers(browser)
         browser.close()
-    path = FOLDER / "torture-book.json"
-    earlier = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
-    others = [Row(**row) for row in earlier if row["area"] not in (PAGES, EXPLORERS)]
+    others = [row for row in stored("book")[1] if row.area not in (PAGES, EXPLORERS)]
     print(write("book", [*rows, *others], time.monotonic() - began), totals(["book"]))
     return int(any(row.lost + row.foreign_tracebacks + row.hangs for row in rows))
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from bs4 import BeautifulSoup
 
-from tests.torture.report import FOLDER, Row, write
+from tests.torture.report import FOLDER, Row, stored, write
 
 AREA = "two builds"
 KINDS = {".html": "pages", ".ipynb": "notebooks", ".png": "figures"}
@@ -150,10 +150,9 @@ def rows_of(names: Sequence[str], different: Sequence[str]) -> list[Row]:
 
 def report(rows: Sequence[Row], folder: Path = FOLDER) -> Path:
     """Write the rows into the report on the book, in place of earlier rows of this area."""
-    path = folder / "torture-book.json"
-    earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    others = [Row(**row) for row in earlier.get("rows", []) if row["area"] != AREA]
-    return write("book", [*others, *rows], earlier.get("seconds", 0.0), folder)
+    seconds, earlier = stored("book", folder)
+    others = [row for row in earlier if row.area != AREA]
+    return write("book", [*others, *rows], seconds, folder)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -11,7 +11,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import argparse
 import ctypes
-import json
 import random
 import signal
 import subprocess
@@ -30,7 +29,7 @@ from tests.torture import dask_scenes, scenes
 from tests.torture.commands import COMMANDS, Reference, World, reference
 from tests.torture.disturb import counting_writes
 from tests.torture.processes import import_everything
-from tests.torture.report import FOLDER, Row, write
+from tests.torture.report import Row, stored, write
 from tests.torture.scenes import ANY, LATER, WRITING, NotRun, Scene, play
 
 _NEW_MOUNTS = 0x20000  # CLONE_NEWNS of unshare(2)
@@ -171,20 +170,16 @@ def main(words: Sequence[str] | None = None) -> int:
     for row in ordered:
         print(f"{row.area}, {row.what}: {row.kept} of {row.tried} {row.not_run}")
     if not given.short:
-        seconds, others = _stored(ordered) if given.only else (0.0, [])
+        seconds, others = _kept(ordered) if given.only else (0.0, [])
         print(f"Wrote {write('faults', [*others, *ordered], seconds + time.monotonic() - begun)}.")
     return int(any(row.kept < row.tried for row in ordered))
 
 
-def _stored(rows: Sequence[Row]) -> tuple[float, list[Row]]:
+def _kept(rows: Sequence[Row]) -> tuple[float, list[Row]]:
     """Return seconds and rows of the stored report, without the rows that replace some of them."""
-    path = FOLDER / "torture-faults.json"
-    if not path.is_file():
-        return 0.0, []
-    report = json.loads(path.read_text(encoding="utf-8"))
+    seconds, earlier = stored("faults")
     new = {(row.area, row.what) for row in rows}
-    kept = [Row(**row) for row in report["rows"] if (row["area"], row["what"]) not in new]
-    return report["seconds"], kept
+    return seconds, [row for row in earlier if (row.area, row.what) not in new]
 
 
 def _count(rows: dict[tuple[str, str], Row], task: Task, how: str, problems: list[str]) -> None:

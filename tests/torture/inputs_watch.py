@@ -63,11 +63,12 @@ class Watch:
 
 def contents(folder: Path) -> dict[str, tuple[int, int]]:
     """Return size and modification time of all files of a folder except the target folder."""
-    return {
-        str(path): (path.stat().st_size, path.stat().st_mtime_ns)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "target" not in path.relative_to(folder).parts[:1]
-    }
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if "target" not in path.relative_to(folder).parts[:1] and path.is_file():
+            facts = path.stat()
+            found[str(path)] = (facts.st_size, facts.st_mtime_ns)
+    return found
 
 
 def peak_memory(reset: bool = False) -> int:

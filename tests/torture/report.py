@@ -79,14 +79,21 @@ def write(name: str, rows: Iterable[Row], seconds: float, folder: Path = FOLDER)
     return path
 
 
+def stored(name: str, folder: Path = FOLDER) -> tuple[float, list[Row]]:
+    """Return seconds and rows of a report; none of them if there is no report."""
+    path = folder / f"torture-{name}.json"
+    if not path.is_file():
+        return 0.0, []
+    report = json.loads(path.read_text(encoding="utf-8"))
+    return report["seconds"], [Row(**row) for row in report["rows"]]
+
+
 def totals(names: Sequence[str] = NAMES, folder: Path = FOLDER) -> dict[str, int]:
     """Return the sums of tried, lost, foreign_tracebacks and hangs over the reports that exist."""
     sums = dict.fromkeys(("tried", *FAILURES), 0)
     for name in names:
-        path = folder / f"torture-{name}.json"
-        if path.is_file():
-            for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
-                sums = {key: total + row[key] for key, total in sums.items()}
+        for row in stored(name, folder)[1]:
+            sums = {key: total + getattr(row, key) for key, total in sums.items()}
     return sums
 
 

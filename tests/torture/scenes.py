@@ -284,10 +284,10 @@ def parent_killed(scene: Scene) -> None:
     scene.again()
 
 
-def play(scene: Scene, act: Callable[..., None], *given: object, **named: object) -> str:
+def play(scene: Scene, act: Callable[..., None], *given: object) -> str:
     """Play a scene; return "kept", "lost", "foreign_tracebacks" or "hangs"."""
     try:
-        act(scene, *given, **named)
+        act(scene, *given)
     finally:
         shutil.rmtree(scene.folder, ignore_errors=True)
     if any(ended.hung for ended in scene.seen):
