@@ -100,7 +100,7 @@ def _explained(steps: pd.DataFrame, folder: str | Path | None) -> str:
         "batch statistics of batches sorted by label change the mean AUC on the same images by "
         f"{change['batch statistics']:+.3f}, and choosing the epoch by test labels changes it by "
         f"{change['choice of the epoch']:+.3f}. Measured with this loop: "
-        f"{'; '.join(pairs)}. Settings below; [the protocols](protocols.html)."
+        f"{'; '.join(pairs)}. The settings are in the table below. [The protocols](protocols.html)."
     )
 
 

@@ -150,8 +150,8 @@ def headline(frame: pd.DataFrame) -> Markdown:
             f"{'' if np.isnan(mean[REPORTED]) else f', {mean[REPORTED]:.3f} reported'}"
         )
     return Markdown(
-        "**What was found.** Mean AUC of the same trained networks on the same images, those that "
-        "RELEASED tests, each network at the fullest setting that was run of it: "
+        "**What was found.** Mean AUC on the images that RELEASED tests; the same trained network "
+        "is tested under both protocols, at the fullest setting that was run of it. "
         f"{'; '.join(parts)}. Chance is 0.5."
     )
 
