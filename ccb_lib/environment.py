@@ -90,7 +90,7 @@ def machine() -> dict[str, str]:
     )
     facts = {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors, "
-        f"torch uses {torch.get_num_threads()} threads",
+        f"torch threads: {torch.get_num_threads()}",
         "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "Python": platform.python_version(),
     }

@@ -17,7 +17,7 @@ def shown_stability(frame: pd.DataFrame) -> pd.DataFrame:
             joined.
 
     Returns:
-        Rows (setting, method); ``–`` for a missing value.
+        Rows (setting, method); ``–`` for a missing value. ``collapsed`` is such as "0 of 4" runs.
 
     Example:
         >>> from ccb_lib.reproduction.claims import stability
@@ -35,11 +35,9 @@ def shown_stability(frame: pd.DataFrame) -> pd.DataFrame:
             display_name(settings["other"] or "").removesuffix(" True"),
         ]
         texts = {name: "–" if pd.isna(line[name]) else f"{line[name]:.3f}" for name in _MEASURES}
-        counts = {name: line[name] for name in ("seeds", "runs", "collapsed")}
+        counts = {"seeds": line["seeds"], "collapsed": f"{line['collapsed']} of {line['runs']}"}
         rows[setting, ", ".join(part for part in parts if part)] = texts | counts
-    shown = pd.DataFrame.from_dict(
-        rows, orient="index", columns=["seeds", *_MEASURES, "runs", "collapsed"]
-    )
+    shown = pd.DataFrame.from_dict(rows, orient="index", columns=["seeds", *_MEASURES, "collapsed"])
     return shown.sort_index(level=0, sort_remaining=False, kind="stable")
 
 

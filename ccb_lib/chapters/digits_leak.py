@@ -63,26 +63,26 @@ def measure_digits(
     save_tensors(path, stored, {"method": "skip-ganomaly", "width": width, "epochs": epochs})
 
 
-def leak_cells(path: str | Path | None = None) -> dict[tuple[str, float, float], Cell]:
+def leak_cells(path: str | Path | None = None) -> dict[tuple[str, int, float], Cell]:
     """Read the scores with batch statistics, by digit, batch size and purity.
 
     Args:
         path: A file of `measure_digits`; the stored one in ``data/results`` by default.
 
     Returns:
-        ("digit 0", 64.0, 1.0) → (scores, labels), (K,) each, in the form that
+        ("digit 0", 64, 1.0) → (scores, labels), (K,) each, in the form that
         `ThresholdExplorer.from_table` takes. Purity as in
         `ccb_lib.evaluation.batch_leak.mixed_order`. At batch size 1 all purities have the same
         scores, because the order has no effect.
 
     Example:
-        >>> scores, labels = leak_cells()["digit 0", 64.0, 1.0]
+        >>> scores, labels = leak_cells()["digit 0", 64, 1.0]
         >>> scores.shape == labels.shape
         True
     """
     stored, _ = _read(path)
     return {
-        (f"digit {digit}", float(size), purity): (
+        (f"digit {digit}", size, purity): (
             stored[f"{digit}|{_ALONE if size == 1 else f'{size}|{purity}'}"].numpy(),
             stored[f"{digit}|labels"].numpy(),
         )

@@ -108,7 +108,7 @@ def explorer_cells(
                 of_images(chosen) != of_images(PAPER) if without_network else chosen != PAPER
             ):
                 name += f", {described(of_images(chosen) if without_network else chosen)}"
-            (trivial if without_network else cells)[name, line.abnormal] = (
+            (trivial if without_network else cells)[name, display_name(line.abnormal)] = (
                 scores,
                 tests.labels,
                 thresholds,
@@ -134,7 +134,7 @@ def arm_cells(
         as in the tables. Empty if the study was not run.
 
     Example:
-        >>> ("mean-intensity", "ground_glass") in arm_cells("lung-ct-98")
+        >>> ("mean intensity", "ground glass") in arm_cells("lung-ct-98")
         True
     """
     tables = arm_table(study, folder)
@@ -150,7 +150,11 @@ def arm_cells(
         thresholds = {}
         if scored.calibration is not None:
             thresholds["normal 95 %"] = threshold_of(scored, tests, CLEAN, line.alpha)
-        cells[line.arm, line.abnormal] = (scores, tests.labels, thresholds)
+        cells[display_name(line.arm), display_name(line.abnormal)] = (
+            scores,
+            tests.labels,
+            thresholds,
+        )
     return cells
 
 

@@ -15,8 +15,8 @@ METHOD_OF = {shown: method for method, shown in _METHODS.items()}
 def display_name(name: str) -> str:
     """Return the display name of a data set, class, method or measure.
 
-    >>> display_name("ground_glass"), display_name("ild"), display_name("ccb-fork")
-    ('ground glass', 'ILD', 'CCB fork')
+    >>> display_name("ground_glass"), display_name("png-bytes"), display_name("ccb-fork")
+    ('ground glass', 'PNG bytes', 'CCB fork')
     """
     names = {
         "cifar10": "CIFAR-10",
@@ -27,6 +27,10 @@ def display_name(name: str) -> str:
         "brain-mri": "brain MRI",
         "auc": "AUC",
         "f1": "F1",
+        "pca": "PCA",
+        "mean-intensity": "mean intensity",
+        "png-bytes": "PNG bytes",
+        "nearest-neighbours": "nearest neighbours",
         **_METHODS,
     }
     return names.get(name, str(name).replace("_", " "))
