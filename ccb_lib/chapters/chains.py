@@ -70,7 +70,7 @@ def chain_summary(
         Text. Of the last epoch: ``training loss`` (Eq. 5); ``least spread / signal``, the spread as
         a share of the signal for the skip with the smallest share (0 means that the output of that
         skip is the same for every image); ``at skip``, the number of that skip. ``AUC``: the mean
-        over classes and seeds under CLEAN.
+        over classes and seeds under CLEAN. ``seeds``: their number.
     """
     last = signals[signals["epoch"] == signals["epochs"]]
     # A signal of 0 makes the share 0 / 0. Such an output does not depend on the image: share 0.
@@ -86,6 +86,7 @@ def chain_summary(
             "least spread / signal": means.groupby(by).min().map("{:.2g}".format),
             "at skip": means.groupby(by).idxmin().map(lambda found: found[-1]),
             "AUC": aucs.groupby(by)["auc"].mean().map("{:.3f}".format),
+            "seeds": last.groupby(by)["seed"].nunique().map(str),
         }
     )
     chains = sorted(last["chain"].unique(), key=lambda chain: int(chain.split("-")[0]))
@@ -109,7 +110,7 @@ def what_length_does(summary: pd.DataFrame) -> str:
 
     Example:
         >>> rows = pd.MultiIndex.from_tuples([("he", "1-1-1-1"), ("he", "4-3-2-1")])
-        >>> table = {"training loss": ["0.2", "0.1"], "AUC": ["0.7", "0.6"]}
+        >>> table = {"training loss": ["0.2", "0.1"], "AUC": ["0.7", "0.6"], "seeds": ["2", "2"]}
         >>> "the pattern of overfitting" in what_length_does(pd.DataFrame(table, index=rows))
         True
     """
@@ -119,13 +120,18 @@ def what_length_does(summary: pd.DataFrame) -> str:
             continue
         shortest, longest = rows.index.get_level_values(1)[[0, -1]]
         losses, aucs = rows["training loss"], rows["AUC"]
-        loss_rises = float(losses.iloc[-1]) > float(losses.iloc[0])
-        auc_falls = float(aucs.iloc[-1]) < float(aucs.iloc[0])
+        # The keys: whether the training loss rises, and whether the AUC falls.
         conclusion = {
             (False, True): "This is the pattern of overfitting.",
             (True, True): "This is not the pattern of overfitting: the reconstruction of the "
             "training images is worse too.",
-        }.get((loss_rises, auc_falls), "The AUC does not fall.")
+        }.get(
+            (
+                float(losses.iloc[-1]) > float(losses.iloc[0]),
+                float(aucs.iloc[-1]) < float(aucs.iloc[0]),
+            ),
+            "The AUC does not fall.",
+        ) + (" This rests on one seed." if "1" in set(rows["seeds"].iloc[[0, -1]]) else "")
         started = {"he": "by He's rule", "dcgan": "from N(0, 0.02)"}.get(start, start)
         lines.append(
             f"- Chains initialised {started}, from {shortest} to {longest} blocks: the training "

@@ -92,7 +92,7 @@ def shared_detector(split: AnomalySplit, **settings: Any) -> CCB:
 
 
 def lung_picture(number: int = SLICE, **settings: Any) -> Figure:
-    """Draw a slice of ``chest-ct`` with the anomaly maps of the shared detector and of brightness.
+    """Draw a slice of ``chest-ct`` with the maps of the shared detector and of mean intensity.
 
     The detector was trained on other slices only. If the scan is not on this machine, the figure
     shows digits, their reconstructions and the errors.
@@ -129,7 +129,7 @@ def lung_picture(number: int = SLICE, **settings: Any) -> Figure:
         title: map_of_slice(score, grey, lung, share=SHARE)
         for title, score in {
             "CCB's score": detector.decision_function,
-            "brightness alone": brightness,
+            "mean intensity": brightness,
         }.items()
     }
     circle = (chest_ct.MASS_COLUMN, chest_ct.MASS_ROW, chest_ct.MASS_RADIUS)

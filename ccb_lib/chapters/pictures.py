@@ -65,10 +65,14 @@ def skin_marks() -> Figure | Markdown:
     if folder is None:
         return _missing("ham10000", "images with hair, ink, rulers and dark rims")
     path_of = {path.stem: path for path in ham10000.find(folder)[1]}
-    pictures = read_images(
-        [path_of[f"ISIC_{number}"] for number in MARKS], image_size=128, channels=3
+    return image_grid(
+        {
+            "128 px": read_images(
+                [path_of[f"ISIC_{number}"] for number in MARKS], image_size=128, channels=3
+            )
+        },
+        titles=list(MARKS.values()),
     )
-    return image_grid({"128 px": pictures}, titles=list(MARKS.values()))
 
 
 def samples_of_sets() -> Figure | Markdown:
@@ -107,6 +111,7 @@ def marked_slice(number: str = "67") -> Figure | Markdown:
     if folder is None:
         return _missing("lung_ct_98", "a slice, its annotations, and the patches cut from it")
     grey, marked = lung_ct_98.read_slice(folder, number)
+    marked["unmarked"] = marked.pop("healthy")  # nobody has said that it is healthy
     return slice_regions(grey, regions=marked, patches=find_patches(marked))
 
 

@@ -55,8 +55,8 @@ def reported_released_clean(
     Args:
         number: Table 1 to 7.
         settings: Settings of the runs; by default the fullest setting of each method.
-        missing: Whether to include the reported rows of methods that were not run, and to name
-            these methods in the caption.
+        missing: Whether to include the reported rows of methods and the columns of classes that
+            were not run, and to name these methods in the caption.
         folder: Folder of the results; ``data/results`` by default.
 
     Returns:
@@ -75,7 +75,8 @@ def reported_released_clean(
     )
     if only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
-    classes = list(frame.index.unique("abnormal"))
+    measured = frame[["released", "clean"]].notna().any(axis=1)
+    classes = list((frame if missing else frame[measured]).index.unique("abnormal"))
     rows, not_run, exact = {}, [], set()
     for name in frame.index.unique(0):
         part = frame.loc[name].reindex(classes)

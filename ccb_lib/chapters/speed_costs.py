@@ -18,7 +18,7 @@ AXES = {
     "batch": ("batch", "batch"),
     "detectors": ("detectors", "detectors"),
 }
-_COLOURS = {"eager": PALETTE[1], "fast": PALETTE[0], "compiled": PALETTE[2]}
+_COLOURS = {"plain": PALETTE[1], "fast": PALETTE[0], "compiled": PALETTE[2]}
 
 
 @styled

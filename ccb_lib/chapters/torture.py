@@ -1,4 +1,4 @@
-"""Tables of what was tried to break the library, from the stored reports of ``make torture``."""
+"""Tables of the fault tests of the software, from the stored reports of ``make torture``."""
 
 import json
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ def _table(report: Mapping[str, Any]) -> Styler:
     sums = {column: sum(row[column] for row in rows) for column in counts}
     caption = (
         f"{sums['tried']:,} attempts: {sums['lost']:,} lost, "
-        f"{sums['foreign_tracebacks']:,} foreign tracebacks, {sums['hangs']:,} hangs. "
+        f"{sums['foreign_tracebacks']:,} tracebacks, {sums['hangs']:,} hangs. "
         f"Made on {report['made']} with ccb_lib "
         f"{report['library']} in {report['seconds'] / 60:.0f} minutes on {machine['machine']}; "
         f"Python {report['python']}, torch {report['torch']}, GPU: {machine['GPU']}."

@@ -28,8 +28,8 @@ class Shift:
     Attributes:
         images: N, the number of images scored.
         flagged: Number of images above the threshold.
-        interval: Exact binomial 95 % interval of the share above the threshold (Clopper and Pearson
-            1934).
+        interval: Exact binomial 95 % confidence interval of the share above the threshold (Clopper
+            and Pearson 1934).
         expected: The share of the calibration scores above the threshold.
         distance: Kolmogorov–Smirnov distance between the two sets of scores, 0 to 1.
         unlike: Whether the set differs by more than chance and abnormal images can explain; see
@@ -52,8 +52,8 @@ class Shift:
         low, high = self.interval
         return (
             f"{self.flagged} of {self.images} images are called abnormal ({self.share:.0%}, 95 % "
-            f"interval {low:.0%} to {high:.0%}), of the calibration images {self.expected:.0%}; "
-            f"the Kolmogorov–Smirnov distance of their scores is {self.distance:.2f}"
+            f"confidence interval {low:.0%} to {high:.0%}), of the calibration images "
+            f"{self.expected:.0%}; the Kolmogorov–Smirnov distance of their scores is {self.distance:.2f}"
         )
 
 

@@ -21,7 +21,8 @@ from ccb_lib.plots.style import GREY, WIDTH, colours, panels, styled
 
 _COLUMNS = 5  # of a sheet of samples
 # Colour of each label, the same in every figure; other labels are grey.
-_LABELS = ("healthy", "ground_glass", "consolidation", "fibrosis", "emphysema", "micronodules")
+_LABELS = ("healthy", "ground_glass", "consolidation", "fibrosis", "emphysema", "micronodules",
+           "unmarked")  # fmt: skip
 COLOURS = dict(zip(_LABELS, colours(_LABELS).values(), strict=True))
 
 

@@ -70,9 +70,9 @@ def words(shown):
 def test_steps_show_medians_spread_and_gain(folder):
     table = step_table(measurements(folder), "CPU")
     assert list(table.index) == [("egbad", 1), ("ccb", 1), ("ccb", 10)]
-    assert table.loc[("ccb", 1), "eager"] == "40 [36, 48]"
+    assert table.loc[("ccb", 1), "plain"] == "40 [36, 48]"
     assert table.loc[("ccb", 10), "fast"] == "22 [19.8, 26.4]"
-    assert list(table["eager / fast"]) == ["2.00"] * 3
+    assert list(table["plain / fast"]) == ["2.00"] * 3
 
 
 def test_what_was_not_run_names_its_command(folder):
@@ -112,7 +112,7 @@ def test_the_figure_draws_each_axis_and_marks_gaps(folder, legible):
         "10",
         "20",
     ]
-    assert {t.get_text() for t in figure.legends[0].get_texts()} == {"eager", "fast"}
+    assert {t.get_text() for t in figure.legends[0].get_texts()} == {"plain", "fast"}
 
 
 def test_growth_is_relative_to_the_first_setting(folder):
@@ -125,7 +125,7 @@ def test_rates_and_operations_and_threads(folder):
     frame = measurements(folder)
     assert throughput(frame, "CPU").loc["anogan", "note"] == "20 steps of search"
     assert throughput(frame, "CPU").loc["ccb", "fast"] == 900.0
-    assert operations(frame).loc["ccb"].to_dict() == {"eager": 300, "fast": 200}
+    assert operations(frame).loc["ccb"].to_dict() == {"plain": 300, "fast": 200}
     assert threads(frame).iloc[0, 0] == "50 (best 45)"
 
 

@@ -255,7 +255,8 @@ def test_images_of_another_source_are_announced(model, own, tmp_path):
     result = ccb("score", model, tmp_path / "bright", "--out", tmp_path / "s.csv")
     assert result.exit_code == 0
     assert (
-        "100 of 100 images are called abnormal (100%, 95 % interval 96% to 100%)" in result.output
+        "100 of 100 images are called abnormal (100%, 95 % confidence interval 96% to 100%)"
+        in result.output
     )
     assert "Warning: " in result.output
     assert "Recalibrate" in result.output

@@ -258,6 +258,7 @@ def test_the_signal_is_read_from_the_history(tmp_path):
     assert summary["least spread / signal"].tolist() == ["0.25", "0", "0"]
     assert summary.loc["4-3-2-1", "at skip"] == 3
     assert summary.loc["8-6-4-2", "AUC"] == "1.000"
+    assert summary["seeds"].tolist() == ["1"] * 3
     assert skip_signal(6, "/nowhere").empty
 
 
@@ -274,8 +275,11 @@ def test_overfitting_is_told_from_its_opposite(losses, aucs, said):
         [("he", "4-3-2-1"), ("he", "32-24-16-8"), ("dcgan", "4-3-2-1")]
     )
     columns = {"training loss": [*losses, 0.5], "AUC": [*aucs, 0.5]}
-    text = what_length_does(pd.DataFrame(columns, index=index).map("{:.4f}".format))
+    table = pd.DataFrame(columns, index=index).map("{:.4f}".format)
+    text = what_length_does(table.assign(seeds=["2", "3", "1"]))
     assert said in text
+    assert "one seed" not in text
+    assert "This rests on one seed." in what_length_does(table.assign(seeds=["1", "3", "3"]))
     assert "N(0, 0.02)" not in text  # one chain tells nothing of length
 
 

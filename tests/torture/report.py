@@ -1,8 +1,8 @@
 """Reports of ``make torture``: what was tried, and how much of it went wrong.
 
-Each harness writes one file, ``data/results/torture-NAME.json``, with `write`. The page "What was
-tried to break it" is drawn from these files. ``python -m tests.torture.report`` prints the totals
-of all files, and exits with status 1 if an attempt failed; ``--run`` runs the harnesses first.
+Each harness writes one file, ``data/results/torture-NAME.json``, with `write`. The page "Fault
+tests of the software" is drawn from these files. ``python -m tests.torture.report`` prints the
+totals of all files, and exits with status 1 if an attempt failed; ``--run`` runs the harnesses first.
 """
 
 import argparse

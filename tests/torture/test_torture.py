@@ -115,7 +115,7 @@ def test_the_page_shows_the_counts_of_the_report(tmp_path):
     rows = [Row("a<b", "SIGKILL", tried=1200, kept=1199, lost=1), Row("c", "d", not_run="no tmpfs")]
     path = report.write("faults", rows, 90.0, tmp_path)
     shown = attempts("faults", tmp_path)
-    caption = "1,200 attempts: 1 lost, 0 foreign tracebacks, 0 hangs. Made on "
+    caption = "1,200 attempts: 1 lost, 0 tracebacks, 0 hangs. Made on "
     assert shown.caption.startswith(caption)
     assert "in 2 minutes on " in shown.caption
     assert "a&lt;b" in shown.to_html()
