@@ -53,7 +53,8 @@ class Shift:
         return (
             f"{self.flagged} of {self.images} images are called abnormal ({self.share:.0%}, 95 % "
             f"confidence interval {low:.0%} to {high:.0%}), of the calibration images "
-            f"{self.expected:.0%}; the Kolmogorov–Smirnov distance of their scores is {self.distance:.2f}"
+            f"{self.expected:.0%}; the Kolmogorov–Smirnov distance of their scores is "
+            f"{self.distance:.2f}"
         )
 
 

@@ -2,7 +2,8 @@
 
 Each harness writes one file, ``data/results/torture-NAME.json``, with `write`. The page "Fault
 tests of the software" is drawn from these files. ``python -m tests.torture.report`` prints the
-totals of all files, and exits with status 1 if an attempt failed; ``--run`` runs the harnesses first.
+totals of all files, and exits with status 1 if an attempt failed; ``--run`` runs the harnesses
+first.
 """
 
 import argparse
