@@ -118,7 +118,6 @@ def what_length_does(summary: pd.DataFrame) -> str:
     for start, rows in summary.groupby(level=0, sort=False):
         if len(rows) < 2:
             continue
-        shortest, longest = rows.index.get_level_values(1)[[0, -1]]
         losses, aucs = rows["training loss"], rows["AUC"]
         # The keys: whether the training loss rises, and whether the AUC falls.
         conclusion = {
@@ -134,8 +133,9 @@ def what_length_does(summary: pd.DataFrame) -> str:
         ) + (" This rests on one seed." if "1" in set(rows["seeds"].iloc[[0, -1]]) else "")
         started = {"he": "by He's rule", "dcgan": "from N(0, 0.02)"}.get(start, start)
         lines.append(
-            f"- Chains initialised {started}, from {shortest} to {longest} blocks: the training "
-            f"loss goes from {losses.iloc[0]} to {losses.iloc[-1]}, the AUC from {aucs.iloc[0]} to "
+            f"- Chains initialised {started}, from "
+            f"{' to '.join(rows.index.get_level_values(1)[[0, -1]])} blocks: the training loss "
+            f"goes from {losses.iloc[0]} to {losses.iloc[-1]}, the AUC from {aucs.iloc[0]} to "
             f"{aucs.iloc[-1]}. {conclusion}"
         )
     return "\n".join(lines)

@@ -74,8 +74,9 @@ def reported_released_clean(
     if only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
     frame = frame.rename(index=display_name, level=0)
-    measured = frame[["released", "clean"]].notna().any(axis=1)
-    classes = list((frame if missing else frame[measured]).index.unique("abnormal"))
+    classes = list(
+        frame[missing | frame[["released", "clean"]].notna().any(axis=1)].index.unique("abnormal")
+    )
     rows, not_run, exact = {}, [], set()
     for name in frame.index.unique(0):
         part = frame.loc[name].reindex(classes)
