@@ -69,8 +69,9 @@ def _clean(steps: pd.DataFrame, folder: str | Path | None) -> str:
     return (
         f"{reaching or 'None'} of the {len(networks)} networks reached the AUC of "
         f"{display_name(str(simple.idxmax()))}, a score without a network. Mean AUC over the four "
-        "classes of HAM10000 (skin), against all normal test images, each network at the fullest "
-        f"setting that was run: {with_network}. Without a network: "
+        "classes of HAM10000 (skin), against all normal test images (nevi, benign keratosis-like "
+        f"lesions, melanomas), each network at the fullest setting that was run: {with_network}. "
+        "Without a network: "
         f"{without_network}. Chance is 0.5. "
         "[Tables 4 and 5](tables-4-5.html)."
     )
@@ -116,7 +117,7 @@ def _chain_or_plain(folder: str | Path | None) -> str:
     kind = "" if setting in planned("skips") else "; exploratory, smaller than the planned study"
     verdict = row["verdict"] if row["seeds"] >= row["planned_seeds"] else "no verdict"
     return (
-        f"Verdict: {verdict}. Mean AUC of chains minus that of plain skips, moles alone as normal "
+        f"Verdict: {verdict}. Mean AUC of chains minus that of plain skips, nevi alone as normal "
         f"({setting}{kind}): "
         f"{row['difference']:+.3f}, 95 % interval {row['low']:+.3f} to {row['high']:+.3f}, "
         f"{row['seeds']} seeds. [The study](skips.html)."

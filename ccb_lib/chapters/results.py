@@ -70,11 +70,10 @@ def reported_released_clean(
         >>> table.data.loc[("CCB", "reported"), "bcc"]
         '0.973'
     """
-    frame = reported_and_measured(number, settings=settings, folder=folder).rename(
-        index=display_name, level=0
-    )
+    frame = reported_and_measured(number, settings=settings, folder=folder)
     if only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
+    frame = frame.rename(index=display_name, level=0)
     classes = list(frame.index.unique("abnormal"))
     rows, not_run, exact = {}, [], set()
     for name in frame.index.unique(0):
@@ -207,7 +206,7 @@ def reading(
 
     Returns:
         Markdown: numbers of reported and measured cells, means under each protocol, differences
-        from the reported values, and the best trivial scores.
+        from the reported values, and the best scores without a network.
 
     Example:
         >>> reading(4).data.startswith("The paper reports 20 cells.")
@@ -235,9 +234,12 @@ def reading(
     trivial = trivial[trivial.index.get_level_values(0).isin(TRIVIAL_METHODS)]
     if len(trivial) and not only_networks_differ(settings):
         best = trivial["clean"].groupby("abnormal").max()
+        run = reported[reported["clean"].notna()].index.unique("abnormal")
+        best = best.loc[run] if len(run) else best
         lines.append(
-            f"The best trivial score of each class has a mean of {best.mean():.3f} under *clean*. "
-            "It is an oracle choice: the test labels determine which score is best."
+            f"Under *clean*, the best score without a network has a mean of {best.mean():.3f} over "
+            f"{'these' if len(run) else 'all'} classes. It is an oracle choice: the test labels "
+            "determine, for each class, which score is best."
         )
     return Markdown(" ".join(lines))
 

@@ -132,10 +132,10 @@ class Rule:
 
 RULES: dict[str, Rule] = {
     "normal 95 %": Rule(
-        "held-out normals", False, lambda normals, scores, labels: normal_quantile(normals)
+        "calibration images", False, lambda normals, scores, labels: normal_quantile(normals)
     ),
     "conformal 5 %": Rule(
-        "held-out normals", False, lambda normals, scores, labels: conformal_threshold(normals)
+        "calibration images", False, lambda normals, scores, labels: conformal_threshold(normals)
     ),
     "min-max 0.2": Rule(
         "the whole test set", False, lambda normals, scores, labels: min_max(scores)
