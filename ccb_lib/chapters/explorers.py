@@ -83,7 +83,7 @@ def explorer_cells(
         were not run are left out.
 
     Example:
-        >>> ("pca", "df") in explorer_cells(4)
+        >>> ("PCA", "df") in explorer_cells(4)
         True
     """
     several = [settings] if isinstance(settings, Mapping) else list(settings)

@@ -79,8 +79,9 @@ def table_html(
             message names the key.
     """
     sets = steps_of_parts(parts_of_table(table, axes), stops)
-    key = choose(sets, axes, choice)
-    return render(sets, axes, key, prevalence=prevalence, title=title, unit=unit)
+    return render(
+        sets, axes, choose(sets, axes, choice), prevalence=prevalence, title=title, unit=unit
+    )
 
 
 # ── tables ────────────────────────────────────────────────────────────────────────────────────────

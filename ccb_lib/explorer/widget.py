@@ -195,13 +195,16 @@ class ThresholdExplorer(ExplorerControls):
     def _phi(self, stop: int) -> float:
         """Return the threshold of a stop: the named one where there is one, unrounded."""
         steps, named = self._steps[self.choice], self._parts[self.choice][2]
-        at_stop = (phi for name, phi in named.items() if steps.named[name] == stop)
-        return next(at_stop, float(steps.thresholds[stop]))
+        return next(
+            (phi for name, phi in named.items() if steps.named[name] == stop),
+            float(steps.thresholds[stop]),
+        )
 
     def _active(self) -> str | None:
         """Return the name of the threshold; where several rules share it, the selected one."""
-        named = self._parts[self.choice][2]
-        active = [name for name, phi in named.items() if phi == self.threshold]
+        active = [
+            name for name, phi in self._parts[self.choice][2].items() if phi == self.threshold
+        ]
         return self._rule if self._rule in active else next(iter(active), None)
 
     def _refresh(self) -> None:
