@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor, nn
 
-from ccb_lib.detectors import NotReady
 from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.base import Detector
 from ccb_lib.models.ccb import LEVELS, Generator, count_parameters
@@ -191,17 +190,11 @@ def draw_method(detector: AdversarialDetector) -> Figure:
         raise ValueError(
             f"{detector.method!r} has no networks to draw; give one of {', '.join(_ROWS)}."
         )
-    if detector.image_size_ is None:
-        raise NotReady(
-            f"This {type(detector).__name__} is not fitted and has no networks. Call fit(…) first."
-        )
-    device = detector.device_
-    size, channels = detector.image_size_, detector.channels_
+    size, channels = detector._check_fitted()
     fed = {
-        "x": torch.zeros(1, channels, size, size, device=device),
-        "z": torch.zeros(1, detector.latent, 1, 1),
+        "x": torch.zeros(1, channels, size, size, device=detector.device_),
+        "z": torch.zeros(1, detector.latent, 1, 1, device=detector.device_),
     }
-    fed["z"] = fed["z"].to(device)
 
     rows = _ROWS[detector.method]
     figure, axis = plt.subplots(figsize=(7.2, 3.2), layout="constrained")
