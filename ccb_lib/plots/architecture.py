@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor, nn
 
+from ccb_lib.detectors import NotReady
 from ccb_lib.detectors.adversarial import AdversarialDetector
 from ccb_lib.detectors.base import Detector
 from ccb_lib.models.ccb import LEVELS, Generator, count_parameters
@@ -190,7 +191,11 @@ def draw_method(detector: AdversarialDetector) -> Figure:
         raise ValueError(
             f"{detector.method!r} has no networks to draw; give one of {', '.join(_ROWS)}."
         )
-    size, channels = detector._check_fitted()
+    if detector.image_size_ is None:
+        raise NotReady(
+            f"This {type(detector).__name__} is not fitted and has no networks. Call fit(…) first."
+        )
+    size, channels = detector.image_size_, detector.channels_
     fed = {
         "x": torch.zeros(1, channels, size, size, device=detector.device_),
         "z": torch.zeros(1, detector.latent, 1, 1, device=detector.device_),

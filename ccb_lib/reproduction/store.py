@@ -224,7 +224,9 @@ def _unpacked(
                     if name_of not in terms_of:
                         terms_of[name_of] = tensors[f"terms/{name_of}"]
                         if digest(terms_of[name_of]) != name_of:
-                            raise ValueError("stored scores do not match their digest")
+                            raise ValueError(
+                                "stored scores do not match the digest that names them"
+                            )
                     values = terms_of[name_of].numpy().astype(np.float32) * np.float32(scale)
                     if not np.isfinite(values).all():
                         raise ValueError(f"{name} has scores that are not finite")
