@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ccb_lib.chapters import facts as facts_module
+from ccb_lib.chapters import pictures
 from ccb_lib.chapters.examples import SHARE, at_hand, lung_picture, running_example, shared_detector
 from ccb_lib.chapters.facts import facts
 from ccb_lib.chapters.helpers import dataset_dir_or_none
@@ -65,6 +66,16 @@ def test_pictures_say_how_to_get_the_images(no_images):
         assert "ccb data fetch ham10000" in picture().data
     assert "ccb data fetch lung_ct_98" in marked_slice().data
     assert "ccb data fetch cifar10" in samples_of_sets().data
+
+
+def test_lung_without_a_mark_is_not_called_healthy(monkeypatch, tmp_path):
+    lung, lesion = np.zeros((2, 64, 64), dtype=bool)
+    lung[:32], lesion[32:] = True, True
+    slice_of_set = np.zeros((64, 64), np.uint8), {"healthy": lung, "ground_glass": lesion}
+    monkeypatch.setattr(pictures, "dataset_dir_or_none", lambda name: tmp_path)
+    monkeypatch.setattr(pictures.lung_ct_98, "read_slice", lambda *_: slice_of_set)
+    (legend,) = marked_slice().legends
+    assert {text.get_text() for text in legend.get_texts()} == {"ground glass", "unmarked"}
 
 
 @pytest.mark.parametrize("name", ["ham10000", "brain-mri"])

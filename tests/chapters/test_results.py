@@ -93,6 +93,14 @@ def test_trivial_rows_have_measured_numbers_alone():
     assert "Not run" not in whole.caption
 
 
+def test_without_missing_cells_only_classes_that_were_run_have_columns():
+    skin = [display_name(name) for name in CLASSES["ham10000"]]
+    lung = [display_name(name) for name in CLASSES["ild"]]
+    whole = reported_released_clean(6, folder=RESULTS).data
+    assert set(whole.columns) == {*skin, *lung}  # the chains were run on HAM10000 alone
+    assert set(reported_released_clean(6, folder=RESULTS, missing=False).data.columns) == set(skin)
+
+
 def test_at_other_settings_trivial_rows_stand_only_where_they_change():
     small = {**PAPER, "width": 8}
     shown, frame = (

@@ -135,6 +135,7 @@ def test_targets_show_what_was_reached_and_what_was_not_run(folder):
     assert table["measured"].tolist() == ["not run"] * 5 + ["1.02 times"]
     assert table["reached"].iloc[-1] == "yes"
     assert table["on"].iloc[-1] == "CPU"
+    assert table.index[-1].startswith("Time on the plain path")  # stored under another name
 
 
 def test_files_of_one_machine_share_a_column(tmp_path):
