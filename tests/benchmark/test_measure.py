@@ -220,21 +220,6 @@ def test_loads_are_cold_then_warm_and_leave_the_images_alone(tmp_path, monkeypat
     assert list((tmp_path / "cifar10/.ccb_cache").iterdir()) == []
 
 
-def test_a_chapter_is_executed_with_nothing_trained_before(tmp_path, monkeypatch):
-    monkeypatch.setenv("CCB_MODELS", "as before")
-    chapter = tmp_path / "page.md"
-    chapter.write_text(
-        "---\njupytext: {text_representation: {extension: .md, format_name: myst}}\n"
-        "kernelspec: {display_name: Python 3, language: python, name: python3}\n---\n\n"
-        "```{code-cell}\n"
-        "import os, pathlib\npathlib.Path('seen').write_text(os.environ['CCB_MODELS'])\n```\n"
-    )
-    (row,) = parts.measure_chapter(chapter, tmp_path / "models")
-    assert (tmp_path / "seen").read_text() == str(tmp_path / "models")
-    assert parts.os.environ["CCB_MODELS"] == "as before"
-    assert row["median"] > 0
-
-
 # ── targets ───────────────────────────────────────────────────────────────────────────────────────
 
 
