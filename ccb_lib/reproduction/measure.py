@@ -12,7 +12,7 @@ from ccb_lib.reproduction.contribution import read_contribution
 from ccb_lib.reproduction.execute import run_missing
 from ccb_lib.reproduction.plan import Entry
 from ccb_lib.reproduction.registry import TABLES
-from ccb_lib.reproduction.runs import results_folder, store_path, work_folder
+from ccb_lib.reproduction.runs import results_to_write, store_path, work_folder
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.watch import Watch
 
@@ -39,9 +39,10 @@ def measure(
 
     Raises:
         RuntimeError: Another process is measuring with the same folder of results.
+        ValueError: The folder of results lies in the installed package.
     """
     failed: dict[str, str] = {}
-    with _locked(Path(folder or results_folder())):
+    with _locked(results_to_write(folder)):
         for entry in entries:
             runs, store = entry.runs(), Store.read(store_path(entry.source, folder))
             missing = [run for run in runs if run.key not in store.results]
@@ -85,7 +86,8 @@ def merge(
 
     Raises:
         FileNotFoundError: The file does not exist, or the folder has no file of results.
-        ValueError: A file has another name, is damaged, or fails a check of `read_contribution`.
+        ValueError: A file has another name, is damaged, or fails a check of `read_contribution`; or
+            ``folder`` lies in the installed package.
     """
     other = Path(other)
     table_of = {spec.file: spec.name for spec in TABLES.values()}
@@ -104,7 +106,7 @@ def merge(
                 f"{path.name} given; the file's name says what it holds, and must be one of "
                 f"{known}. Rename the file."
             )
-        store = Store.read(Path(folder or results_folder()) / f"{path.stem}.safetensors")
+        store = Store.read(results_to_write(folder) / f"{path.stem}.safetensors")
         count = store.merge(read_contribution(path, table_of[path.stem]))
         say(f"{count} runs added from {path}")
         new += count
