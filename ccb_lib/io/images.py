@@ -53,6 +53,11 @@ def as_images(
         and len(images)
         and _is_path(images[0])
     ):
+        if others := {type(item).__name__ for item in images if not _is_path(item)}:
+            raise ValueError(
+                f"{name}: a list of paths with {', '.join(sorted(others))} was given; "
+                "give a list of paths only."
+            )
         if image_size is None:
             raise ValueError(
                 f"{name}: paths need an image size. Pass image_size= one of {SIZES} to the "

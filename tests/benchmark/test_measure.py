@@ -283,6 +283,18 @@ def test_a_file_names_its_machine(tmp_path):
     assert content["quick"] is True
 
 
+def test_a_file_names_the_gpu_that_was_measured(monkeypatch):
+    of = {None: 0, torch.device("cuda:1"): 1}
+    monkeypatch.setattr("ccb_lib.benchmark.files.choose_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda gpu=None: f"GPU {of[gpu]}")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda gpu=None: (of[gpu], 0))
+    facts = about("cuda:1")
+    assert (facts["device"], facts["GPU"]) == ("GPU 1", "GPU 1")
+    assert facts["compute capability"] == "1.0"
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"format": 2, "machine": {"device": "CPU"}, "rows": []}', '{"format": 1}']
 )
