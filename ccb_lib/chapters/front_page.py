@@ -70,7 +70,8 @@ def _clean(steps: pd.DataFrame, folder: str | Path | None) -> str:
         f"{reaching or 'None'} of the {len(networks)} networks reached the AUC of "
         f"{display_name(str(simple.idxmax()))}, a score without a network. Mean AUC over the four "
         "classes of HAM10000 (skin), against all normal test images (nevi, benign keratosis-like "
-        f"lesions, melanomas), each network at the fullest setting that was run: {with_network}. Without a network: "
+        f"lesions, melanomas), each network at the fullest setting that was run: {with_network}. "
+        "Without a network: "
         f"{without_network}. Chance is 0.5. "
         "[Tables 4 and 5](tables-4-5.html)."
     )

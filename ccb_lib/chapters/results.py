@@ -70,11 +70,10 @@ def reported_released_clean(
         >>> table.data.loc[("CCB", "reported"), "bcc"]
         '0.973'
     """
-    frame = reported_and_measured(number, settings=settings, folder=folder).rename(
-        index=display_name, level=0
-    )
+    frame = reported_and_measured(number, settings=settings, folder=folder)
     if only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
+    frame = frame.rename(index=display_name, level=0)
     classes = list(frame.index.unique("abnormal"))
     rows, not_run, exact = {}, [], set()
     for name in frame.index.unique(0):

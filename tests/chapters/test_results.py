@@ -42,7 +42,7 @@ def test_missing_cells_are_named_and_reported_ones_are_the_papers():
     assert style.data.loc[("CCB", "reported"), "bcc"] == "0.973"
     assert (
         style.caption
-        == f"Not run: {', '.join([*map(display_name, NETWORK_METHODS), *TRIVIAL_METHODS])}."
+        == f"Not run: {', '.join([*map(display_name, (*NETWORK_METHODS, *TRIVIAL_METHODS))])}."
     )
     assert reported_released_clean(6, folder="/nowhere").caption.startswith(
         "Not run: 4-3-2-1 blocks, "
@@ -77,8 +77,8 @@ def test_a_hole_in_a_method_that_was_run_is_named(tmp_path):
     scored = {name: value for name, value in kept.scored.items() if name.startswith("df|")}
     Store(tmp_path / "tables4-5.safetensors").add(replace(kept, scored=scored))
     style = reported_released_clean(4, folder=tmp_path)
-    assert (style.data.loc[("pca", "clean")] == "not run").tolist() == [True, True, False, True]
-    assert "pca" not in style.caption
+    assert (style.data.loc[("PCA", "clean")] == "not run").tolist() == [True, True, False, True]
+    assert "PCA" not in style.caption
 
 
 def test_trivial_rows_have_measured_numbers_alone():
@@ -86,8 +86,8 @@ def test_trivial_rows_have_measured_numbers_alone():
         reported_released_clean(4, folder=RESULTS).data,
         reported_and_measured(4, folder=RESULTS),
     )
-    assert shown.loc["pca"].index.tolist() == ["released", "clean"]
-    assert shown.loc[("pca", "clean"), "akiec"] == f"{frame.loc[('pca', 'akiec'), 'clean']:.3f}"
+    assert shown.loc["PCA"].index.tolist() == ["released", "clean"]
+    assert shown.loc[("PCA", "clean"), "akiec"] == f"{frame.loc[('pca', 'akiec'), 'clean']:.3f}"
     whole = reported_released_clean(4, folder=RESULTS, missing=False)
     assert len(whole.data) < len(shown)
     assert "Not run" not in whole.caption
@@ -99,9 +99,9 @@ def test_at_other_settings_trivial_rows_stand_only_where_they_change():
         reported_released_clean(4, settings=small, missing=False, folder=RESULTS).data,
         reported_and_measured(4, settings=small),
     )
-    assert not set(shown.index.unique(0)) & set(TRIVIAL_METHODS)
-    assert "trivial" in reading(4, folder=RESULTS).data
-    assert "trivial" not in reading(4, settings=small, folder=RESULTS).data
+    assert not set(shown.index.unique(0)) & set(map(display_name, TRIVIAL_METHODS))
+    assert "without a network" in reading(4, folder=RESULTS).data
+    assert "without a network" not in reading(4, settings=small, folder=RESULTS).data
     assert shown.loc[("CCB", "clean"), "df"] == f"{frame.loc[('ccb', 'df'), 'clean']:.3f}"
 
 
@@ -154,7 +154,7 @@ def test_an_explorer_where_there_are_scores_and_a_way_to_get_them_where_not():
     assert "ccb table 6 --run" in results_explorer(6, folder="/nowhere").data
     assert "ccb table 2 --run" in note(2).data
     html = results_explorer(4, folder=RESULTS).to_html()
-    assert re.search(r"pca", html)
+    assert re.search(r"PCA", html)
     assert "akiec" in html
 
 
@@ -164,7 +164,8 @@ def test_an_explorer_of_all_settings_opens_on_a_network_and_keeps_the_papers_ord
     networks = [name for name in names if name in REPORTED or "epochs" in name]
     assert names[: len(networks)] == networks
     assert {"SkipGANomaly, 50 epochs, width 8", "CCB, 50 epochs, width 8"} <= set(networks)
-    assert names[len(networks) :][: len(TRIVIAL_METHODS)] == list(TRIVIAL_METHODS)
+    simple = [display_name(name) for name in TRIVIAL_METHODS]
+    assert names[len(networks) :][: len(simple)] == simple
     assert list(dict.fromkeys(name for _, name in cells)) == list(CLASSES["ham10000"])
     line = (
         load_results(4, protocols=(CLEAN,), folder=RESULTS)
@@ -239,10 +240,10 @@ def test_trivial_scores_on_other_images_have_settings_of_their_own(tmp_path):
     assert settings_run(4, folder=tmp_path) == [PAPER, alone]
     assert described(alone) == "normal: nv"
     shown = reported_released_clean(4, settings=alone, missing=False, folder=tmp_path).data
-    assert shown.index.unique(0).tolist() == ["pca"]
+    assert shown.index.unique(0).tolist() == ["PCA"]
     names = {
         name
         for name, _ in explorer_cells(4, settings=settings_run(4, folder=tmp_path), folder=tmp_path)
     }
-    assert names == {"pca, normal: nv"}
+    assert names == {"PCA, normal: nv"}
     assert described({**PAPER, "normal": "nv"}) == "50 epochs, normal: nv"

@@ -285,7 +285,7 @@ def test_only_rules_that_read_labels_are_called_oracles_and_all_that_do_are():
     sees_test = {
         name for name in RULES if told[name] != place_all(normals, scores + 1, labels)[name]
     }
-    assert sees_test == {name for name, rule in RULES.items() if rule.sees != "held-out normals"}
+    assert sees_test == {name for name, rule in RULES.items() if rule.sees != "calibration images"}
 
 
 # ── every possible cut ────────────────────────────────────────────────────────────────────────────

@@ -431,8 +431,8 @@ class TestTable1:
         assert "clean: each image by itself; –: not reported or not run" in clean.splitlines()
         assert "pca" in clean
         assert clean.splitlines()[-1] == (
-            "Not run: AnoGAN, GANomaly, CCB fork, mean-intensity, png-bytes, "
-            "nearest-neighbours (all classes)"
+            "Not run: AnoGAN, GANomaly, CCB fork, mean intensity, PNG bytes, "
+            "nearest neighbours (all classes)"
         )
         ran = CliRunner().invoke(
             main,
