@@ -1,6 +1,6 @@
 """Conversion of all accepted forms of images to one uint8 tensor (N, C, H, W)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +92,8 @@ def _stack_dataset(dataset: Dataset, name: str) -> Tensor:
             f"{name}: a {type(dataset).__name__} without a length was given; give a map-style "
             "Dataset."
         )
-    items: Iterable[Any] = (dataset[i] for i in range(len(dataset)))
     stacked = []
-    for item in items:
+    for item in (dataset[i] for i in range(len(dataset))):
         image = item[0] if isinstance(item, tuple | list) else item
         if isinstance(image, Image.Image):
             pixels = np.array(eight_bits(image))
@@ -115,8 +114,7 @@ def _stack_dataset(dataset: Dataset, name: str) -> Tensor:
 def _as_tensor(images: Any, name: str) -> Tensor:
     if not isinstance(images, Tensor):
         try:
-            array = np.asarray(images)
-            tensor = torch.from_numpy(np.ascontiguousarray(array))
+            tensor = torch.from_numpy(np.ascontiguousarray(images))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{name}: {type(images).__name__} given ({error}). Give {_WANTED}."
