@@ -7,7 +7,8 @@ import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-DATA = ("paper", "results", "models", "trials")  # folders of data/ that the library reads
+from ccb_lib.io import project_data
+
 IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".gz", ".nii"}
 
 
@@ -58,7 +59,7 @@ def problems_of(built: Path, root: Path) -> list[str]:
     inner = "ccb_lib/data" if built.suffix == ".whl" else "data"
     expected = {
         f"{inner}/{name}/{file.name}"
-        for name in DATA
+        for name in project_data.NAMES
         for file in (root / "data" / name).iterdir()
         if not file.name.startswith(".")
     }

@@ -61,15 +61,15 @@ class Clock:
             torch.cuda.synchronize(self.device)
 
 
-def spread(values: Sequence[float], digits: int = 4) -> dict[str, float]:
-    """Return median and quartiles, rounded to significant digits.
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return median and quartiles, rounded to four significant digits.
 
     >>> spread([1.0, 2.0, 3.0])
     {'median': 2.0, 'low': 1.5, 'high': 2.5}
     """
     low, middle, high = np.quantile(np.asarray(values), [0.25, 0.5, 0.75])
     return {
-        name: float(f"{value:.{digits}g}")
+        name: float(f"{value:.4g}")
         for name, value in (("median", middle), ("low", low), ("high", high))
     }
 

@@ -31,12 +31,14 @@ def results_explorer(
 ) -> ThresholdExplorer | Markdown:
     """Return a threshold explorer of a table, with a choice of method (or chain) and class.
 
+    It opens on the first class of CCB, where CCB was run.
+
     Args:
         number: Table 1 to 7.
         protocol: The evaluation protocol.
         settings: As for `explorer_cells`; by default all settings of `settings_run`.
         folder: Folder of the results; ``data/results`` by default.
-        options: Further arguments of `ThresholdExplorer.from_table`.
+        options: Further arguments of `ThresholdExplorer.from_table`, such as another ``choice``.
 
     Returns:
         The explorer; a line with the command that runs the table if nothing was run.
@@ -49,9 +51,10 @@ def results_explorer(
     cells = explorer_cells(number, protocol=protocol, settings=settings, folder=folder)
     if not cells:
         return note(number)
-
+    # At settings other than the paper's the name is longer: "CCB, 50 epochs, width 8".
+    ours = next((key for key in cells if key[0].split(",")[0] == display_name("ccb")), None)
     return ThresholdExplorer.from_table(
-        cells, axes=(TABLES[number].row.title(), "Class"), **options
+        cells, axes=(TABLES[number].row.title(), "Class"), **{"choice": ours, **options}
     )
 
 
@@ -80,7 +83,7 @@ def explorer_cells(
         were not run are left out.
 
     Example:
-        >>> ("pca", "df") in explorer_cells(4)
+        >>> ("PCA", "df") in explorer_cells(4)
         True
     """
     several = [settings] if isinstance(settings, Mapping) else list(settings)

@@ -11,7 +11,6 @@ import click
 from ccb_lib.cli.data import FOLDER, ROOT
 
 if TYPE_CHECKING:
-    from ccb_lib.reproduction.estimate import Estimates
     from ccb_lib.reproduction.plan import Entry, State
 
 _NICE = 10  # a lower priority than other programs on the machine
@@ -108,7 +107,7 @@ def _work(
         )
     _say(watch.reason or ("All other runs are done." if failed else "All runs are done."))
     for state in _states(entries, given):
-        _say_lacking(state)
+        _say_without_scores(state)
     for run, reason in failed.items():
         click.echo(f"Failed: {run}: {reason}", err=True)
     if failed:
@@ -138,8 +137,10 @@ def _show(entries: "list[Entry]", given: dict[str, Any], root: str | None) -> No
     click.echo(f"{'entry':{width}}  must  done  missing  hours left, scoring in brackets")
     total, musts, unknown = 0.0, 0.0, {}
     for state in states:
-        hours, error = _hours(state, estimates)
-        unknown |= {error: None} if error else {}
+        try:
+            hours = estimates.hours(state.missing, state.under_way)
+        except FileNotFoundError as error:  # images are missing; other entries can be estimated
+            hours, unknown[str(error)] = None, None
         total += sum(hours or ())
         musts += sum(hours or ()) if state.entry.must else 0.0
         shown = (
@@ -167,18 +168,11 @@ def _show(entries: "list[Entry]", given: dict[str, Any], root: str | None) -> No
             if run.key in state.under_way:
                 done = f"{state.under_way[run.key]} of {run.settings['epochs']} epochs"
                 click.echo(f"Under way: {run}: {done}.")
-        _say_lacking(state)
+        _say_without_scores(state)
 
 
-def _hours(state: "State", estimates: "Estimates") -> tuple[tuple[float, float] | None, str | None]:
-    try:
-        return estimates.hours(state.missing, state.under_way), None
-    except FileNotFoundError as error:  # images are missing; other entries can be estimated
-        return None, str(error)
-
-
-def _say_lacking(state: "State") -> None:
-    for run, protocols in state.lacking:
+def _say_without_scores(state: "State") -> None:
+    for run, protocols in state.without_scores:
         click.echo(
             f"Stored without scores under {', '.join(protocol.name for protocol in protocols)}: "
             f"{run}. They need the trained detector, which is not kept; train it again to get them."

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -98,9 +98,8 @@ def score(
             scored = _score(detector, paths, window, heatmaps, unreadable, greyed)
             for line, (path, row, error_map) in enumerate(scored, start=1):
                 if heatmaps is not None and error_map is not None:
-                    _write_heatmap(
-                        heatmaps / f"{line:06d}_{_file_name_part(path.stem)}.png", error_map
-                    )
+                    stem = re.sub(r"[^\w.-]", "_", path.stem)[:60]
+                    _write_heatmap(heatmaps / f"{line:06d}_{stem}.png", error_map)
                 table.writerow([_without_formula(str(path)), *row])
                 counts[row[-1]] = counts.get(row[-1], 0) + 1
                 if row[-1] in ("normal", "abnormal"):
@@ -249,23 +248,15 @@ def _table(out: Path) -> Iterator[Any]:
         replacing(out) as part,
         part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
-        yield _writer(file)
-
-
-def _writer(file: TextIO) -> Any:
-    # All cells are quoted: the separator that a spreadsheet program expects depends on the locale.
-    writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-    writer.writerow(COLUMNS)
-    return writer
+        # All cells are quoted: the separator that a spreadsheet expects depends on the locale.
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        writer.writerow(COLUMNS)
+        yield writer
 
 
 def _without_formula(path: str) -> str:
     """Return a path that spreadsheets do not read as a formula: ``=x.png`` becomes ``./=x.png``."""
     return one_line(f"./{path}" if path.startswith(_FORMULA) else path)
-
-
-def _file_name_part(stem: str) -> str:
-    return re.sub(r"[^\w.-]", "_", stem)[:60]
 
 
 def _write_heatmap(path: Path, error_map: Any) -> None:

@@ -20,10 +20,10 @@ def one_line(text: str) -> str:
 
 
 def in_shell(text: str) -> str:
-    """Replace ``root=`` and ``window=(low, high)`` in a message by the options of the shell.
+    """Replace ``root=``, ``abnormal=`` and ``window=(low, high)`` by the options of the shell.
 
     >>> in_shell("Give root=, or window=(0, 400).")
     'Give --root, or --window 0 400.'
     """
-    text = re.sub(r"(?<!\S)root=(?=[,.:]?(\s|$))", "--root", text)
+    text = re.sub(r"(?<!\S)(root|abnormal)=(?=[,.:]?(\s|$))", r"--\1", text)
     return re.sub(r"(?<!\S)window=\(([^,()]+), ([^,()]+)\)", r"--window \1 \2", text)

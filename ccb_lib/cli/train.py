@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ccb_lib.cli.data import ROOT
-from ccb_lib.cli.text import STOPPED, in_shell
+from ccb_lib.cli.text import STOPPED
 
 
 def _known_dataset(ctx: click.Context, _: click.Parameter, dataset: str) -> str:
@@ -20,39 +20,10 @@ def _known_dataset(ctx: click.Context, _: click.Parameter, dataset: str) -> str:
     return dataset
 
 
-def _abnormal_class(ctx: click.Context, _: click.Parameter, abnormal: str | None) -> str | None:
-    """If no abnormal class was given, raise an error that lists the data set's classes.
-
-    click processes given options before missing ones, so ``normal`` and ``source`` are known here.
-    """
-    from ccb_lib.datasets import has_one_class, load_dataset
-    from ccb_lib.datasets.folder import without_abnormal
-
-    if abnormal is None and not ctx.resilient_parsing:
-        if has_one_class(ctx.params["dataset"], ctx.params.get("source")):
-            return None
-        normal = ctx.params.get("normal") or "normal"
-        if ctx.params["dataset"] == "folder" and without_abnormal(ctx.params.get("root"), normal):
-            return None
-        given = {
-            name: ctx.params[name]
-            for name in ("normal", "source")
-            if ctx.params.get(name) is not None
-        }
-        try:
-            load_dataset(ctx.params["dataset"], abnormal=None, root=ctx.params.get("root"), **given)
-        except (ValueError, OSError) as error:
-            raise click.UsageError(
-                f"Missing option '--abnormal'. {in_shell(str(error))}"
-            ) from error
-    return abnormal
-
-
 @click.command()
 @click.argument("dataset", callback=_known_dataset)
 @click.option(
     "--abnormal",
-    callback=_abnormal_class,
     help="The abnormal class, or several joined by +. Not needed if there is only one, or none.",
 )
 @click.option(

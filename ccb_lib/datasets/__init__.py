@@ -9,7 +9,7 @@ from ccb_lib.datasets.base import AnomalySplit
 DATASETS = ("digits", "cifar10", "ham10000", "ild", "brain-mri", "folder")
 _SOURCES_OF_ILD = ("lung_ct_98", "chest-ct")
 
-__all__ = ["DATASETS", "AnomalySplit", "check_name", "has_one_class", "load_dataset"]
+__all__ = ["DATASETS", "AnomalySplit", "check_name", "load_dataset"]
 
 
 def check_name(name: str) -> None:
@@ -25,16 +25,6 @@ def check_name(name: str) -> None:
         )
     if name not in DATASETS:
         raise ValueError(f"Unknown data set {name!r}. There are: {', '.join(DATASETS)}.")
-
-
-def has_one_class(name: str, source: str | None = None) -> bool:
-    """Return whether a data set has only one abnormal class, so that ``abnormal`` is optional.
-
-    Example:
-        >>> has_one_class("ild"), has_one_class("ild", source="chest-ct")
-        (False, True)
-    """
-    return name == "brain-mri" or (name == "ild" and source == "chest-ct")
 
 
 def load_dataset(

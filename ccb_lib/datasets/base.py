@@ -185,7 +185,7 @@ def choose_class(abnormal: object, classes: tuple[str, ...], name: str) -> str:
     """
     if abnormal is None:
         raise ValueError(
-            f"Which class of {name!r} is abnormal? Choose one of: {', '.join(classes)}."
+            f"Which class of {name!r} is abnormal? Give abnormal=, one of: {', '.join(classes)}."
         )
     wanted = str(abnormal)
     if isinstance(abnormal, bool) or wanted not in classes:

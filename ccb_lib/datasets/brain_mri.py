@@ -33,7 +33,6 @@ from ccb_lib.io.images import SIZES
 
 FOLDER_OF = {"normal": "no", "tumour": "yes"}
 CLASSES = tuple(FOLDER_OF)
-KNOWN = {"normal": 1500, "tumour": 1500}
 VARIANTS = ("original", "background", "re-encoded", "matched")
 DUPLICATE = 0.98  # images whose grey values have a higher correlation are near-duplicates
 _GROUP_SIZE = 64  # pixels at which images are compared

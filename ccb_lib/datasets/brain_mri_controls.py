@@ -67,15 +67,12 @@ def head(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return _between(inside) & _between(inside.T).T
 
 
-def re_encoded(
-    paths: Sequence[Path], *, image_size: int, size: int = CODED_SIZE, quality: int = CODED_QUALITY
-) -> Tensor:
+def re_encoded(paths: Sequence[Path], *, image_size: int, quality: int = CODED_QUALITY) -> Tensor:
     """Read files as grey squares that all went through one size and one JPEG quality.
 
     Args:
         paths: Image files.
         image_size: Height and width of the result, in pixels.
-        size: Height and width at which every image is encoded as JPEG.
         quality: JPEG quality, 1 to 95.
 
     Returns:
@@ -86,7 +83,7 @@ def re_encoded(
     """
     if not 1 <= quality <= 95:
         raise ValueError(f"quality={quality} given; JPEG qualities from 1 to 95 are needed.")
-    even = read_images(paths, image_size=size, channels=1, progress="re-encoding")
+    even = read_images(paths, image_size=CODED_SIZE, channels=1, progress="re-encoding")
 
     def encode(pixels: Tensor) -> NDArray[np.uint8]:
         file = io.BytesIO()

@@ -24,6 +24,7 @@ class Entry:
     known: dict[str, int] = field(default_factory=dict)
 
 
+# In the order of the labels in the files of CIFAR-10.
 _CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 ENTRIES = {

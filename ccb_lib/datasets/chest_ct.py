@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import Images
 from ccb_lib.datasets.cache import cached, fingerprint
-from ccb_lib.datasets.patches import Patch, cut, find_patches
+from ccb_lib.datasets.patches import Patch, assemble, cut, find_patches
 from ccb_lib.datasets.splits import NormalParts, normal_parts
 from ccb_lib.datasets.wheels import find
 from ccb_lib.io.windows import LUNG_WINDOW, Window, check_window, to_window
@@ -134,25 +133,18 @@ def read(
 
     def cut_all() -> Images:
         volume = read_volume(folder)
-        blocks, ids, classes, groups = [], [], [], []
+        found = []
         for number in range(SHAPE[0]):
             patches = slice_patches(volume, number, size=size, share=share)
             if patches:
-                blocks.append(cut(volume.grey(number, window), patches, size))
-            ids += [f"{number}:{patch.row},{patch.column}" for patch in patches]
-            classes += [patch.label for patch in patches]
-            groups += [str(number)] * len(patches)
-        if not blocks:
+                grey = volume.grey(number, window)
+                found.append((str(number), str(number), patches, cut(grey, patches, size)))
+        if not found:
             raise ValueError(
                 f"No patch of {size}×{size} pixels lies in the lung of {folder}. Choose a smaller "
                 "size."
             )
-        return Images(
-            pixels=torch.from_numpy(np.concatenate(blocks)[:, None]),
-            ids=np.array(ids, dtype=np.str_),
-            classes=np.array(classes, dtype=np.str_),
-            groups=np.array(groups, dtype=np.str_),
-        )
+        return assemble(found)
 
     settings = {"size": size, "window": window, "share": share, "files": fingerprint(files, folder)}
     return cached(folder, "chest-ct", settings, cut_all)

@@ -13,9 +13,10 @@ from tqdm.contrib.concurrent import thread_map
 
 from ccb_lib.datasets.base import AnomalySplit, Images, choose_class, data_root, make_split
 from ccb_lib.datasets.cache import cached, fingerprint
+from ccb_lib.datasets.catalog import ENTRIES
 from ccb_lib.io.image_files import open_image
 
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASSES = tuple(ENTRIES["cifar10"].known)
 BATCHES = (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")
 _BATCH_FOLDER = "cifar-10-batches-py"  # the name torchvision's downloader gives
 _SHAPE = (3, 32, 32)

@@ -115,30 +115,6 @@ def load(
     )
 
 
-def without_abnormal(root: str | Path | None, normal: str | Sequence[str] = "normal") -> bool:
-    """Return whether a folder or CSV file has normal images only, so that ``abnormal`` is optional.
-
-    Args:
-        root: As for `load`.
-        normal: As for `load`.
-
-    Example:
-        >>> without_abnormal(None)
-        False
-    """
-    place = Path(root or "").expanduser()
-    try:
-        if root is not None and place.is_dir():
-            return not _plan_folders(place, normal, None, seed=0, calibration=0.1).abnormal_labels
-        if root is not None and place.is_file():
-            return not _plan_table(
-                place, normal, None, seed=0, calibration=0.1, test_share=0.2
-            ).abnormal_labels
-    except (OSError, ValueError):
-        pass  # `load` raises the same error with its message
-    return False
-
-
 def _plan_folders(
     root: Path, normal: object, abnormal: object, seed: int, calibration: float
 ) -> _Plan:

@@ -1,9 +1,9 @@
 """HAM10000 (Tschandl et al., 2018): 10,015 dermatoscopic images, split by lesion (7,470)."""
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from ccb_lib.datasets.base import AnomalySplit, Images, make_split
 from ccb_lib.datasets.cache import cached, fingerprint
+from ccb_lib.datasets.catalog import ENTRIES
 from ccb_lib.datasets.paths import names_below, set_folder
 from ccb_lib.datasets.splits import choose_classes, normal_parts, rows_of
 from ccb_lib.io.image_files import listing, read_images
 
-KNOWN = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
-CLASSES = tuple(KNOWN)
+CLASSES = tuple(ENTRIES["ham10000"].known)
 NORMAL = ("nv", "bkl", "mel")  # as in the paper
-RARE = tuple(name for name in KNOWN if name not in NORMAL)  # abnormal in the paper
+RARE = tuple(name for name in CLASSES if name not in NORMAL)  # abnormal in the paper
 METADATA = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
 # The tables of ISIC 2018 Task 3, which has the same images.
 ISIC_TRUTH = "ISIC2018_Task3_Training_GroundTruth.csv"
@@ -195,28 +195,8 @@ def read_metadata(file: Path) -> Table:
         ValueError: A column is missing, a cell is empty, a diagnosis is unknown, or an image is
             named twice. All such rows are listed.
     """
-    columns = ("lesion_id", "image_id", "dx")
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        reader = csv.DictReader(
-            text.splitlines(), delimiter="\t" if "\t" in text.partition("\n")[0] else ","
-        )
-        missing = [name for name in columns if name not in (reader.fieldnames or [])]
-        rows = (
-            []
-            if missing
-            else [tuple((row[name] or "").strip() for name in columns) for row in reader]
-        )
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"{file} cannot be read as a table ({error}). Download it again."
-        ) from error
-    if missing or not rows:
-        raise ValueError(
-            f"{file} has {'no column ' + ', '.join(missing) if missing else 'no rows'}. Download "
-            f"it again; its columns are {', '.join(columns)} and more."
-        )
-    return _checked(file, rows)
+    table = _columns(file, ("lesion_id", "image_id", "dx"))
+    return _checked(file, list(table.itertuples(index=False, name=None)))
 
 
 def read_isic(truth: Path, lesions: Path) -> Table:
@@ -234,32 +214,35 @@ def read_isic(truth: Path, lesions: Path) -> Table:
         ValueError: A table has other columns, an image has no lesion or not exactly one diagnosis,
             or as for `read_metadata`.
     """
-    tables = []
-    for file, columns in (
-        (truth, ("image", *(dx.upper() for dx in CLASSES))),
-        (lesions, ("image", "lesion_id")),
-    ):
-        try:
-            table = pd.read_csv(file)
-        except (ValueError, UnicodeDecodeError) as error:
-            raise ValueError(
-                f"{file} cannot be read as a table ({error}). Download it again."
-            ) from error
-        if missing := [name for name in columns if name not in table.columns]:
-            raise ValueError(f"{file} has no column {', '.join(missing)}. Download it again.")
-        if table.empty:
-            raise ValueError(f"{file} has no rows. Download it again.")
-        tables.append(table[list(columns)])
-    lesion_of = tables[1].astype(str).drop_duplicates("image").set_index("image")["lesion_id"]
-    is_one = tables[0].drop(columns="image").eq(1)
+    diagnoses = _columns(truth, ("image", *(dx.upper() for dx in CLASSES))).set_index("image")
+    lesion_of = _columns(lesions, ("image", "lesion_id")).drop_duplicates("image")
+    is_one = diagnoses.apply(pd.to_numeric, errors="coerce").eq(1)
     dx = np.where(is_one.sum(axis=1) == 1, is_one.idxmax(axis=1).str.lower(), "")
-    names = tables[0]["image"].astype(str)
-    return _checked(
-        truth,
-        list(
-            zip(names.map(lesion_of).fillna("").tolist(), names.tolist(), dx.tolist(), strict=True)
-        ),
-    )
+    lesion = diagnoses.index.map(lesion_of.set_index("image")["lesion_id"]).fillna("")
+    return _checked(truth, list(zip(lesion, diagnoses.index, dx.tolist(), strict=True)))
+
+
+def _columns(file: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Read columns of a table as text; an empty cell is an empty text.
+
+    Raises:
+        ValueError: The file is no table, a column is missing, or there are no rows.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        mark = "\t" if "\t" in text.partition("\n")[0] else ","
+        table = pd.read_csv(StringIO(text), sep=mark, dtype=str, na_filter=False, index_col=False)
+    except ValueError as error:
+        raise ValueError(
+            f"{file} cannot be read as a table ({str(error).strip()}). Download it again."
+        ) from error
+    missing = [name for name in names if name not in table.columns]
+    if missing or table.empty:
+        raise ValueError(
+            f"{file} has {'no column ' + ', '.join(missing) if missing else 'no rows'}. Download "
+            f"it again; its columns are {', '.join(names)} and more."
+        )
+    return table[list(names)].apply(lambda column: column.str.strip())
 
 
 def _checked(file: Path, rows: list[tuple[str, ...]]) -> Table:
@@ -271,7 +254,7 @@ def _checked(file: Path, rows: list[tuple[str, ...]]) -> Table:
     problems: dict[Path, str] = {}
     seen: dict[str, int] = {}
     for line, (lesion, image, dx) in enumerate(rows, start=2):
-        if not lesion or not image or dx not in KNOWN:
+        if not lesion or not image or dx not in CLASSES:
             problems[Path(f"line {line}")] = (
                 f"{lesion or 'no lesion'}, {image or 'no image'}, diagnosis {dx!r}"
             )

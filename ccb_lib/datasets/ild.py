@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -28,7 +27,7 @@ from ccb_lib.datasets.ild_files import (
     patients,
 )
 from ccb_lib.datasets.ild_rois import LABELS
-from ccb_lib.datasets.patches import cut, find_patches
+from ccb_lib.datasets.patches import assemble, cut, find_patches
 from ccb_lib.datasets.paths import files_below, set_folder
 from ccb_lib.datasets.splits import NormalParts, choose_classes, mixed_parts, normal_parts, rows_of
 from ccb_lib.io.dicom import read_hounsfield
@@ -236,7 +235,7 @@ def read(
     settings = {"source": source, "size": size, "window": window, "share": share, "pilot": pilot}
 
     def cut_all() -> Images:
-        report, blocks, ids, classes, groups = Report(folder), [], [], [], []
+        report, found = Report(folder), []
         for name, path in tqdm(everyone, "ild", disable=None):
             masks = LungMasks(lungs / name if lungs else path / "none", report)
             for drawn in from_text(path, report) if source == "text" else from_masks(path, report):
@@ -251,22 +250,13 @@ def read(
                 except (ValueError, OSError) as error:
                     report.add(drawn.header.path, f"{error}; {len(patches)} patches are left out")
                     continue
-                blocks.append(cut(grey, patches, size))
                 where = drawn.header.path.relative_to(path).as_posix().removesuffix(".dcm")
-                ids += [f"{name}/{where}:{patch.row},{patch.column}" for patch in patches]
-                classes += [patch.label for patch in patches]
-                groups += [name] * len(patches)
-        if not blocks:
+                found.append((f"{name}/{where}", name, patches, cut(grey, patches, size)))
+        if not found:
             problems = "\n  ".join(["", *report.lines[:30]])
             raise ValueError(
                 f"No patch could be cut from {database} ({len(everyone)} patients).{problems}"
             )
-        return Images(
-            pixels=torch.from_numpy(np.concatenate(blocks)[:, None]),
-            ids=np.array(ids, dtype=np.str_),
-            classes=np.array(classes, dtype=np.str_),
-            groups=np.array(groups, dtype=np.str_),
-            skipped=tuple(report.lines),
-        )
+        return assemble(found, report.lines)
 
     return cached(folder, "ild", {**settings, "files": fingerprint(files, folder)}, cut_all)

@@ -9,13 +9,12 @@ mean-intensity baseline beside every result.
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from ccb_lib.datasets.base import Images
 from ccb_lib.datasets.cache import cached, fingerprint
-from ccb_lib.datasets.patches import cut, find_patches
+from ccb_lib.datasets.patches import assemble, cut, find_patches
 from ccb_lib.datasets.paths import set_folder
 from ccb_lib.datasets.splits import NormalParts, by_seed, rows_of
 from ccb_lib.io.image_files import listing, open_image
@@ -51,7 +50,7 @@ def read(root: str | Path | None = None, *, size: int = 32, share: float = 0.75)
         )
 
     def cut_all() -> Images:
-        blocks, ids, classes, groups = [], [], [], []
+        found = []
         problems: dict[Path, str] = {}
         for path in slices:
             try:
@@ -60,20 +59,12 @@ def read(root: str | Path | None = None, *, size: int = 32, share: float = 0.75)
                 problems[path] = str(error)
                 continue
             patches = find_patches(regions, size=size, stride=size // 2, share=share)
-            blocks.append(cut(grey, patches, size))
-            ids += [f"{path.stem}:{patch.row},{patch.column}" for patch in patches]
-            classes += [patch.label for patch in patches]
-            groups += [path.stem] * len(patches)
+            found.append((path.stem, path.stem, patches, cut(grey, patches, size)))
         if problems:
             raise ValueError(
                 listing(problems, f"{len(problems)} slices cannot be read", "Unpack the set again.")
             )
-        return Images(
-            pixels=torch.from_numpy(np.concatenate(blocks)[:, None]),
-            ids=np.array(ids, dtype=np.str_),
-            classes=np.array(classes, dtype=np.str_),
-            groups=np.array(groups, dtype=np.str_),
-        )
+        return assemble(found)
 
     files = [*slices, *sorted((folder / "masks").glob("*.png"))]
     return cached(

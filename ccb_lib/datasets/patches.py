@@ -1,10 +1,13 @@
 """Square patches on a grid, each with the one label that covers most of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from ccb_lib.datasets.base import Images
 
 
 class Patch(NamedTuple):
@@ -71,6 +74,29 @@ def cut(pixels: NDArray, patches: list[Patch], size: int = 32) -> NDArray:
     if not patches:
         return np.empty((0, size, size), dtype=pixels.dtype)
     return np.stack([pixels[p.row : p.row + size, p.column : p.column + size] for p in patches])
+
+
+def assemble(
+    slices: Sequence[tuple[str, str, list[Patch], NDArray[np.uint8]]], skipped: Sequence[str] = ()
+) -> Images:
+    """Put the patches of all slices together.
+
+    Args:
+        slices: For each slice its name, its group, its patches and their pixels, as `cut` returns
+            them.
+        skipped: What could not be used, as in `Images`.
+
+    Returns:
+        (N, 1, size, size) uint8 with ids ``slice:row,column``, and labels as classes.
+    """
+    found = [(name, group, patch) for name, group, patches, _ in slices for patch in patches]
+    return Images(
+        pixels=torch.from_numpy(np.concatenate([pixels for *_, pixels in slices])[:, None]),
+        ids=np.array([f"{name}:{p.row},{p.column}" for name, _, p in found], dtype=np.str_),
+        classes=np.array([patch.label for *_, patch in found], dtype=np.str_),
+        groups=np.array([group for _, group, _ in found], dtype=np.str_),
+        skipped=tuple(skipped),
+    )
 
 
 def _count(mask: NDArray[np.bool_], size: int, stride: int) -> NDArray[np.int64]:

@@ -203,20 +203,16 @@ def balanced_draw(split: AnomalySplit, draw: int) -> AnomalySplit:
             f"{len(normal)} normal and {len(abnormal)} abnormal images given; both kinds are "
             "needed to balance a test."
         )
+    # Ids get a prefix, so that the order of a draw never equals that of a split with the same seed.
+    ids = np.char.add("draw:", split.test_ids)
     if len(abnormal) > each:
-        abnormal = _drawn(abnormal, split.test_ids, draw)[:each]
-    test = np.concatenate([_drawn(normal, split.test_ids, draw)[:each], abnormal])
-    columns = {
-        name: getattr(split, name)[test]
-        for name in ("test_labels", "test_ids", "test_groups", "test_classes")
-    }
-    return replace(split, test=split.test[test], **columns)
+        abnormal = rows_of(split.test_labels, ids, draw)[:each]
+    return with_tests(
+        split, np.concatenate([rows_of(~split.test_labels, ids, draw)[:each], abnormal])
+    )
 
 
-def _drawn(rows: NDArray[np.intp], ids: NDArray[np.str_], draw: int) -> NDArray[np.intp]:
-    """Sort rows into the order of a draw.
-
-    Ids get a prefix, so that the order of a draw never equals that of a split with the same seed.
-    """
-    row_of = {f"draw:{ids[row]}": int(row) for row in rows}
-    return np.array([row_of[name] for name in by_seed(row_of, draw)], dtype=np.intp)
+def with_tests(split: AnomalySplit, rows: NDArray[np.intp]) -> AnomalySplit:
+    """Return the split with these rows of its test part, in this order."""
+    columns = ("test", "test_labels", "test_ids", "test_groups", "test_classes")
+    return replace(split, **{name: getattr(split, name)[rows] for name in columns})

@@ -70,10 +70,6 @@ class Estimator(BaseEstimator, ABC):
         tags.input_tags.two_d_array, tags.input_tags.three_d_array = False, True
         return tags
 
-    @abstractmethod
-    def __sklearn_is_fitted__(self) -> bool:
-        """Return whether `fit` has ended; for `sklearn.utils.validation.check_is_fitted`."""
-
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the settings by name; ``deep`` is ignored.
 
@@ -202,17 +198,8 @@ class Estimator(BaseEstimator, ABC):
                 plain = (part.item() if isinstance(part, np.generic) else part for part in value)
                 setattr(self, each.name, type(value)(plain))
 
-    @abstractmethod
-    def _derive(self) -> None:
-        """Compute the attributes that follow from the settings alone."""
-
-    @abstractmethod
-    def _reset_fit(self) -> None:
-        """Mark the detector as not fitted."""
-
-    @abstractmethod
-    def _reset_calibration(self) -> None:
-        """Mark the detector as not calibrated."""
+    # `Detector` defines `__sklearn_is_fitted__`, `_reset_fit` and `_derive`, which computes the
+    # attributes that follow from the settings alone; `Scorer` defines `_reset_calibration`.
 
     @abstractmethod
     def _state(self) -> dict[str, Tensor]:

@@ -21,15 +21,6 @@ class Scorer(Estimator):
     __metadata_request__predict: ClassVar = {"images": UNUSED}
     __metadata_request__decision_function: ClassVar = {"images": UNUSED}
 
-    alpha: float
-    calibration_terms_: ScoreTerms | None
-    false_alarms_: float
-    _threshold: float | None
-
-    @abstractmethod
-    def fit(self, X: Any, y: Any = None, **options: Any) -> Self:
-        """Fit the detector to normal images."""
-
     @abstractmethod
     def score_terms(
         self,

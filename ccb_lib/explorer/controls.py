@@ -10,10 +10,10 @@ from ccb_lib.explorer.render import (
     Key,
     available,
     completed,
+    file_text,
     is_slider,
     name_of,
     percent,
-    style,
 )
 from ccb_lib.explorer.steps import Steps
 
@@ -48,17 +48,16 @@ class ExplorerControls(ipywidgets.VBox):
         self, axes: Sequence[str], values: Sequence[Sequence[Any]], title: str
     ) -> None:
         """Build all parts; ``axes`` and ``values`` are the names and the values of the axes."""
-        heading = f'<p class="ccb-title">{escape(title)}</p>'
-        self._head = ipywidgets.HTML(f"<style>{style()}</style>{heading}")
+        self._head = ipywidgets.HTML(
+            f'<style>{file_text("style.css")}</style><p class="ccb-title">{escape(title)}</p>'
+        )
         self._plot, self._panels = ipywidgets.HTML(), ipywidgets.HTML()
         self._choosers = _row(
             [self._make_chooser(i, name, values[i]) for i, name in enumerate(axes)]
         )
         self._slider = ipywidgets.IntSlider(description="Threshold", readout=False, style=_STYLE)
         self._slider.layout.width = "auto"
-        self._bind(
-            self._slider, "threshold", lambda at: float(self._steps[self.choice].thresholds[at])
-        )
+        self._bind(self._slider, "threshold", self._phi)
         self._number = ipywidgets.FloatText(
             description="Threshold", style=_STYLE, layout={"width": "13rem"}
         )
@@ -82,9 +81,12 @@ class ExplorerControls(ipywidgets.VBox):
         self._prevalence_row = _row([self._share, self._percent, self._as_tested])
 
     def _make_chooser(self, axis: int, name: str, values: Sequence[Any]) -> ipywidgets.Widget:
-        kind = ipywidgets.SelectionSlider if is_slider(values) else ipywidgets.Dropdown
-        layout = _WIDE if is_slider(values) else {"style": _STYLE}
-        chooser = kind(options=_named(values), description=name_of(name), **layout)
+        given = {"options": _named(values), "description": name_of(name)}
+        chooser = (
+            ipywidgets.SelectionSlider(**given, **_WIDE)
+            if is_slider(values)
+            else ipywidgets.Dropdown(**given, style=_STYLE)
+        )
         self._bind(
             chooser,
             "choice",
@@ -104,7 +106,7 @@ class ExplorerControls(ipywidgets.VBox):
         button = ipywidgets.Button(
             description=name_of(name), layout={"width": "auto"}, tooltip=f"φ = {phi:.4g}"
         )
-        button.on_click(lambda _: self.set_trait("threshold", phi))
+        button.on_click(lambda _: self._go(phi, name))
         return button
 
     def _bind(self, control: ipywidgets.Widget, trait: str, meaning: Callable[[Any], Any]) -> None:
@@ -120,8 +122,9 @@ class ExplorerControls(ipywidgets.VBox):
         """Fit the controls to a set: its stops, its named thresholds, its own prevalence."""
         self._slider.max = len(steps.thresholds) - 1
         self._named.children = [self._make_button(name, phi) for name, phi in named.items()]
-        shares = sorted({*PREVALENCES, steps.tested})
-        self._share.options = [(percent(share), share) for share in shares]
+        self._share.options = [
+            (percent(share), share) for share in sorted({*PREVALENCES, steps.tested})
+        ]
         for control in (self._share, self._percent, self._as_tested):
             control.disabled = not (steps.normal and steps.abnormal)
 
@@ -130,9 +133,10 @@ class ExplorerControls(ipywidgets.VBox):
         self._slider.value = steps.nearest(self.threshold)
         # A widget's message is JSON, which has no infinity; the outermost stop has the same
         # predictions.
-        finite = math.isfinite(self.threshold)
         self._number.value = (
-            self.threshold if finite else float(steps.thresholds[self._slider.value])
+            self.threshold
+            if math.isfinite(self.threshold)
+            else float(steps.thresholds[self._slider.value])
         )
         for button, phi in zip(self._named.children, named.values(), strict=True):
             _highlight(button, phi == self.threshold)

@@ -21,6 +21,7 @@ def explorer_html(
     *,
     prevalence: float | None = None,
     title: str = TITLE,
+    unit: str = "images",
     start: float | None = None,
     stops: int = 400,
 ) -> str:
@@ -31,9 +32,10 @@ def explorer_html(
         labels: (N,) bool or 0/1, true is abnormal; one kind alone is accepted.
         thresholds: Named thresholds; each gets a button. At inf no image is called abnormal, at
             -inf every image.
-        prevalence: Initial share of abnormal images to which precision, accuracy and F1 are
+        prevalence: Initial share of abnormal images to which precision, NPV, accuracy and F1 are
             weighted; ``None`` is the share in the set.
         title: Heading, and the label for screen readers.
+        unit: What is counted, in the plural, such as "patches".
         start: Initial threshold; by default the first named one, or one in the middle.
         stops: Maximum number of slider positions if the set has more distinct scores; the size of
             the page depends on it, not on N.
@@ -43,10 +45,10 @@ def explorer_html(
 
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is not a
-            number, a prevalence outside 0…1, or too few stops.
+            number, a prevalence outside 0…1, a title or unit that is not text, or too few stops.
     """
-    steps = Steps.of(scores, labels, thresholds, start=start, stops=stops)
-    return render({(): steps}, (), (), prevalence=prevalence, title=title)
+    sets = {(): Steps.of(scores, labels, thresholds, start=start, stops=stops)}
+    return render(sets, (), (), prevalence=prevalence, title=title, unit=unit)
 
 
 def table_html(
@@ -56,6 +58,7 @@ def table_html(
     choice: Any = None,
     prevalence: float | None = None,
     title: str = TITLE,
+    unit: str = "images",
     stops: int = 120,
 ) -> str:
     """Write an explorer with a choice among the labelled sets of a table as HTML.
@@ -68,6 +71,7 @@ def table_html(
         choice: Initial key; by default the first.
         prevalence: As for `explorer_html`.
         title: As for `explorer_html`.
+        unit: As for `explorer_html`.
         stops: As for `explorer_html`; the default is lower because each set stores its own.
 
     Raises:
@@ -75,7 +79,9 @@ def table_html(
             message names the key.
     """
     sets = steps_of_parts(parts_of_table(table, axes), stops)
-    return render(sets, axes, choose(sets, axes, choice), prevalence=prevalence, title=title)
+    return render(
+        sets, axes, choose(sets, axes, choice), prevalence=prevalence, title=title, unit=unit
+    )
 
 
 # ── tables ────────────────────────────────────────────────────────────────────────────────────────

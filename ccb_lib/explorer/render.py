@@ -18,6 +18,18 @@ PREVALENCES = (
     *(0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99),
 )
 
+# What the rules of `ccb_lib.metrics.RULES` mean, shown for the one that is selected.
+RULE_NOTES = {
+    "normal 95 %": "φ: at most 5\u00a0% of the calibration {unit} lie above",
+    "conformal 5 %": "φ: on average, at most 5\u00a0% of new, similar normal {unit} lie above",
+    "min-max 0.2": "φ: the scores of this test set scaled to 0…1, cut at 0.2",
+    "oracle F1": "φ: the highest F1 on these test labels",
+    "oracle accuracy": "φ: the highest accuracy on these test labels",
+    "oracle Youden": "φ: the highest sensitivity + specificity − 1 on these test labels",
+}
+
+ONE_POINT = "(sensitivity + specificity) / 2 at the only operating point"
+
 Key = tuple[Any, ...]
 
 
@@ -28,6 +40,7 @@ def render(
     *,
     prevalence: float | None,
     title: str,
+    unit: str,
 ) -> str:
     """Write an explorer as HTML; the initial state is readable without the script too.
 
@@ -37,11 +50,12 @@ def render(
         choice: Initial key.
         prevalence: Initial share of abnormal images to weight to; ``None`` is the share in the set.
         title: Heading.
+        unit: What is counted, in the plural.
 
     Raises:
-        ValueError: A prevalence outside 0…1.
+        ValueError: A prevalence outside 0…1, or a title or unit that is not text.
     """
-    prevalence = checked_prevalence(prevalence)
+    prevalence, unit = checked_prevalence(prevalence), checked_text("unit", unit)
     steps = sets[choice]
     values = [axis_values(sets, axis) for axis in range(len(axes))]
     data = {
@@ -49,6 +63,8 @@ def render(
         "choice": _numbers(values, choice),
         "prevalence": prevalence,
         "prevalences": PREVALENCES,
+        "unit": unit,
+        "rules": {rule: note.format(unit=unit) for rule, note in RULE_NOTES.items()},
         "cells": {
             ",".join(map(str, _numbers(values, key))): _cell(of_key) for key, of_key in sets.items()
         },
@@ -57,14 +73,14 @@ def render(
     metrics = Metrics.from_counts(
         steps.thresholds[at], tp, fp, steps.normal - fp, steps.abnormal - tp, prevalence
     )
-    figures = figures_at(steps, metrics)
-    title = checked_title(title)
-    choosers = [_chooser(axis, name, values[axis]) for axis, name in enumerate(axes)]
-    page = _template("page.html").substitute(
-        title=escape(title),
-        css=style(),
-        script=_text("script.js"),
-        choices="".join(choosers),
+    figures = figures_at(
+        steps, metrics, unit, next((name for name, stop in steps.named.items() if stop == at), "")
+    )
+    page = Template(file_text("page.html")).substitute(
+        title=escape(checked_text("title", title)),
+        css=file_text("style.css"),
+        script=file_text("script.js"),
+        choices="".join(_chooser(axis, name, values[axis]) for axis, name in enumerate(axes)),
         plot=plot_html(steps, figures, slider=True),
         panels=panels_html(steps, figures),
         # HTML ends a script element at "</script" even inside a JSON string, so every "<" is
@@ -85,22 +101,25 @@ def name_of(value: Any) -> str:
     return text if text.strip() else "(no name)"
 
 
-def checked_title(title: Any) -> str:
-    """Return a title; raise ValueError if it is not text."""
-    if not isinstance(title, str):
-        raise ValueError(f"title={title!r} given; text is needed, such as 'Move the threshold'.")
-    return as_text(title)
+def checked_text(name: str, value: Any) -> str:
+    """Return the text of an argument; raise ValueError if it is not text."""
+    if not isinstance(value, str):
+        raise ValueError(f"{name}={value!r} given; text is needed.")
+    return as_text(value)
 
 
-def figures_at(steps: Steps, metrics: Metrics) -> dict[str, str]:
-    """Format every figure of one state: counts, rates, positions in the plots, the summary."""
+def figures_at(steps: Steps, metrics: Metrics, unit: str, rule: str) -> dict[str, str]:
+    """Format every figure of one state: counts, rates, positions in the plots, the sentences."""
     share = percent(steps.tested if metrics.prevalence is None else metrics.prevalence)
     low, high = steps.axis
     return {
         **{name: f"{getattr(metrics, name):,}" for name in ("tp", "fp", "tn", "fn")},
         **{name: shown(getattr(metrics, name)) for name in CONFUSION_METRICS},
         "prevalence": share + (", as tested" if metrics.prevalence is None else ""),
-        "summary": _summary(steps, metrics, share),
+        "unit": unit,
+        "unit_first": unit[:1].upper() + unit[1:],
+        "rule": RULE_NOTES.get(rule, "").format(unit=unit),
+        "summary": _summary(steps, metrics, share, unit),
         "x": f"{100 * min(1.0, max(0.0, (metrics.threshold - low) / (high - low))):.2f}%",
         "roc_x": f"{ROC_SIZE * metrics.fp / max(1, steps.normal):.2f}",
         "roc_y": f"{ROC_SIZE - ROC_SIZE * metrics.tp / max(1, steps.abnormal):.2f}",
@@ -110,14 +129,15 @@ def figures_at(steps: Steps, metrics: Metrics) -> dict[str, str]:
 def plot_html(steps: Steps, figures: Mapping[str, str], *, slider: bool = False) -> str:
     """Write the histogram with the threshold."""
     normal_bars, abnormal_bars = _bars(steps)
-    return _template("plot.html").substitute(
+    return Template(file_text("plot.html")).substitute(
         normal=f"{steps.normal:,}",
         abnormal=f"{steps.abnormal:,}",
+        unit=escape(figures["unit"]),
         x=figures["x"],
         bars=BARS,
         normal_bars=normal_bars,
         abnormal_bars=abnormal_bars,
-        slider=_text("slider.html") if slider else "",
+        slider=file_text("slider.html") if slider else "",
         ticks="".join(
             f'<span style="left:{100 * at:.2f}%">{escape(text)}</span>' for at, text in steps.ticks
         ),
@@ -127,13 +147,15 @@ def plot_html(steps: Steps, figures: Mapping[str, str], *, slider: bool = False)
 
 def panels_html(steps: Steps, figures: Mapping[str, str]) -> str:
     """Write the summary, the confusion matrix, the rates and the ROC curve."""
-    texts = {name: escape(text) for name, text in figures.items()}
-    return _template("panels.html").substitute(texts, roc=_roc(steps), auc=shown(steps.auc))
-
-
-def style() -> str:
-    """Return the style sheet of the page and the widget."""
-    return _text("style.css")
+    # With two distinct scores the curve has one point between its ends. The area under it says no
+    # more than that point, and must not be taken for the AUC of a score.
+    return Template(file_text("panels.html")).substitute(
+        {name: escape(text) for name, text in figures.items()},
+        roc=_roc(steps),
+        auc=shown(steps.auc),
+        area="balanced accuracy" if len(steps.cuts) == 2 else "AUC",
+        area_note=ONE_POINT if len(steps.cuts) == 2 else "",
+    )
 
 
 def _cell(steps: Steps) -> dict[str, Any]:
@@ -178,35 +200,29 @@ def _roc(steps: Steps) -> str:
     )
 
 
-def _summary(steps: Steps, metrics: Metrics, share: str) -> str:
-    found = f"{metrics.tp:,} of {steps.abnormal:,} abnormal images found"
-    alarms = f"{metrics.fp:,} of {steps.normal:,} normal images called abnormal"
-    parts = [text for text, count in ((found, steps.abnormal), (alarms, steps.normal)) if count]
-    if len(parts) < 2:
-        return f"{parts[0]}."
-    abnormal = steps.tested if metrics.prevalence is None else metrics.prevalence
-    return f"{', '.join(parts)}. {_per_images(metrics, abnormal, share)}"
-
-
-def _per_images(metrics: Metrics, abnormal: float, share: str) -> str:
-    """Say what happens to a round number of images that holds some of either kind."""
-    images = 100
-    while images < 10**15 and images * min(abnormal, 1 - abnormal) < 10:
+def _summary(steps: Steps, metrics: Metrics, share: str, unit: str) -> str:
+    found = f"{metrics.tp:,} of {steps.abnormal:,} abnormal {unit} found"
+    alarms = f"{metrics.fp:,} of {steps.normal:,} normal {unit} called abnormal"
+    if not (steps.abnormal and steps.normal):
+        return f"{found if steps.abnormal else alarms}."
+    prevalence = steps.tested if metrics.prevalence is None else metrics.prevalence
+    images = 100  # or another round number, which holds some of either kind
+    while images < 10**15 and images * min(prevalence, 1 - prevalence) < 10:
         images *= 10
-    recall = metrics.tp / (metrics.tp + metrics.fn)
-    false_alarms = metrics.fp / (metrics.fp + metrics.tn)
-    found, missed, wrong = (
-        "fewer than 1" if 0 < count < 0.5 else f"{math.floor(count + 0.5):,}"
-        for count in (
-            images * abnormal * recall,
-            images * abnormal * (1 - recall),
-            images * (1 - abnormal) * false_alarms,
+    # Both kinds are rounded first and then divided, so that the four counts add up.
+    abnormal = math.floor(images * prevalence + 0.5)
+    right = math.floor(abnormal * (metrics.tp / steps.abnormal) + 0.5)
+    wrong = math.floor((images - abnormal) * (metrics.fp / steps.normal) + 0.5)
+    said = ", ".join(
+        f"{name} {'fewer than 1' if occurred and not count else f'{count:,}'}"
+        for name, count, occurred in (
+            ("abnormal found", right, metrics.tp),
+            ("missed", abnormal - right, metrics.fn),
+            ("false alarms", wrong, metrics.fp),
+            ("correctly called normal", images - abnormal - wrong, metrics.tn),
         )
     )
-    return (
-        f"Of {images:,} images examined at a prevalence of {share}: abnormal found {found}, "
-        f"missed {missed}, false alarms {wrong}."
-    )
+    return f"{found}, {alarms}. Of {images:,} {unit} examined at a prevalence of {share}: {said}."
 
 
 def percent(share: float) -> str:
@@ -235,12 +251,9 @@ def _chooser(axis: int, name: str, values: Sequence[Any]) -> str:
     return f'<label class="ccb-field">{label} <select data-axis="{axis}"></select></label>'
 
 
-def _text(name: str) -> str:
+def file_text(name: str) -> str:
+    """Return the text of a template, the script or the style sheet of this package."""
     return (files("ccb_lib.explorer") / name).read_text(encoding="utf-8").strip()
-
-
-def _template(name: str) -> Template:
-    return Template(_text(name))
 
 
 def axis_values(keys: Iterable[Key], axis: int) -> list[Any]:
@@ -263,9 +276,8 @@ def completed(sets: Mapping[Key, Any], choice: Key, changed: int) -> Key:
 
 def available(sets: Mapping[Key, Any], before: Key) -> list[Any]:
     """Return the values of an axis for which there are sets, given those of the axes before it."""
-    axis = len(before)
-    found = {key[axis] for key in sets if key[:axis] == before}
-    return [value for value in axis_values(sets, axis) if value in found]
+    found = {key[len(before)] for key in sets if key[: len(before)] == before}
+    return [value for value in axis_values(sets, len(before)) if value in found]
 
 
 def is_slider(values: Sequence[Any]) -> bool:

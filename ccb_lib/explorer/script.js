@@ -14,9 +14,15 @@
     let typed = null; // a threshold between the stops
     let counted = true; // whether the counts at the stop are those at the threshold
     let prevalence = data.prevalence; // null: the share in the test set
-    let name = null; // the selected named threshold; it stays selected when another set is chosen
+    let name = null; // the selected named threshold; it stays selected when another set is chosen, also one without it
 
     const phi = () => typed ?? cell.t[stop];
+
+    // The name of the threshold; where several rules share it, the selected one.
+    function active() {
+      const at_stop = typed === null ? cell.named.filter(([, at]) => at === stop).map(([text]) => text) : [];
+      return at_stop.includes(name) ? name : at_stop[0] ?? null;
+    }
 
     function open() {
       cell = unpack(data.cells[chosen.join()]);
@@ -25,6 +31,9 @@
       draw("roc", cell.roc);
       show("normal", whole(cell.normal));
       show("abnormal", whole(cell.abnormal));
+      const one_point = cell.cuts.length === 2; // two distinct scores: the curve has one point between its ends
+      show("area", one_point ? "balanced accuracy" : "AUC");
+      show("area_note", one_point ? "(sensitivity + specificity) / 2 at the only operating point" : "");
       show("auc", cell.auc);
       show("beyond", cell.beyond);
       place("ticks").replaceChildren(...cell.ticks.map(([at, text]) => {
@@ -37,15 +46,16 @@
         const button = document.createElement("button");
         button.type = "button";
         button.textContent = text;
-        button.addEventListener("click", () => { name = text; go(at); });
+        button.addEventListener("click", () => go(at, null, true, text));
         return button;
       }));
     }
 
-    function go(next, value = null, exact = true) {
+    function go(next, value = null, exact = true, selected = null) {
       stop = next;
       typed = value;
       counted = exact;
+      name = selected ?? active();
       refresh();
     }
 
@@ -67,22 +77,27 @@
       });
       show_prevalence();
       show("counted", counted ? "" : `Counted at ${cell.t[stop]}, the nearest of ${cell.t.length} stored thresholds.`);
+      const rule = active();
+      show("rule", Object.hasOwn(data.rules, rule) ? data.rules[rule] : "");
       show("summary", summary(tp, fp));
     }
 
     function summary(tp, fp) {
-      const found = cell.abnormal ? [`${whole(tp)} of ${whole(cell.abnormal)} abnormal images found`] : [];
-      const alarms = cell.normal ? [`${whole(fp)} of ${whole(cell.normal)} normal images called abnormal`] : [];
+      const found = cell.abnormal ? [`${whole(tp)} of ${whole(cell.abnormal)} abnormal ${data.unit} found`] : [];
+      const alarms = cell.normal ? [`${whole(fp)} of ${whole(cell.normal)} normal ${data.unit} called abnormal`] : [];
       const counts = `${[...found, ...alarms].join(", ")}.`;
       if (!cell.abnormal || !cell.normal) return counts;
-      const abnormal = share(), recall = tp / cell.abnormal, false_alarms = fp / cell.normal;
-      let images = 100; // a round number that holds some of either kind
-      while (images < 1e15 && images * Math.min(abnormal, 1 - abnormal) < 10) images *= 10;
-      const [right, missed, wrong] = [
-        images * abnormal * recall, images * abnormal * (1 - recall), images * (1 - abnormal) * false_alarms,
-      ].map((count) => (count > 0 && count < 0.5 ? "fewer than 1" : whole(Math.floor(count + 0.5))));
-      return `${counts} Of ${whole(images)} images examined at a prevalence of ${percent(abnormal)}: `
-        + `abnormal found ${right}, missed ${missed}, false alarms ${wrong}.`;
+      let images = 100; // or another round number, which holds some of either kind
+      while (images < 1e15 && images * Math.min(share(), 1 - share()) < 10) images *= 10;
+      // Both kinds are rounded first and then divided, so that the four counts add up.
+      const abnormal = Math.floor(images * share() + 0.5);
+      const right = Math.floor(abnormal * (tp / cell.abnormal) + 0.5);
+      const wrong = Math.floor((images - abnormal) * (fp / cell.normal) + 0.5);
+      const said = [
+        ["abnormal found", right, tp], ["missed", abnormal - right, cell.abnormal - tp],
+        ["false alarms", wrong, fp], ["correctly called normal", images - abnormal - wrong, cell.normal - fp],
+      ].map(([text, count, occurred]) => `${text} ${occurred && !count ? "fewer than 1" : whole(count)}`);
+      return `${counts} Of ${whole(images)} ${data.unit} examined at a prevalence of ${percent(share())}: ${said.join(", ")}.`;
     }
 
     // ── prevalence ──
@@ -145,7 +160,6 @@
     }
 
     function move(next) {
-      name = null;
       go(Math.min(cell.t.length - 1, Math.max(0, next)));
     }
 
@@ -168,9 +182,7 @@
       move(next === stop && !dragged ? stop + Math.sign(Number(slider.value) - before) : next);
     });
     control("threshold").addEventListener("change", (event) => {
-      if (!event.target.reportValidity()) return;
-      name = null;
-      type(Number(event.target.value));
+      if (event.target.reportValidity()) type(Number(event.target.value));
     });
 
     const area = place("area");
@@ -196,14 +208,20 @@
       for (let later = axis + 1; later < chosen.length; later++) {
         if (!available(later).includes(chosen[later])) chosen[later] = available(later)[0];
       }
-      const before = phi();
-      const at_a_stop = typed === null;
+      const before = { tp: cell.tp[stop], fp: cell.fp[stop], normal: cell.normal };
       open();
       fit_choosers();
       const kept = cell.named.find(([text]) => text === name);
-      if (kept) return go(kept[1]);
-      type(before);
-      if (at_a_stop && !counted) go(stop);
+      go(kept ? kept[1] : same_alarms(before), null, true, name);
+    }
+
+    // Scores of two detectors cannot be compared, so what is kept is the false-alarm rate, as near as
+    // the stops allow; see `Steps.same_alarms`.
+    function same_alarms(before) {
+      if (!(before.tp + before.fp)) return cell.t.length - 1;
+      if (!cell.normal || !before.normal) return cell.start;
+      const away = cell.fp.map((fp) => Math.abs(fp / cell.normal - before.fp / before.normal));
+      return away.indexOf(Math.min(...away));
     }
 
     function fit_choosers() {
@@ -240,7 +258,6 @@
     fit_choosers();
     for (const part of ["slide", "threshold", "prevalence"]) place(part).hidden = false;
     place("choices").hidden = !data.axes.length;
-    name = (cell.named.find(([, at]) => at === cell.start) ?? [null])[0];
     go(cell.start);
   }
 
@@ -265,6 +282,7 @@
     return {
       recall, specificity, precision: ratio(tp, tp + fp),
       accuracy: ratio(tp + tn, tp + fp + tn + fn), f1: ratio(2 * tp, 2 * tp + fp + fn),
+      npv: ratio(tn, tn + fn),
     };
   }
 

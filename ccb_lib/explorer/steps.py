@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ccb_lib.metrics import (
+    Metrics,
     ThresholdCounts,
     alarms,
     auc,
@@ -117,15 +118,12 @@ class Steps:
         tp, fp = (
             alarms(np.sort(part), points).numpy() for part in (scores[labels], scores[~labels])
         )
-        every_gap = len(cuts.scores) < stops
         low, high = axis
-        outside = [int((scores < low).sum()), int((scores > high).sum())]
-        kinds = (scores[~labels], scores[labels])
         return cls(
             thresholds=points,
             tp=tp,
             fp=fp,
-            cuts=cuts.scores if every_gap else cuts.scores[:0],
+            cuts=cuts.scores if len(cuts.scores) < stops else cuts.scores[:0],
             named=dict(zip(thresholds, at, strict=False)),
             start=len(points) // 2 if not at else at[0] if start is None else at[-1],
             abnormal=int(labels.sum()),
@@ -133,9 +131,12 @@ class Steps:
             auc=auc(scores, labels) if labels.any() and not labels.all() else math.nan,
             axis=axis,
             ticks=_ticks(low, high),
-            beyond=_beyond(outside, low, high),
+            beyond=_beyond(int((scores < low).sum()), int((scores > high).sum()), low, high),
             bars=np.stack(
-                [np.histogram(kind.clip(low, high), bins=BARS, range=axis)[0] for kind in kinds]
+                [
+                    np.histogram(scores[kind].clip(low, high), bins=BARS, range=axis)[0]
+                    for kind in (~labels, labels)
+                ]
             ),
             roc=_roc(cuts),
         )
@@ -146,10 +147,20 @@ class Steps:
         return self.abnormal / (self.abnormal + self.normal)
 
     def nearest(self, threshold: float) -> int:
-        """Return the index of the stop nearest to a threshold."""
-        if math.isinf(threshold):
-            return 0 if threshold < 0 else len(self.thresholds) - 1
-        return int(np.abs(self.thresholds - threshold).argmin())
+        """Return the index of the stop nearest to a threshold, which may be infinite."""
+        return int(np.abs(self.thresholds - np.clip(threshold, *self.thresholds[[0, -1]])).argmin())
+
+    def same_alarms(self, before: Metrics) -> int:
+        """Return the stop whose false-alarm rate is nearest to that of another score's metrics.
+
+        Of several it is the lowest, at which most abnormal images are found. It is the last stop if
+        nothing was called abnormal, and the initial stop if either set has no normal images.
+        """
+        if not before.tp + before.fp:
+            return len(self.thresholds) - 1
+        if not self.normal or not before.fp + before.tn:
+            return self.start
+        return int(np.abs(self.fp / self.normal - before.fp / (before.fp + before.tn)).argmin())
 
 
 def checked_thresholds(thresholds: Mapping[str, float] | None) -> dict[str, float]:
@@ -245,10 +256,10 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
     ]
 
 
-def _beyond(outside: list[int], low: float, high: float) -> str:
+def _beyond(below: int, above: int, low: float, high: float) -> str:
     parts = [
         f"{count:,} score{'s' if count > 1 else ''} {side} {edge:.3g}"
-        for count, side, edge in ((outside[0], "below", low), (outside[1], "above", high))
+        for count, side, edge in ((below, "below", low), (above, "above", high))
         if count
     ]
     return f"{' and '.join(parts)} counted in the outermost bar." if parts else ""

@@ -10,7 +10,7 @@ from ccb_lib.explorer.controls import ExplorerControls, traitlets
 from ccb_lib.explorer.pages import TITLE, choose, parts_of_table, steps_of_parts
 from ccb_lib.explorer.render import (
     axis_values,
-    checked_title,
+    checked_text,
     figures_at,
     panels_html,
     plot_html,
@@ -49,20 +49,22 @@ class ThresholdExplorer(ExplorerControls):
             them, or one in the middle if there are none.
         prevalence: Initial share of abnormal images to weight to; ``None`` is the share in the set.
         title: Heading.
+        unit: What is counted, in the plural, such as "patches".
 
     Attributes:
         threshold: φ, any number but NaN; abnormal if and only if score > φ. It can be set and
             observed.
-        prevalence: Share of abnormal images to which precision, accuracy and F1 are weighted,
+        prevalence: Share of abnormal images to which precision, NPV, accuracy and F1 are weighted,
             between 0 and 1; ``None`` is the share in the set. It can be set and observed.
         choice: The key shown, a tuple, in an explorer of a table. It can be set to any key of the
-            table, and observed.
+            table, and observed. A selected named threshold stays selected where the new set has it;
+            else the threshold is set so that the false-alarm rate stays about the same.
         metrics: `ccb_lib.metrics.Metrics` at the threshold, computed from all scores. It can be
             observed.
 
     Raises:
-        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is NaN, or
-            a prevalence outside 0…1.
+        ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is NaN, a
+            prevalence outside 0…1, or a title or unit that is not text.
     """
 
     metrics = traitlets.Instance(Metrics, allow_none=True, read_only=True)
@@ -75,8 +77,10 @@ class ThresholdExplorer(ExplorerControls):
         *,
         prevalence: float | None = None,
         title: str = TITLE,
+        unit: str = "images",
     ) -> None:
-        self._set_up({(): (scores, labels, thresholds or {})}, (), None, prevalence, title, 400)
+        table = {(): (scores, labels, thresholds or {})}
+        self._set_up(table, (), None, prevalence, title, unit, 400)
 
     @classmethod
     def from_table(
@@ -87,6 +91,7 @@ class ThresholdExplorer(ExplorerControls):
         choice: Any = None,
         prevalence: float | None = None,
         title: str = TITLE,
+        unit: str = "images",
         stops: int = 120,
     ) -> Self:
         """Make an explorer of the labelled sets of a table, one shown at a time.
@@ -99,6 +104,7 @@ class ThresholdExplorer(ExplorerControls):
             choice: Initial key; by default the first.
             prevalence: As for one set.
             title: As for one set.
+            unit: As for one set.
             stops: Maximum number of slider positions of each set if it has more distinct scores.
 
         Raises:
@@ -106,7 +112,7 @@ class ThresholdExplorer(ExplorerControls):
                 message names the key.
         """
         explorer = cls.__new__(cls)
-        explorer._set_up(table, tuple(axes), choice, prevalence, title, stops)
+        explorer._set_up(table, tuple(axes), choice, prevalence, title, unit, stops)
         return explorer
 
     def _set_up(
@@ -116,10 +122,12 @@ class ThresholdExplorer(ExplorerControls):
         choice: Any,
         prevalence: float | None,
         title: str,
+        unit: str,
         stops: int,
     ) -> None:
         prevalence = checked_prevalence(prevalence)
-        self._axes, self._title, self._stops = axes, checked_title(title), stops
+        self._axes, self._stops, self._rule = axes, stops, None
+        self._title, self._unit = checked_text("title", title), checked_text("unit", unit)
         self._parts = parts_of_table(table, axes)
         self._steps = steps_of_parts(self._parts, stops)
         # For each key the sorted scores of both kinds, so that counting is a binary search.
@@ -127,20 +135,20 @@ class ThresholdExplorer(ExplorerControls):
         for key, (scores, labels, _) in self._parts.items():
             scores, labels = checked_pair(scores, labels)
             self._sorted_scores[key] = (rising(scores[labels]), rising(scores[~labels]))
-        values = [axis_values(self._steps, axis) for axis in range(len(axes))]
         self._updating = True
-        self._make_controls(axes, values, self._title)
-        choosers = [self._choosers] if axes else []
+        self._make_controls(
+            axes, [axis_values(self._steps, axis) for axis in range(len(axes))], self._title
+        )
         super().__init__(
             [
-                *(self._head, *choosers, self._plot, self._slider),
+                *(self._head, *([self._choosers] if axes else []), self._plot, self._slider),
                 *(self._threshold_row, self._panels, self._prevalence_row),
             ]
         )
         self.add_class("ccb-explorer")
         self.choice = choose(self._steps, axes, choice)
         self.prevalence = prevalence
-        self._show_choice(None)
+        self._show_choice()
 
     # ── validating and observing ──────────────────────────────────────────────────────────────────
 
@@ -159,38 +167,55 @@ class ThresholdExplorer(ExplorerControls):
     @traitlets.observe("choice")
     def _choose(self, change: dict[str, Any]) -> None:
         if not self._updating:
-            self._show_choice(change["old"])
+            self._show_choice()
 
     @traitlets.observe("threshold", "prevalence")
     def _change(self, change: dict[str, Any]) -> None:
         if not self._updating:
+            if change["name"] == "threshold":
+                self._rule = self._active()
             self._refresh()
 
-    def _show_choice(self, left: tuple | None) -> None:
-        """Show the chosen set; keep the named threshold selected before, or else its value."""
+    def _show_choice(self) -> None:
+        """Show the chosen set at the selected rule or, without it, at the same false-alarm rate."""
         self._updating = True
         steps, named = self._steps[self.choice], self._parts[self.choice][2]
         self._fit_choosers()
         self._fit_controls(steps, named)
         self._updating = False
-        before = self._parts[left][2] if left in self._parts else {}
-        kept = next(
-            (name for name, phi in before.items() if phi == self.threshold and name in named), None
-        )
-        if kept is not None:
-            self.threshold = named[kept]
-        elif left is None:
-            self.threshold = next(iter(named.values()), float(steps.thresholds[steps.start]))
+        stop = steps.start if self.metrics is None else steps.same_alarms(self.metrics)
+        self._go(named[self._rule] if self._rule in named else self._phi(stop), self._rule)
+
+    def _go(self, phi: float, rule: str | None) -> None:
+        """Set the threshold; a rule stays selected also where this set does not have it."""
+        self.threshold = phi
+        self._rule = self._active() if rule is None else rule
         self._refresh()
+
+    def _phi(self, stop: int) -> float:
+        """Return the threshold of a stop: the named one where there is one, unrounded."""
+        steps, named = self._steps[self.choice], self._parts[self.choice][2]
+        return next(
+            (phi for name, phi in named.items() if steps.named[name] == stop),
+            float(steps.thresholds[stop]),
+        )
+
+    def _active(self) -> str | None:
+        """Return the name of the threshold; where several rules share it, the selected one."""
+        active = [
+            name for name, phi in self._parts[self.choice][2].items() if phi == self.threshold
+        ]
+        return self._rule if self._rule in active else next(iter(active), None)
 
     def _refresh(self) -> None:
         """Compute the counts at the threshold and update every figure."""
         steps = self._steps[self.choice]
         self._updating = True
         tp, fp = (int(alarms(kind, self.threshold)) for kind in self._sorted_scores[self.choice])
-        counts = {"tp": tp, "fp": fp, "tn": steps.normal - fp, "fn": steps.abnormal - tp}
-        metrics = Metrics.from_counts(self.threshold, **counts, prevalence=self.prevalence)
-        figures = figures_at(steps, metrics)
+        metrics = Metrics.from_counts(
+            self.threshold, tp, fp, steps.normal - fp, steps.abnormal - tp, self.prevalence
+        )
+        figures = figures_at(steps, metrics, self._unit, self._active() or "")
         self._sync_controls(steps, self._parts[self.choice][2])
         self._plot.value = plot_html(steps, figures)
         self._panels.value = panels_html(steps, figures)
@@ -201,19 +226,21 @@ class ThresholdExplorer(ExplorerControls):
 
     def to_html(self) -> str:
         """Write the explorer in its current state as self-contained HTML; see `explorer_html`."""
-        choice = self.choice
-        now = Steps.of(*self._parts[choice], start=self.threshold, stops=self._stops)
+        now = Steps.of(*self._parts[self.choice], start=self.threshold, stops=self._stops)
         return render(
-            {**self._steps, choice: now},
+            {**self._steps, self.choice: now},
             self._axes,
-            choice,
+            self.choice,
             prevalence=self.prevalence,
             title=self._title,
+            unit=self._unit,
         )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle = super()._repr_mimebundle_(**kwargs)
-        return {**bundle, "text/plain": repr(self), "text/html": self.to_html()}
+        return super()._repr_mimebundle_(**kwargs) | {
+            "text/plain": repr(self),
+            "text/html": self.to_html(),
+        }
 
     def __repr__(self) -> str:
         chosen = f" of {', '.join(map(str, self.choice))}" if self.choice else ""

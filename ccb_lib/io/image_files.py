@@ -241,7 +241,6 @@ def is_dicom(path: Path) -> bool:
 
 
 def _read(path: Path, image_size: int, channels: int, window: Window | None) -> NDArray[np.uint8]:
-    check_regular(path)
     if is_dicom(path):
         from ccb_lib.io.dicom import read_image
 

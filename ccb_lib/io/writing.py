@@ -141,15 +141,15 @@ def rename_unless_there(made: Path, target: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, timeout: float = -1) -> Iterator[None]:
+def locked(path: Path, busy: str = "") -> Iterator[None]:
     """Hold a lock on a file that other processes lock too; the system releases it at their end.
 
     Args:
         path: The lock file, which is left behind empty; its folder is created if missing.
-        timeout: Seconds to wait for the lock; without end if negative.
+        busy: What to raise if another process holds the lock; if empty, wait for the lock.
 
     Raises:
-        filelock.Timeout: Another process holds the lock.
+        RuntimeError: ``busy``, if it is given and another process holds the lock.
         OSError: The folder cannot be written to. The message names the file and the cause.
 
     Example:
@@ -160,9 +160,9 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
     lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=timeout)
-    except Timeout:
-        raise
+        lock.acquire(timeout=0 if busy else -1)
+    except Timeout as error:
+        raise RuntimeError(busy) from error
     except OSError as error:
         raise cannot_write(path, error) from error
     try:

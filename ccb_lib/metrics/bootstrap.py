@@ -60,7 +60,7 @@ def bootstrap_interval(
         scores: (N,) scores, higher is more abnormal; computation runs on their device.
         labels: (N,) bool or 0/1, true is abnormal.
         metric: One of `BOOTSTRAP_METRICS`: auc, average_precision, sensitivity_at_specificity; or,
-            at ``threshold``, accuracy, precision, recall, specificity, f1.
+            at ``threshold``, accuracy, precision, recall, specificity, f1, npv.
         groups: (N,) group of each image, such as its patient, of any hashable type; with ``None``
             each image is its own group.
         threshold: φ, for the metrics at a threshold.

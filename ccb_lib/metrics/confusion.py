@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ccb_lib.metrics.checks import Scores, checked_pair, checked_prevalence, checked_threshold
 
-CONFUSION_METRICS = ("accuracy", "precision", "recall", "specificity", "f1")
+CONFUSION_METRICS = ("accuracy", "precision", "recall", "specificity", "f1", "npv")
 
 
 def confusion(scores: Scores, labels: Scores, threshold: float) -> NDArray[np.int64]:
@@ -53,7 +53,7 @@ class Metrics:
         fp: Normal images called abnormal, the false alarms.
         tn: Normal images called normal.
         fn: Abnormal images called normal.
-        prevalence: Share of abnormal images to which accuracy, precision and F1 are weighted;
+        prevalence: Share of abnormal images to which accuracy, precision, F1 and NPV are weighted;
             ``None`` is the share in the set.
         accuracy: Share of images called right.
         precision: Share of alarms that are right; undefined without alarms.
@@ -61,6 +61,8 @@ class Metrics:
         specificity: Share of normal images called normal; undefined without normal images.
         f1: 2TP / (2TP + FP + FN), the harmonic mean of precision and recall; undefined without
             abnormal images and without alarms.
+        npv: Negative predictive value, the share of normal images among those called normal;
+            undefined if none is called normal.
     """
 
     threshold: float
@@ -74,6 +76,7 @@ class Metrics:
     recall: float
     specificity: float
     f1: float
+    npv: float
 
     @classmethod
     def from_counts(
@@ -123,8 +126,8 @@ def metrics_at(
         labels: (N,) bool or 0/1, true is abnormal; one kind alone is accepted, and metrics that it
             leaves undefined are NaN.
         threshold: φ of Eq. 3; abnormal if and only if score > φ.
-        prevalence: Share of abnormal images, between 0 and 1, to which accuracy, precision and F1
-            are weighted; ``None`` takes the set as it is. The counts are not weighted.
+        prevalence: Share of abnormal images, between 0 and 1, to which accuracy, precision, F1 and
+            NPV are weighted; ``None`` takes the set as it is. The counts are not weighted.
 
     Raises:
         ValueError: Scores that are not finite, labels that are not 0/1, a threshold that is NaN, or
@@ -155,8 +158,8 @@ def confusion_metrics(
         prevalence: Share of abnormal images to weight to; ``None`` takes the counts as they are.
 
     Returns:
-        accuracy, precision, recall, specificity and f1, float64 in the shape of the counts; NaN
-        where a metric is undefined.
+        accuracy, precision, recall, specificity, f1 and npv, float64 in the shape of the counts;
+        NaN where a metric is undefined.
 
     Raises:
         ValueError: A prevalence outside 0…1.
@@ -176,6 +179,7 @@ def confusion_metrics(
         "recall": recall,
         "specificity": specificity,
         "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "npv": ratio(tn, tn + fn),
     }
 
 

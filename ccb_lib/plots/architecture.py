@@ -195,13 +195,11 @@ def draw_method(detector: AdversarialDetector) -> Figure:
         raise NotReady(
             f"This {type(detector).__name__} is not fitted and has no networks. Call fit(…) first."
         )
-    device = detector.device_
     size, channels = detector.image_size_, detector.channels_
     fed = {
-        "x": torch.zeros(1, channels, size, size, device=device),
-        "z": torch.zeros(1, detector.latent, 1, 1),
+        "x": torch.zeros(1, channels, size, size, device=detector.device_),
+        "z": torch.zeros(1, detector.latent, 1, 1, device=detector.device_),
     }
-    fed["z"] = fed["z"].to(device)
 
     rows = _ROWS[detector.method]
     figure, axis = plt.subplots(figsize=(7.2, 3.2), layout="constrained")

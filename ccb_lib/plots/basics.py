@@ -26,16 +26,14 @@ def use_style() -> None:
     plt.rcParams.update(STYLE)
 
 
-def image_grid(
-    rows: Mapping[str, Any], *, titles: Sequence[str] = (), maximum: float | None = None
-) -> Figure:
+def image_grid(rows: Mapping[str, Any], *, titles: Sequence[str] = ()) -> Figure:
     """Draw rows of images: originals, reconstructions, error maps.
 
     Args:
         rows: For each row a label and its images: anything that `as_images` takes, or float
-            (N, H, W) maps, which are drawn in false colours on one common scale.
+            (N, H, W) maps, which are drawn in false colours on one common scale from 0 to the
+            largest value.
         titles: One title for each column. A title shared by neighbouring columns is written once.
-        maximum: Upper end of the scale of the maps; by default their largest value.
 
     Returns:
         The figure, at most `WIDTH` inches wide. The size of the labels does not depend on the
@@ -64,7 +62,7 @@ def image_grid(
                      "top": 1 - top / height, "wspace": 0.06, "hspace": 0.06},
     )  # fmt: skip
     maps = [np.asarray(images) for images in rows.values() if _is_map(images)]
-    largest = maximum or max((float(m.max()) for m in maps), default=1.0)
+    largest = max((float(m.max()) for m in maps), default=1.0)
     for line, label, images in zip(axes, labels, rows.values(), strict=True):
         for axis in line:
             axis.set_axis_off()

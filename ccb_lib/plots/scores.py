@@ -1,7 +1,7 @@
 """Figures of scores: histograms with thresholds, AUC by epoch, tables of AUCs.
 
 Each function returns a matplotlib ``Figure``, which a notebook shows as the value of a cell and
-``figure.savefig(path)`` writes to a file. Functions with an argument ``ax`` draw into those axes.
+``figure.savefig(path)`` writes to a file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,6 @@ from itertools import cycle
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -32,7 +31,6 @@ def score_histogram(
     thresholds: Mapping[str, float] | float | None = None,
     *,
     bins: int = 40,
-    ax: Axes | None = None,
 ) -> Figure:
     """Draw histograms of the scores of both classes, and thresholds as vertical lines.
 
@@ -42,7 +40,6 @@ def score_histogram(
         thresholds: φ of Eq. 3: one value, or several by name. Images with a score right of φ are
             called abnormal.
         bins: Number of bins of equal width over the range of all scores.
-        ax: Axes to draw into; by default those of a new figure.
 
     Returns:
         The figure. The height of a bar is a share of its class, so that classes of unequal size can
@@ -66,7 +63,7 @@ def score_histogram(
     )
     if not np.isfinite(list(named.values())).all():
         raise ValueError(f"thresholds={dict(named)} given; finite numbers are needed.")
-    ax = ax or panels(1, height=3.2)[1][0]
+    figure, (ax,) = panels(1, height=3.2)
     edges = np.histogram_bin_edges(scores, bins)
     for name, of in (("normal", scores[~labels]), ("abnormal", scores[labels])):
         look = {"color": CLASS_COLOURS[name], "weights": np.full(len(of), 1 / len(of))}
@@ -78,15 +75,12 @@ def score_histogram(
         ax.axvline(phi, color="black", linewidth=1.3, linestyle=dash, label=f"{name} = {phi:.3g}")
     ax.set(xlabel="anomaly score (higher is more abnormal)", ylabel="share of the class")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    return _figure_of(ax)
+    return figure
 
 
 @styled
 def auc_per_epoch(
-    aucs: Mapping[str, Sequence[float] | None],
-    chosen: Mapping[str, int] | None = None,
-    *,
-    ax: Axes | None = None,
+    aucs: Mapping[str, Sequence[float] | None], chosen: Mapping[str, int] | None = None
 ) -> Figure:
     """Draw the AUC after each epoch, and mark the epoch that a protocol chose.
 
@@ -94,7 +88,6 @@ def auc_per_epoch(
         aucs: For each name the AUC (0…1) after epochs 1, 2, …. NaN leaves a gap; ``None`` for a
             series that was not run.
         chosen: For each name the chosen epoch, counted from 1. It is marked by a ring and its AUC.
-        ax: Axes to draw into; by default those of a new figure.
 
     Returns:
         The figure.
@@ -113,7 +106,7 @@ def auc_per_epoch(
         raise ValueError(
             f"chosen names {sorted(unknown)}, which aucs does not hold. aucs has {sorted(aucs)}."
         )
-    ax = ax or panels(1, height=3.2)[1][0]
+    figure, (ax,) = panels(1, height=3.2)
     ax.axhline(0.5, color=GREY, linestyle="--", linewidth=1, label="chance")
     for (name, colour), marker in zip(colours(aucs).items(), cycle(MARKERS), strict=False):
         series = np.array([] if aucs[name] is None else aucs[name], dtype=float)
@@ -143,7 +136,7 @@ def auc_per_epoch(
         )
         above = (0, 10) if best < 0.9 else (0, -18)
         ax.annotate(
-            _three_decimals(best),
+            f"{best:.3f}".removeprefix("0"),
             (epoch, best),
             above,
             textcoords="offset points",
@@ -161,7 +154,7 @@ def auc_per_epoch(
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="epoch", ylabel="AUC", ylim=(0, 1.02))
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    return _figure_of(ax)
+    return figure
 
 
 @styled
@@ -213,13 +206,3 @@ def _checked(scores: ArrayLike, labels: ArrayLike, name: str) -> tuple[np.ndarra
             f"{name}: {(~np.isfinite(values)).sum()} scores are not finite. Leave their images out."
         )
     return values, truth.astype(bool)
-
-
-def _three_decimals(auc: float) -> str:
-    return f"{auc:.3f}".removeprefix("0")
-
-
-def _figure_of(ax: Axes) -> Figure:
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    return figure

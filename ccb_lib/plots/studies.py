@@ -10,16 +10,16 @@ from ccb_lib.reproduction.studies import MARGIN
 
 
 @styled
-def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
+def difference_forest(frame: pd.DataFrame) -> Figure:
     """Draw differences in AUC with their confidence intervals, one line for each class of an arm.
 
     Args:
         frame: Differences, as `ccb_lib.reproduction.comparisons.differences` returns them.
-        margin: Half-width of the band within which arms are called equal.
 
     Returns:
         The figure, one panel an arm. Positive differences mean that the arm has a higher AUC than
-        the reference arm. The mean over classes (macro) is bold.
+        the reference arm. The mean over classes (macro) is bold. Within the grey band, `MARGIN` on
+        either side of 0, arms are called equal.
 
     Raises:
         ValueError: The frame has no rows.
@@ -38,7 +38,7 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
     figure, axes = panels(len(arms), height=0.6 + 0.24 * lines, share_y=False)
     for ax, arm in zip(axes, arms, strict=True):
         part = frame[frame["arm"] == arm].reset_index(drop=True)
-        ax.axvspan(-margin, margin, color=PALETTE[8], alpha=0.3, linewidth=0)
+        ax.axvspan(-MARGIN, MARGIN, color=PALETTE[8], alpha=0.3, linewidth=0)
         ax.axvline(0, color=GREY, linewidth=1)
         for row in part.itertuples():
             bold = row.abnormal == "macro"
@@ -60,7 +60,7 @@ def difference_forest(frame: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
         ax.set_title(arm)
     ends = [abs(value) for name in ("low", "high") for value in frame[name]]
     for ax in axes:
-        ax.set_xlim(-1.05 * max(*ends, margin), 1.05 * max(*ends, margin))
+        ax.set_xlim(-1.05 * max(*ends, MARGIN), 1.05 * max(*ends, MARGIN))
         ax.xaxis.set_major_locator(MaxNLocator(5))
     axes[-1].set_xlabel("difference in AUC; grey: the margin")
     return figure

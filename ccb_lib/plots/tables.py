@@ -32,9 +32,7 @@ Cell = tuple[float, float, float]  # value, low, high
 
 
 @styled
-def grouped_bars(
-    frame: pd.DataFrame, *, metric: str = "AUC", compare: str = "method", chance: float | None = 0.5
-) -> Figure:
+def grouped_bars(frame: pd.DataFrame, *, metric: str = "AUC", compare: str = "method") -> Figure:
     """Draw a table as groups of bars, one group a class (Fig. 5).
 
     Args:
@@ -44,10 +42,10 @@ def grouped_bars(
         metric: Name of the values, for the axis.
         compare: ``"method"`` draws one bar a method and one panel a source. ``"source"`` draws one
             bar a source and one panel a method.
-        chance: Height of a dashed line at the chance level; ``None`` for no line.
 
     Returns:
-        The figure, with groups and bars in the order of the frame. Ten classes of five methods take
+        The figure, with groups and bars in the order of the frame, and a dashed line at 0.5
+        (chance). Ten classes of five methods take
         two rows. A panel without any value is left out and named below the figure, unless the whole
         frame has no value.
 
@@ -87,11 +85,9 @@ def grouped_bars(
         ax.set_xticks(range(len(part)), [display_name(name) for name in part], **slanted)
         ax.set(ylim=(0, 1), yticks=np.arange(0, 1.1, 0.2), ylabel=metric)
         ax.set_title(row if len(rows) + len(absent) > 1 and part is parts[0] else "")
-        if chance is not None:
-            ax.axhline(chance, color=GREY, linestyle="--", linewidth=1)
+        ax.axhline(0.5, color=GREY, linestyle="--", linewidth=1)
     handles: list[Any] = [Patch(color=colour[bar], label=bar) for bar in bars]
-    if chance is not None:
-        handles.append(Line2D([], [], color=GREY, linestyle="--", linewidth=1, label="chance"))
+    handles.append(Line2D([], [], color=GREY, linestyle="--", linewidth=1, label="chance"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3 if len(handles) > 4 else 4)
     if absent:
         figure.supxlabel(
@@ -268,5 +264,5 @@ def _bar_groups(ax: Axes, groups: list[list[Cell | None]], colour: list[str], sl
             ax.bar(at, value, width * 0.92, color=colour[i], yerr=error, error_kw={"linewidth": 1})
 
 
-def _mark_not_run(ax: Axes, x: float, y: float = 0.03) -> None:
-    ax.text(x, y, NOT_RUN, rotation=90, ha="center", va="bottom", color=GREY, fontsize=8)
+def _mark_not_run(ax: Axes, x: float) -> None:
+    ax.text(x, 0.03, NOT_RUN, rotation=90, ha="center", va="bottom", color=GREY, fontsize=8)

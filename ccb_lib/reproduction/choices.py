@@ -14,7 +14,6 @@ from ccb_lib.reproduction.results import measure_of, threshold_of, with_scores
 from ccb_lib.reproduction.tables import named_by_chain, select
 
 ALPHAS = (0.0, 0.5, 1.0)
-CUT = 0.2
 _COLUMNS = ("method", "chain", "abnormal", "seed", "protocol", "choice", "value")
 
 
@@ -44,11 +43,8 @@ def alternatives(
     metric = TABLES[number].metric
     frame = named_by_chain(frame) if TABLES[number].chains else frame
     frame = frame.drop_duplicates(["method", "chain", "abnormal", "seed", "protocol"])
-    order = {
-        name: place
-        for place, name in enumerate([*NETWORK_METHODS, *frame["method"].unique()][::-1])
-    }
-    frame = frame.sort_values("method", key=lambda names: -names.map(order), kind="stable")
+    order = list(dict.fromkeys([*NETWORK_METHODS, *frame["method"]]))
+    frame = frame.sort_values("method", key=lambda names: names.map(order.index), kind="stable")
     protocol_of = {protocol.name: protocol for protocol in (RELEASED, CLEAN)}
     rows = []
     for line, scored, tests, own in with_scores(number, frame, folder=folder):
@@ -59,8 +55,8 @@ def alternatives(
                 threshold = threshold_of(scored, tests, protocol_of[line.protocol], alpha)
                 values[f"α {alpha:g}"] = measure_of(metric, scores, labels, threshold)
         if metric != "auc":
-            threshold = min_max(own, CUT) if np.ptp(own) > 0 else np.nan
-            values[f"min-max {CUT:g}"] = measure_of(metric, own, labels, threshold)
+            threshold = min_max(own) if np.ptp(own) > 0 else np.nan
+            values["min-max 0.2"] = measure_of(metric, own, labels, threshold)
         about = (line.method, line.chain, line.abnormal, line.seed, line.protocol)
         rows += [(*about, choice, value) for choice, value in values.items()]
     return pd.DataFrame(rows, columns=list(_COLUMNS))

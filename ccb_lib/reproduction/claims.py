@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from ccb_lib.evaluation.protocols import CLEAN, RELEASED, SINGLE_CHANGES
+from ccb_lib.evaluation.protocols import CLEAN, CLEAN_BEST_EPOCH, RELEASED
 from ccb_lib.metrics import auc
 from ccb_lib.reproduction.registry import TRIVIAL_METHODS
 from ccb_lib.reproduction.results import load_results, read_results, with_scores
@@ -22,9 +22,6 @@ SIMILAR = {"bird": "airplane", "airplane": "bird", "dog": "cat", "cat": "dog"}
 """Abnormal classes and the similar normal class of each, as the paper names them."""
 
 AREAS = "ham10000_lesion_areas.csv"
-_CLEAN_EPOCHS = next(
-    protocol for protocol in SINGLE_CHANGES if protocol.name == "clean, best epoch (oracle)"
-)
 
 
 def stability(number: int | str, *, folder: str | Path | None = None) -> pd.DataFrame:
@@ -63,7 +60,7 @@ def stability(number: int | str, *, folder: str | Path | None = None) -> pd.Data
                 "AUC": means.mean(),
                 "over seeds": means.std(),
                 "over epochs, released": _jitter(runs, RELEASED),
-                "over epochs, clean": _jitter(runs, _CLEAN_EPOCHS),
+                "over epochs, clean": _jitter(runs, CLEAN_BEST_EPOCH),
                 "runs": len(runs),
                 "collapsed": sum(bool(run.manifest["warnings"]) for run in runs),
             }

@@ -121,13 +121,9 @@ def _table_of_arms(study: str, frame: pd.DataFrame) -> pd.DataFrame:
     )
     shown = mean.map("{:.3f}".format) + spread.map(lambda s: "" if pd.isna(s) else f" ± {s:.3f}")
     shown = shown.where(mean.notna(), "not run").assign(seeds=seeds)
-    known = arms(study, _width(frame), former=True)
-    return shown.reindex([arm for arm in known if arm in shown.index]).rename_axis(columns=None)
-
-
-def _width(frame: pd.DataFrame) -> int | None:
     widths = frame["width"].dropna()
-    return int(widths.iloc[0]) if len(widths) else None
+    known = arms(study, int(widths.iloc[0]) if len(widths) else None, former=True)
+    return shown.reindex([arm for arm in known if arm in shown.index]).rename_axis(columns=None)
 
 
 def differences(

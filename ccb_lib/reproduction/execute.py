@@ -65,8 +65,8 @@ def executing(
     Arguments are those of `execute`. ``watch`` is called after each step and each epoch, and may
     stop the run by raising `TimeUp`.
     """
-    if watch is not None:
-        watch.check()
+    watch = watch or Watch(say=lambda _: None)
+    watch.check()
     begun = time.perf_counter()
     splits = splits_of(run, root)
     first = next(iter(splits.values()))
@@ -82,20 +82,17 @@ def executing(
         shared: Shared = {}
         for recorder in recorders.values():
             recorder(fitted, epoch, shared)
-        if watch is not None:
-            watch.after_epoch(run, epoch)
+        watch.after_epoch(run, epoch)
 
     fitting = detector.fit_turns(
         first.train,
         calibration=first.calibration,
         resume=checkpoint,
-        on_epoch_end=score_epoch if recorders or watch is not None else None,
+        on_epoch_end=score_epoch,
         progress=progress,
     )
-    if watch is not None:
-        watch.begin(run, len(first.train), detector, checkpoint)
-        fitting = _watched(run, fitting, watch)
-    warned = yield from _collecting_collapse_warnings(fitting)
+    watch.begin(run, len(first.train), detector, checkpoint)
+    warned = yield from _watched(run, fitting, watch)
     shared: Shared = {}
     scored: dict[str, Scored] = {}
     aucs: dict[str, list[float]] = {}
@@ -136,19 +133,10 @@ def executing(
     return Result(manifest, sets, scored, aucs)
 
 
-def _watched(run: Run, turns: Turns[Detector], watch: Watch) -> Turns[Detector]:
-    """Run a generator and call the watch after each step."""
-    while True:
-        try:
-            turn = next(turns)
-        except StopIteration as end:
-            return end.value
-        watch.after_step(run)
-        yield turn
+def _watched(run: Run, turns: Turns[Detector], watch: Watch) -> Turns[list[str]]:
+    """Run a generator, call the watch after each step, and return the warnings of mode collapse.
 
-
-def _collecting_collapse_warnings(turns: Turns[Detector]) -> Turns[list[str]]:
-    """Run a generator and return its warnings of mode collapse; re-issue all other warnings.
+    All other warnings are re-issued.
 
     Warnings are recorded within one step only: the state of `warnings` is global, and other
     generators run between two steps.
@@ -167,6 +155,7 @@ def _collecting_collapse_warnings(turns: Turns[Detector]) -> Turns[list[str]]:
                 )
         if turn is None:
             return collapses
+        watch.after_step(run)
         yield turn
 
 
@@ -228,6 +217,7 @@ def run_missing(
     missing = [run for run in runs if run.key not in store.results]
     how = {"root": root, "device": device, "work": work, "fast": fast}
     failed = {}
+    watch = watch or Watch(say=lambda _: None)
     with tqdm(total=len(missing), unit=" runs", desc="runs", disable=not progress) as bar:
 
         def begin(run: Run) -> Turns[Result]:
@@ -245,8 +235,7 @@ def run_missing(
             except Exception as error:  # one failed run must not stop the others
                 failed[str(run)] = "".join(traceback.format_exception_only(error)).strip()
                 how_it_ended = f"failed: {failed[str(run)]}"
-            if watch is not None:
-                watch.end(run, how_it_ended)
+            watch.end(run, how_it_ended)
             bar.update()
 
         if executor is None and parallel == 1:

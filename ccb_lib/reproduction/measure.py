@@ -1,11 +1,8 @@
 """Execution of the plan: missing runs in the plan's order, until all are done or time is up."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-from filelock import Timeout
 
 from ccb_lib.io.writing import locked
 from ccb_lib.reproduction.contribution import read_contribution
@@ -42,7 +39,13 @@ def measure(
         ValueError: The folder of results lies in the installed package.
     """
     failed: dict[str, str] = {}
-    with _locked(results_to_write(folder)):
+    place = results_to_write(folder)
+    # Two processes would train the same run and write the same checkpoint.
+    busy = (
+        f"Another `ccb measure` works at {place}. Stop it, or use another folder with --results "
+        "and add its files later with --merge."
+    )
+    with locked(place / ".measure.lock", busy):
         for entry in entries:
             runs, store = entry.runs(), Store.read(store_path(entry.source, folder))
             missing = [run for run in runs if run.key not in store.results]
@@ -54,20 +57,6 @@ def measure(
             if watch.reason is not None:
                 break
     return failed
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Lock the folder: two processes would train the same run and write the same checkpoint."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder / ".measure.lock", timeout=0))
-        except Timeout as error:
-            raise RuntimeError(
-                f"Another `ccb measure` works at {folder}. Stop it, or use another folder with "
-                "--results and add its files later with --merge."
-            ) from error
-        yield
 
 
 def merge(

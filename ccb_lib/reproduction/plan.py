@@ -96,14 +96,15 @@ class State:
         done: Runs in the store.
         missing: Runs that are not in the store, in order.
         under_way: Epochs done of the missing runs that have a checkpoint, by the run's key.
-        lacking: Stored runs without scores under a protocol that is wanted, with these protocols.
+        without_scores: Stored runs without scores under a protocol that is wanted, with these
+            protocols.
     """
 
     entry: Entry
     done: list[Run]
     missing: list[Run]
     under_way: dict[str, int]
-    lacking: list[tuple[Run, list[Protocol]]]
+    without_scores: list[tuple[Run, list[Protocol]]]
 
 
 def state_of(
@@ -121,15 +122,16 @@ def state_of(
     checkpoints = work_folder(path, work)
     missing = [run for run in runs if run.key not in stored]
     headers = {run.key: read_header(checkpoints / f"{run.key}.safetensors") for run in missing}
-    lacking = [(run, missing_protocols(run, stored[run.key])) for run in runs if run.key in stored]
+    done = [run for run in runs if run.key in stored]
+    unscored = [(run, missing_protocols(run, stored[run.key])) for run in done]
     return State(
         entry,
-        [run for run in runs if run.key in stored],
+        done,
         missing,
         {
             key: len(history)
             for key, header in headers.items()
             if isinstance(history := header.get("history"), list) and history
         },
-        [(run, protocols) for run, protocols in lacking if protocols],
+        [(run, protocols) for run, protocols in unscored if protocols],
     )

@@ -118,7 +118,16 @@ def parse_entry(number: int, table: Mapping[str, Any]) -> Entry:
         raise ValueError(
             f"{where}, key {foreign[0]}: unknown here; the keys are {', '.join(sorted(known))}."
         )
-    need("seeds", _seeds, "a list of different whole numbers from 0")
+    need(
+        "seeds",
+        lambda v: (
+            isinstance(v, list)
+            and v
+            and all(type(seed) is int and seed >= 0 for seed in v)
+            and len(set(v)) == len(v)
+        ),
+        "a list of different whole numbers from 0",
+    )
     for key in set(_WHOLE) & set(table):
         need(key, lambda v: type(v) is int and v >= 1, "a whole number from 1")
     for key, values in {**_ALLOWED, "image_size": SIZES}.items():
@@ -133,7 +142,9 @@ def parse_entry(number: int, table: Mapping[str, Any]) -> Entry:
     for key, names in _names(source, table.get("width")).items():
         if key in table:
             need(
-                key, lambda v, names=names: _some(v, names), f"a list of some of {', '.join(names)}"
+                key,
+                lambda v, names=names: isinstance(v, list) and v and all(n in names for n in v),
+                f"a list of some of {', '.join(names)}",
             )
     entry = Entry(
         name=table["name"],
@@ -162,16 +173,3 @@ def _names(source: int | str, width: int | None) -> dict[str, Sequence[str]]:
     )
     spec = TABLES[source]
     return {**rows, "datasets": spec.datasets, "classes": spec.all_classes}
-
-
-def _some(value: Any, names: Sequence[str]) -> bool:
-    return isinstance(value, list) and bool(value) and all(name in names for name in value)
-
-
-def _seeds(value: Any) -> bool:
-    whole = (
-        isinstance(value, list)
-        and bool(value)
-        and all(type(seed) is int and seed >= 0 for seed in value)
-    )
-    return whole and len(set(value)) == len(value)

@@ -212,9 +212,12 @@ def _row(
         "threshold": threshold,
         "epoch": scored.epoch,
         **{name: settings.pop(name, None) for name in CHOICES[:-1]},
-        "other": _as_text(
-            {k: v for k, v in settings.items() if k not in ("chain", "seed", "log_skips")}
-        ),
+        "other": ", ".join(
+            f"{name} {value}"
+            for name, value in sorted(settings.items())
+            if name not in ("chain", "seed", "log_skips")
+        )
+        or None,
         "device": facts["device"],
         "seconds": facts["seconds"],
         "key": facts["key"],
@@ -226,10 +229,6 @@ def _chain(lengths: Sequence[int | None] | None) -> str | None:
     if lengths is None:
         return None
     return "-".join("none" if length is None else str(length) for length in lengths)
-
-
-def _as_text(settings: Mapping[str, Any]) -> str | None:
-    return ", ".join(f"{name} {value}" for name, value in sorted(settings.items())) or None
 
 
 def placebo(

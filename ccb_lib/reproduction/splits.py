@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ccb_lib.datasets import AnomalySplit, load_dataset
-from ccb_lib.datasets.splits import balanced_draw
+from ccb_lib.datasets.splits import balanced_draw, with_tests
 from ccb_lib.evaluation.protocols import RELEASED
 from ccb_lib.reproduction.runs import Run
 
@@ -44,13 +44,9 @@ def limited(
 ) -> AnomalySplit:
     """Keep ``limit`` normal and abnormal test images at most, and as many of each of ``parts``."""
     normal, abnormal = (np.flatnonzero(split.test_labels == kept)[:limit] for kept in (False, True))
-    test = np.concatenate([normal, abnormal])
     columns = {
-        name: getattr(split, name)[test]
-        for name in ("test_labels", "test_ids", "test_groups", "test_classes")
+        name: getattr(split, name)[:limit]
+        for part in parts
+        for name in (part, f"{part}_ids", f"{part}_groups")
     }
-    for part in parts:
-        columns |= {
-            name: getattr(split, name)[:limit] for name in (part, f"{part}_ids", f"{part}_groups")
-        }
-    return replace(split, test=split.test[test], **columns)
+    return replace(with_tests(split, np.concatenate([normal, abnormal])), **columns)

@@ -163,7 +163,10 @@ def _packed_all(results: Iterable[Result]) -> tuple[dict[str, Tensor], dict[str,
         for name, test_set in result.sets.items():
             sets[name] = test_set.key
             for column in _COLUMNS:
-                tensors[f"set/{test_set.key}/{column}"] = _packed(getattr(test_set, column))
+                packed = bytearray(zlib.compress(_bytes(getattr(test_set, column)), 9))
+                tensors[f"set/{test_set.key}/{column}"] = torch.frombuffer(
+                    packed, dtype=torch.uint8
+                )
         scored = {}
         for name, found in result.scored.items():
             terms = {}
@@ -219,7 +222,11 @@ def _unpacked(
                 for which, (name_of, scale) in facts["terms"].items():
                     part, term = which.split("/")
                     if name_of not in terms_of:
-                        terms_of[name_of] = _verified(tensors[f"terms/{name_of}"], name_of)
+                        terms_of[name_of] = tensors[f"terms/{name_of}"]
+                        if digest(terms_of[name_of]) != name_of:
+                            raise ValueError(
+                                "stored scores do not match the digest that names them"
+                            )
                     values = terms_of[name_of].numpy().astype(np.float32) * np.float32(scale)
                     if not np.isfinite(values).all():
                         raise ValueError(f"{name} has scores that are not finite")
@@ -244,13 +251,6 @@ def _unpacked(
     return results
 
 
-def _verified(terms: Tensor, name: str) -> Tensor:
-    """Return stored terms; raise ValueError unless their digest is their name."""
-    if digest(terms) != name:
-        raise ValueError("stored scores do not match the digest that names them")
-    return terms
-
-
 def key_of(facts: Mapping[str, Any]) -> str:
     """Return the run key of a mapping with the entries of `Run.identity`, such as a manifest.
 
@@ -269,11 +269,6 @@ def scored_name(abnormal: str, protocol: Protocol) -> str:
 def set_name(name: str) -> str:
     """Return the name of the test set in a name of `scored_name`."""
     return name.rsplit("|", 1)[0]
-
-
-def _packed(column: NDArray) -> Tensor:
-    """Return labels or text as compressed bytes."""
-    return torch.frombuffer(bytearray(zlib.compress(_bytes(column), 9)), dtype=torch.uint8)
 
 
 def _bytes(column: NDArray) -> bytes:

@@ -17,18 +17,6 @@ from ccb_lib.reproduction.results import load_results
 from ccb_lib.reproduction.settings import PAPER, at_settings, fullest_of
 
 
-def fullest_settings(
-    number: int | str, method: str, *, folder: str | Path | None = None
-) -> dict[str, Any] | None:
-    """Return the fullest setting of a method's stored runs (see `fullest_of`), or ``None``.
-
-    Example:
-        >>> fullest_settings(4, "ganomaly") == PAPER
-        True
-    """
-    return fullest_of(load_results(number, folder=folder), method)
-
-
 def select(
     number: int | str,
     settings: Mapping[str, Any] | None = None,
@@ -51,10 +39,8 @@ def select(
     frame = load_results(number, protocols=protocols, alphas=alphas, folder=folder)
     if settings is not None:
         return at_settings(frame, settings)
-    chosen = {
-        method: fullest_settings(number, method, folder=folder)
-        for method in frame["method"].unique()
-    }
+    every = load_results(number, folder=folder)
+    chosen = {method: fullest_of(every, method) for method in frame["method"].unique()}
     parts = [
         at_settings(frame[frame["method"] == method], found)
         for method, found in chosen.items()

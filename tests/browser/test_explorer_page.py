@@ -76,7 +76,7 @@ sphinx:
     - ["html", "text/html", 0]
 """
 COUNTS = ("tp", "fp", "tn", "fn")
-RATES = ("accuracy", "precision", "recall", "specificity", "f1")
+RATES = ("accuracy", "precision", "recall", "specificity", "f1", "npv")
 READ = """figure => Object.fromEntries(
     [...figure.querySelectorAll('[data-show]')].map(node => [node.dataset.show, node.textContent])
     .concat([['threshold', figure.querySelector('[data-control=threshold]').value],
@@ -139,8 +139,9 @@ def expected(scores, labels, threshold, prevalence=None):
         sk.accuracy_score(labels, verdicts, sample_weight=weights),
         tn / (tn + fp),
     )
+    npv = sk.precision_score(~labels, ~verdicts, sample_weight=weights, zero_division=np.nan)
     rates = dict(
-        zip(RATES, map(shown, (accuracy, precision, recall, specificity, f1)), strict=True)
+        zip(RATES, map(shown, (accuracy, precision, recall, specificity, f1, npv)), strict=True)
     )
     return {
         name: f"{count:,}" for name, count in zip(COUNTS, (tp, fp, tn, fn), strict=True)
@@ -314,7 +315,9 @@ def test_prevalence_changes_what_depends_on_it_and_nothing_else(built, open_page
     }
     wrong = round(990 * int(found["fp"]) / 70)
     assert "Of 1,000 images examined at a prevalence of 1\u00a0%: " in found["summary"]
-    assert found["summary"].endswith(f"false alarms {wrong}.")
+    assert found["summary"].endswith(
+        f"false alarms {wrong}, correctly called normal {990 - wrong}."
+    )
     moved = explorer.get_by_role("slider", name="Prevalence")
     moved.focus()
     page.keyboard.press("ArrowRight")

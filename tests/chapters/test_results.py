@@ -158,6 +158,14 @@ def test_an_explorer_where_there_are_scores_and_a_way_to_get_them_where_not():
     assert "akiec" in html
 
 
+def test_an_explorer_of_a_table_opens_on_ccb_where_it_was_run():
+    method, kind = results_explorer(4, folder=RESULTS).choice
+    assert method.split(",")[0] == "CCB"  # and not "CCB fork"
+    assert kind == "akiec"  # the first class
+    other = results_explorer(4, folder=RESULTS, choice=("GANomaly", "df"))
+    assert other.choice == ("GANomaly", "df")
+
+
 def test_an_explorer_of_all_settings_opens_on_a_network_and_keeps_the_papers_order():
     cells = explorer_cells(4, settings=settings_run(4, folder=RESULTS), folder=RESULTS)
     names = list(dict.fromkeys(name for name, _ in cells))

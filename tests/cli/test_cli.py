@@ -317,22 +317,21 @@ def test_ctrl_c_before_the_first_epoch_says_so(own, tmp_path, monkeypatch):
         (["digits", "--abnormal", "8", "--device", "tpu9"], "cannot be used here"),
         (
             ["digits"],
-            "Missing option '--abnormal'. Which class of 'digits' is abnormal? "
-            "Choose one of: 0, 1, 2",
+            "Which class of 'digits' is abnormal? Give --abnormal, one of: 0, 1, 2",
         ),
         (
             ["folder", "--root", "{own}"],
-            "Missing option '--abnormal'. Which class of '{own.name}/test' is abnormal?",
+            "Which class of '{own.name}/test' is abnormal? Give --abnormal, one of: abnormal.",
         ),
-        (["folder"], "Missing option '--abnormal'. folder: --root is needed"),
+        (["folder"], "Error: folder: --root is needed"),
         (
             ["ild", "--source", "lung_ct_98"],
-            "Which class of 'ild' is abnormal? Choose one of: ground_glass, cons",
+            "Which class of 'ild' is abnormal? Give --abnormal, one of: ground_glass, cons",
         ),
         (["ild", "--source", "chest-ct"], "`ccb data fetch chest-ct` downloads 34.8 MB"),
         (["brain-mri"], "`ccb data fetch brain-mri` downloads 65.8 MB"),
         (["chest-ct"], "`ccb train ild --source chest-ct …`"),
-        (["ham10000"], "Which class of 'ham10000' is abnormal? Choose one of: akiec, bcc"),
+        (["ham10000"], "Which class of 'ham10000' is abnormal? Give --abnormal, one of: akiec"),
     ],
 )
 def test_mistakes_get_one_message_and_no_traceback(own, tmp_path, words, message):

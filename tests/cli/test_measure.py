@@ -234,7 +234,7 @@ def test_stored_runs_that_lack_a_protocol_are_reported(folder, whole, ccb):
         scored = {name: found for name, found in result.scored.items() if "natural" in name}
         store.results[key] = replace(result, scored=scored)
     store.add()
-    assert len(state_of(entry, folder=folder).lacking) == 2
+    assert len(state_of(entry, folder=folder).without_scores) == 2
     for words in (["--dry-run"], []):
         result = ccb(folder, *words)
         assert result.exit_code == 0

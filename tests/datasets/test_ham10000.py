@@ -11,9 +11,10 @@ from PIL import Image
 
 from ccb_lib.datasets import ham10000
 from ccb_lib.datasets.base import Images
-from ccb_lib.datasets.ham10000 import KNOWN
+from ccb_lib.datasets.catalog import ENTRIES
 from ccb_lib.io.image_files import read_images
 
+KNOWN = ENTRIES["ham10000"].known
 HEADER = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
 
 
@@ -132,7 +133,7 @@ def test_wrong_requests_are_explained(tmp_path):
 
 
 lesions = st.lists(
-    st.tuples(st.sampled_from(list(KNOWN)), st.integers(1, 6)), min_size=5, max_size=60
+    st.tuples(st.sampled_from(ham10000.CLASSES), st.integers(1, 6)), min_size=5, max_size=60
 )  # fmt: skip
 
 

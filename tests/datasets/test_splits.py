@@ -1,11 +1,22 @@
 """Splits by group: for any table and any seed, nothing is lost and nothing is on two sides."""
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccb_lib.datasets.splits import by_seed, choose_classes, mixed_parts, normal_parts, rows_of
+from ccb_lib import load_dataset
+from ccb_lib.datasets.splits import (
+    balanced_draw,
+    by_seed,
+    choose_classes,
+    mixed_parts,
+    normal_parts,
+    rows_of,
+)
 
 # A made-up table: for each group how many normal and how many abnormal images it holds.
 tables = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2)), min_size=1, max_size=40)
@@ -113,3 +124,24 @@ def test_groups_with_abnormal_images_train_where_they_must(table, pool, seed, ca
     assert (
         not first or sides[2] <= first or first <= sides[2]
     )  # those named are held out before all others
+
+
+@pytest.mark.parametrize("more", ["normal", "abnormal"])
+def test_a_draw_is_fixed_by_its_number_and_the_ids_alone(more):
+    """Stored scores belong to these draws, so their images and their order must never change."""
+    split = load_dataset("digits", abnormal=8)
+    rows = np.r_[:40, -30:0] if more == "normal" else np.r_[:30, -40:0]
+    odd = ("", " ", "é", "/x.png")  # endings of ids
+    ids = np.array([f"i{row}{odd[row % 4]}" for row in range(70)])
+    columns = ("test", "test_labels", "test_groups", "test_classes")
+    split = replace(split, test_ids=ids, **{name: getattr(split, name)[rows] for name in columns})
+
+    def drawn(of):
+        return sorted(of, key=lambda k: hashlib.sha256(f"3:draw:{ids[k]}".encode()).digest())[:30]
+
+    good, bad = range(70 - split.test_labels.sum()), range(70 - split.test_labels.sum(), 70)
+    expected = [*drawn(good), *(drawn(bad) if more == "abnormal" else bad)]
+    found = balanced_draw(split, 3)
+    assert found.test_ids.tolist() == ids[expected].tolist()
+    for name in columns:
+        assert (getattr(found, name) == getattr(split, name)[expected]).all()

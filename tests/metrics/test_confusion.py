@@ -51,7 +51,9 @@ def test_rates_at_a_threshold_are_scikit_learns(pair, threshold, prevalence):
     )
     specificity = sk.recall_score(~labels, ~verdicts, zero_division=np.nan)
     accuracy = sk.accuracy_score(labels, verdicts, sample_weight=weights)
-    expected = [accuracy, precision, recall, specificity, f1]
+    # NPV is the precision of the opposite question: which images are normal?
+    npv = sk.precision_score(~labels, ~verdicts, sample_weight=weights, zero_division=np.nan)
+    expected = [accuracy, precision, recall, specificity, f1, npv]
     np.testing.assert_allclose(
         [getattr(found, name) for name in CONFUSION_METRICS], expected, rtol=1e-9, atol=1e-12
     )
@@ -72,6 +74,7 @@ def test_what_one_kind_of_image_leaves_undefined_is_nan():
     assert math.isnan(weighed.accuracy)
     assert math.isnan(weighed.precision)
     assert math.isnan(weighed.f1)
+    assert math.isnan(weighed.npv)
 
 
 def test_no_alarm_has_no_precision_and_shows_as_a_dash():
@@ -79,17 +82,23 @@ def test_no_alarm_has_no_precision_and_shows_as_a_dash():
     assert math.isnan(none.precision)
     assert none.f1 == 0
     assert "precision –" in str(none)
-    assert metrics_at([1.0, 2.0, 3.0], [0, 0, 1], -math.inf).recall == 1
+    assert none.npv == 2 / 3
+    everything = metrics_at([1.0, 2.0, 3.0], [0, 0, 1], -math.inf)
+    assert everything.recall == 1
+    assert math.isnan(everything.npv)
+    assert "npv –" in str(everything)
 
 
 def test_a_clinic_at_two_percent_worked_by_hand():
     # 90 % recall, 80 % specificity, 2 % prevalence: of 1000 people 18 are found, 196 falsely
-    # alarmed.
+    # alarmed, 784 correctly called normal, and 2 missed.
     scores = np.r_[np.zeros(8), np.ones(2), np.zeros(1), np.ones(9)]
     found = metrics_at(scores, np.arange(20) >= 10, 0.5, prevalence=0.02)
     assert found.precision == pytest.approx(18 / 214)
     assert found.accuracy == pytest.approx((18 + 784) / 1000)
     assert found.f1 == pytest.approx(2 * 18 / (2 * 18 + 196 + 2))
+    assert found.npv == pytest.approx(784 / 786)
+    assert metrics_at(scores, np.arange(20) >= 10, 0.5).npv == 8 / 9  # 8 passed, 1 missed
     assert (found.tp, found.fp) == (9, 2)  # the counts stay as counted
 
 

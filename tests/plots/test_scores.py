@@ -1,6 +1,5 @@
 """What the figures of scores show, read back from the drawn objects."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -49,16 +48,6 @@ def test_the_chosen_epoch_is_ringed_and_named(legible):
     assert rings == [[1, 0.861], [2, 0.7]]
     assert [text.get_text() for text in ax.texts] == [".861", ".700"]
     assert legend(figure) == ["chance", "released", "clean", "EGBAD (not run)", "chosen epoch"]
-
-
-def test_all_draw_into_given_axes():
-    figure, (a, b) = plt.subplots(2)
-    try:
-        assert score_histogram([1, 2, 3, 4], LABELS, ax=a) is figure
-        assert auc_per_epoch({"x": [0.5]}, ax=b) is figure
-        assert all(ax.has_data() for ax in (a, b))
-    finally:
-        plt.close(figure)
 
 
 @pytest.mark.parametrize(

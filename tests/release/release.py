@@ -1,11 +1,12 @@
-"""Check a release: its files, its installation on several Pythons and PyTorchs, its notebooks.
+"""Check a release: its files, its installation, its notebooks, and the time of the book's build.
 
     python tests/release/release.py [--out FILE] [--python PYTHON ...] [--only files notebooks ...]
 
 Builds the wheel and the source archive and checks what they contain, installs the wheel in empty
 environments outside the checkout, each with the oldest PyTorch that ``pyproject.toml`` allows and
 with the newest one, and runs ``smoke.py`` in each. In the first environment with the newest PyTorch
-it also executes every notebook at small sizes. Prints one line a check. Ends with 1 if one failed;
+it also executes every notebook at small sizes. It builds the book from nothing, and again after
+a change of one sentence. Prints one line a check. Ends with 1 if one failed;
 what cannot be installed on this machine is reported and is no failure.
 """
 
@@ -39,7 +40,7 @@ from notebooks import (  # noqa: E402
 )
 
 PASSED, FAILED, ABSENT = "passed", "FAILED", "could not be installed"
-PARTS = ("files", "versions", "notebooks")
+PARTS = ("files", "versions", "notebooks", "book")
 
 
 class Check(NamedTuple):
@@ -144,11 +145,42 @@ def check_notebooks(folder: Path, python: str, wheel: Path) -> Iterator[Check]:
         yield Check(f"notebook {page.stem}", what, outcome.seconds, note)
 
 
+def check_book(folder: Path) -> Iterator[Check]:
+    """Build the book in a copy of the repository, and again after a change of one sentence.
+
+    As in ``make book``, real images are used where they have been downloaded.
+    """
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    commands = (
+        [sys.executable, "book/execute_pages.py"],
+        [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "-W", "--keep-going"],
+        [sys.executable, "book/strip_images.py", "_build/html"],
+        [sys.executable, "book/mend_html.py", "_build/html"],
+    )
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    changed = folder / "book" / "claims.md"
+    for what in ("book from nothing", "book after a change of one sentence"):
+        start = time.monotonic()
+        runs = [_run(command, cwd=folder, env=environment) for command in commands]
+        failed = [run for run in runs if run.returncode]
+        outcome = FAILED if failed else PASSED
+        note = _last(failed[0]) if failed else f"{os.cpu_count()} processors"
+        yield Check(what, outcome, time.monotonic() - start, note)
+        changed.write_text(changed.read_text().replace("\nThe ", "\nThe same: the ", 1))
+
+
 def checks(parts: list[str], pythons: dict[str, str], folder: Path) -> Iterator[Check]:
     """Run the checks one after another."""
     if "files" in parts:
         yield from check_files(folder)
-    if parts == ["files"]:
+    if "book" in parts:
+        yield from check_book(folder / "book-copy")
+    if not {"versions", "notebooks"} & set(parts):
         return
     wheel = library_wheel.build(ROOT, folder)
     ready = ""
@@ -201,8 +233,10 @@ def _version() -> str:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
-def _run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess:
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def _run(
+    command: list[str], cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess:
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
 def _last(run: subprocess.CompletedProcess) -> str:

@@ -211,7 +211,7 @@ def test_a_state_tells_done_from_under_way_from_missing(tmp_path):
     assert keys(state.done) == [done.key]
     assert keys(state.missing) == keys([under_way, *missing])
     assert state.under_way == {under_way.key: 2}
-    assert [(run.key, protocols) for run, protocols in state.lacking] == [
+    assert [(run.key, protocols) for run, protocols in state.without_scores] == [
         (done.key, list(done.protocols))
     ]
     assert state_of(entry, folder=tmp_path, work=tmp_path / "elsewhere").under_way == {}

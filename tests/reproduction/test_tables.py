@@ -11,12 +11,11 @@ from ccb_lib import EGBAD, AnoGAN, GANomaly, SkipGANomaly
 from ccb_lib.evaluation.protocols import CLEAN, is_imposed
 from ccb_lib.metrics import min_max
 from ccb_lib.reproduction.choices import alternatives
-from ccb_lib.reproduction.results import read_results, scores_of
+from ccb_lib.reproduction.results import load_results, read_results, scores_of
 from ccb_lib.reproduction.settings import CHOICES, PAPER, fullest_of
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.tables import (
     coverage,
-    fullest_settings,
     reported_and_measured,
     runs_in_words,
     select,
@@ -85,7 +84,7 @@ def test_no_method_is_dropped_because_its_epochs_differ():
     exact = shown[shown["exact"]]
     assert exact["clean"].equals(paper.loc[exact.index, "clean"])
     assert exact.index.unique(0).tolist() == list(coverage(4, folder=RESULTS).query("exact").index)
-    assert fullest_settings(4, "ganomaly", folder=RESULTS) == PAPER
+    assert fullest_of(load_results(4, folder=RESULTS), "ganomaly") == PAPER
 
 
 def test_coverage_counts_seeds_and_classes(ganomaly, tmp_path, other_run):

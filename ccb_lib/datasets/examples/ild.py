@@ -226,6 +226,6 @@ def _noise(shape: tuple[int, int], width: float, rng: np.random.Generator) -> ND
     return smooth / smooth.std()
 
 
-def _shrunk(points: Points, by: float = 0.92) -> Points:
+def _shrunk(points: Points) -> Points:
     centre = points.mean(axis=0)
-    return centre + by * (points - centre)
+    return centre + 0.92 * (points - centre)
