@@ -71,8 +71,11 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, args=(parent_process(),), daemon=True).start()
 
 
-def machine() -> dict[str, str]:
+def machine(gpu: torch.device | None = None) -> dict[str, str]:
     """Describe the machine: processor, threads, GPU and versions, one entry a table row.
+
+    Args:
+        gpu: The GPU to name; PyTorch's current one by default.
 
     Example:
         >>> "torch" in machine()
@@ -91,7 +94,7 @@ def machine() -> dict[str, str]:
     facts = {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors, "
         f"torch threads: {torch.get_num_threads()}",
-        "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "GPU": torch.cuda.get_device_name(gpu) if torch.cuda.is_available() else "none",
         "Python": platform.python_version(),
     }
     for package in packages:

@@ -54,6 +54,9 @@ def similarity_loss(x: Tensor, x_hat: Tensor, kind: str = "l2") -> Tensor:
     Returns:
         A scalar.
 
+    Raises:
+        ValueError: ``kind`` has another value.
+
     Example:
         >>> import torch
         >>> similarity_loss(torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.5))
@@ -63,6 +66,8 @@ def similarity_loss(x: Tensor, x_hat: Tensor, kind: str = "l2") -> Tensor:
         return F.l1_loss(x_hat, x)
     if kind == "l2":
         return F.mse_loss(x_hat, x)
+    if kind != "norm":
+        raise ValueError(f"kind={kind!r} given; choose l2, l1 or norm.")
     return (x - x_hat).flatten(1).norm(dim=1).mean()
 
 

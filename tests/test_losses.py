@@ -44,6 +44,11 @@ def test_similarity_by_hand():
     assert similarity_loss(x, x_hat, "norm").item() == pytest.approx((5 + 0) / 2)
 
 
+def test_an_unknown_kind_of_similarity_is_refused():
+    with pytest.raises(ValueError, match="kind='L2' given; choose l2, l1 or norm"):
+        similarity_loss(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2), "L2")
+
+
 def test_the_literal_norm_is_55_times_the_rmse_at_32_px():
     x, x_hat = torch.zeros(1, 3, 32, 32), torch.randn(1, 3, 32, 32)
     rmse = similarity_loss(x, x_hat, "l2").sqrt()

@@ -28,23 +28,26 @@ def about(device: str = "auto") -> dict[str, str]:
     Returns:
         Facts by name. ``device`` is ``"CPU"``, or the name of the GPU if ``device`` is CUDA.
     """
-    cuda = choose_device(device).type == "cuda"
+    chosen = choose_device(device)
+    cuda = chosen.type == "cuda"
     facts = {
-        "device": torch.cuda.get_device_name() if cuda else "CPU",
+        "device": torch.cuda.get_device_name(chosen) if cuda else "CPU",
         "processor": _processor(),
-        **machine(),
+        **machine(chosen if cuda else None),
     }
     if cuda:
-        major, minor = torch.cuda.get_device_capability()
-        facts |= {"CUDA": str(torch.version.cuda), "cuDNN": str(torch.backends.cudnn.version())}
-        facts |= {"compute capability": f"{major}.{minor}"}
-    facts["waiting threads"] = os.environ.get("OMP_WAIT_POLICY", "spin, then sleep (the default)")
+        major, minor = torch.cuda.get_device_capability(chosen)
+        facts |= {
+            "CUDA": str(torch.version.cuda), "cuDNN": str(torch.backends.cudnn.version()),
+            "compute capability": f"{major}.{minor}",
+        }  # fmt: skip
+    waiting = os.environ.get("OMP_WAIT_POLICY", "spin, then sleep (the default)")
     load = (
         ", ".join(f"{average:.1f}" for average in os.getloadavg())
         if hasattr(os, "getloadavg")
         else "unknown"
     )
-    return {**facts, LOAD: load}
+    return {**facts, "waiting threads": waiting, LOAD: load}
 
 
 def _processor() -> str:

@@ -1,6 +1,5 @@
-"""Further measurements of `ccb bench`: threads, loading, operations, kernels, a chapter."""
+"""Further measurements of `ccb bench`: threads, loading, operations, kernels."""
 
-import os
 import re
 import tempfile
 import time
@@ -233,34 +232,3 @@ def count_operations(method: str) -> list[Row]:
              "median": sum(found.values()), "most": dict(found.most_common(10))}
         )  # fmt: skip
     return rows
-
-
-def measure_chapter(chapter: Path, models: Path) -> list[Row]:
-    """Measure the seconds to execute a chapter of the book, with all its training.
-
-    Args:
-        chapter: Its MyST Markdown file; it is executed in the file's folder.
-        models: An empty folder for the detectors that it trains.
-    """
-    import jupytext
-    from nbclient import NotebookClient
-
-    os.environ["CCB_MODELS"], kept = str(models), os.environ.get("CCB_MODELS")
-    try:
-        begun = time.perf_counter()
-        client = NotebookClient(jupytext.read(chapter), timeout=3600, kernel_name="python3")
-        client.execute(cwd=str(chapter.parent))
-        seconds = time.perf_counter() - begun
-    finally:
-        os.environ.pop("CCB_MODELS")
-        if kept is not None:
-            os.environ["CCB_MODELS"] = kept
-    return [
-        {
-            "what": "chapter",
-            "unit": "s",
-            "path": chapter.stem,
-            "median": round(seconds, 1),
-            "clock": "wall time",
-        }
-    ]

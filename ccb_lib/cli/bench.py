@@ -1,6 +1,5 @@
 """``ccb bench``: the time of training steps, scoring and loading on this machine."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import click
 
 from ccb_lib.cli.data import COUNT, ROOT
 
-WHAT = ("step", "score", "operations", "threads", "padding", "load", "chapter")
-_ON_REQUEST = ("threads", "padding", "chapter")
+WHAT = ("step", "score", "operations", "threads", "padding", "load")
+_ON_REQUEST = ("threads", "padding")
 
 
 @click.command()
@@ -57,7 +56,7 @@ _ON_REQUEST = ("threads", "padding", "chapter")
     "--what",
     type=click.Choice(WHAT),
     multiple=True,
-    help="What to measure; may be repeated; all but threads, padding and chapter by default.",
+    help="What to measure; may be repeated; all but threads and padding by default.",
 )
 @click.option(
     "--compiled", is_flag=True, help="Measure torch.compile as well; compilation takes minutes."
@@ -157,9 +156,6 @@ def _measure(device: str, given: dict[str, Any]) -> Any:
             yield _printed(parts.measure_load(Path(given["root"] or data_root())))
         except (FileNotFoundError, StopIteration):
             click.echo("load: CIFAR-10 was not found. Download it with: ccb data fetch cifar10")
-    if "chapter" in what:
-        with tempfile.TemporaryDirectory() as models:
-            yield _printed(parts.measure_chapter(Path("book/problem.md").absolute(), Path(models)))
 
 
 def _chain(text: str) -> tuple[int, ...]:

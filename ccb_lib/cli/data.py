@@ -1,5 +1,6 @@
 """``ccb data``: descriptions of the data sets, checks of their files, downloads."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,4 +147,4 @@ def _folder(root: Path | None) -> Path:
     try:
         return data_root()
     except FileNotFoundError:
-        return Path("data/raw")
+        return Path(os.environ.get("CCB_DATA") or "data/raw").expanduser()

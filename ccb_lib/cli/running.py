@@ -51,6 +51,8 @@ _OPTIONS = (
     ROOT,
 )
 
+STUDIES = ("skips", "ablation", "lung-ct-98")
+
 SPLIT_SEED = click.option(
     "--split-seed",
     type=int,
@@ -67,14 +69,14 @@ class Lists(click.Command):
     """A command that accepts ``--abnormal a b`` as well as ``--abnormal a --abnormal b``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Insert the option before each further value."""
+        """Insert the option before each further value; a table or study is no such value."""
         spread: list[str] = []
         option = None
         for arg in args:
             if arg.startswith("-"):
                 option = arg if arg in ("--method", "--abnormal", "--arm", "--data") else None
                 spread.append(arg)
-            elif option and spread[-1] != option:
+            elif option and spread[-1] != option and not (arg.isdecimal() or arg in STUDIES):
                 spread += [option, arg]
             else:
                 spread.append(arg)
@@ -83,11 +85,12 @@ class Lists(click.Command):
 
 def read_store(name: int | str, given: dict[str, Any]) -> "Store":
     """Read the store of a table or study; with ``--merge``, add another machine's file first."""
-    from ccb_lib.reproduction.runs import store_path
+    from ccb_lib.reproduction.runs import results_to_write, store_path
     from ccb_lib.reproduction.store import Store
 
     store = Store.read(store_path(name, given["results"]))
     if given["merge"]:
+        results_to_write(store.path.parent)
         from ccb_lib.reproduction.contribution import read_contribution
 
         count = store.merge(read_contribution(given["merge"], name))
@@ -98,8 +101,9 @@ def read_store(name: int | str, given: dict[str, Any]) -> "Store":
 def run_them(ctx: click.Context, runs: "list[Run]", store: "Store", given: dict[str, Any]) -> None:
     """Execute missing runs, on this machine or a cluster; report failures after all are done."""
     from ccb_lib.reproduction.execute import run_missing
-    from ccb_lib.reproduction.runs import work_folder
+    from ccb_lib.reproduction.runs import results_to_write, work_folder
 
+    results_to_write(store.path.parent)
     executor = None
     if given["executor"] == "dask":
         if not given["scheduler"]:

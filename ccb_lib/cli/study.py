@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ccb_lib.cli.data import COUNT
-from ccb_lib.cli.running import SPLIT_SEED, Lists, read_store, run_them, running_options
+from ccb_lib.cli.running import SPLIT_SEED, STUDIES, Lists, read_store, run_them, running_options
 
 if TYPE_CHECKING:
     from ccb_lib.reproduction.runs import Run
 
 
 @click.command(cls=Lists)
-@click.argument("name", type=click.Choice(["skips", "ablation", "lung-ct-98"]))
+@click.argument("name", type=click.Choice(STUDIES))
 @click.option("--run", "do_run", is_flag=True, help="Execute missing runs first.")
 @click.option("--arm", "chosen", multiple=True, help="Arms of the study; all by default.")
 @click.option("--data", "datasets", multiple=True, help="Data sets of the study; all by default.")

@@ -20,8 +20,8 @@ def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], I
     """Return the images of ``read()``, from a cache if they were read with the same settings.
 
     The cache is in ``.ccb_cache`` beside the files or, if that folder is read-only, in the user's
-    cache folder. A damaged cache file is replaced. If neither folder is writable, nothing is
-    cached.
+    cache folder. A damaged cache file is replaced. A folder that cannot be read or written is
+    skipped; if both are, nothing is cached.
 
     Args:
         root: The folder of the files.
@@ -47,7 +47,7 @@ def cached(root: Path, name: str, settings: dict[str, Any], read: Callable[[], I
                 return Images(
                     pixels=tensors["pixels"], skipped=tuple(header.get("skipped", ())), **columns
                 )
-        except (FileNotFoundError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError):
             continue
     images = read()
     header = {key: getattr(images, key).tolist() for key in ("ids", "classes", "groups")}

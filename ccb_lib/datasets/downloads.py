@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ccb_lib.io.archives import unpack
-from ccb_lib.io.writing import temporary_folder
+from ccb_lib.io.writing import rename_unless_there, temporary_folder
 
 ISIC = "https://isic-challenge-data.s3.amazonaws.com/2018/"
 ISIC_FILES = (  # small files first, so that an unreachable server is noticed at once
@@ -38,7 +38,7 @@ def fetch_cifar10(root: Path) -> str:
             CIFAR10.url, part, CIFAR10.filename, CIFAR10.tgz_md5, "CIFAR-10", advice
         )
         unpack(archive, part / "new")
-        (part / "new" / CIFAR10.base_folder).rename(target)
+        rename_unless_there(part / "new" / CIFAR10.base_folder, target)
     return f"CIFAR-10 is in {target}."
 
 
@@ -73,7 +73,8 @@ def fetch_ham10000(root: Path, base: str = ISIC) -> str:
             )
             folder.mkdir(exist_ok=True)
             if name.endswith(".zip"):
-                unpack(file, target)
+                unpack(file, part / "new")
+                rename_unless_there(part / "new", target)
             else:
                 file.rename(target)
     return f"HAM10000 is in {folder}; `ccb data check ham10000` counts its images."

@@ -64,7 +64,9 @@ def patients(database: Path, pilot: bool = False) -> list[tuple[str, Path]]:
         ]
         return sorted(
             inside,
-            key=lambda path: [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", path.name)],
+            key=lambda path: [
+                int(x) if x.isdecimal() else x for x in re.split(r"(\d+)", path.name)
+            ],
         )
 
     found = [(path.name, path) for path in folders(database) if path.name != PILOT]

@@ -1,5 +1,6 @@
 """Counts of the images of each data set on this machine, compared with the known numbers."""
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,6 +54,9 @@ def present(root: str | Path | None = None) -> list[str]:
     Args:
         root: As for `load_dataset`.
 
+    Raises:
+        FileNotFoundError: ``root`` or ``$CCB_DATA`` names no folder.
+
     Example:
         >>> "digits" in present()
         True
@@ -60,6 +64,8 @@ def present(root: str | Path | None = None) -> list[str]:
     try:
         base = data_root(root)
     except FileNotFoundError:
+        if root is not None or os.environ.get("CCB_DATA"):
+            raise
         base = None
     folders = {name: (name,) for name in ENTRIES} | {"cifar10": ("cifar10", "cifar-10-batches-py")}
 

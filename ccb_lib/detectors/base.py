@@ -15,6 +15,7 @@ from ccb_lib.detectors.scorer import Scorer
 from ccb_lib.environment import choose_device
 from ccb_lib.io.images import SIZES, as_images
 from ccb_lib.io.tensors import digest, save_tensors
+from ccb_lib.metrics import normal_quantile
 from ccb_lib.metrics.anomaly_scores import ScoreTerms, all_equal
 from ccb_lib.training.types import Turns, finish
 
@@ -146,8 +147,8 @@ class Detector(Scorer):
             The detector itself.
 
         Raises:
-            ValueError: Images of an unsupported form, fewer than two images, or a checkpoint of
-                other settings or images.
+            ValueError: Images of an unsupported form, fewer than two images, a share of false
+                alarms outside 0…1, or a checkpoint of other settings or images.
             TrainingDiverged: A loss is no longer finite.
 
         Warns:
@@ -165,9 +166,8 @@ class Detector(Scorer):
             )
         )
 
-    # `fit` repeats this signature because users and scikit-learn's metadata routing read the
-    # parameters there. The body exists only here: training several detectors on one GPU needs a
-    # generator, and `fit` runs that generator to its end.
+    # `fit` repeats this signature, which users and scikit-learn read there. The body is here
+    # because training several detectors on one GPU needs a generator; `fit` runs it to its end.
     def fit_turns(
         self,
         X: Any,
@@ -195,6 +195,7 @@ class Detector(Scorer):
             )
         size, channels = int(images.shape[-1]), int(images.shape[1])
         if calibration is not None:
+            normal_quantile([0.0], false_alarms)  # a wrong share is reported before the training
             calibration = as_images(
                 calibration, image_size=size, channels=channels, name="calibration"
             )

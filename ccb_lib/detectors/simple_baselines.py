@@ -21,6 +21,7 @@ from ccb_lib.metrics import ScoreTerms, error_map
 from ccb_lib.training.types import Turns
 
 _CHUNK = 1024  # images processed at once
+_PIXELS = 8 * _CHUNK * 3 * 32**2  # pixels of training images compared at once: 100 MB as float32
 
 
 @dataclass(kw_only=True, eq=False)
@@ -267,10 +268,11 @@ class NearestNeighbours(TrivialDetector):
         """Return distances to the k nearest images, (B, k), nearest first, and their indices."""
         known, pixels = self.learnt_["images"], to_unit(x).flatten(1)
         k = min(self.neighbours, len(known))
+        step = max(1, min(8 * _CHUNK, _PIXELS // pixels.shape[1]))
         squares = torch.empty(len(x), 0, device=x.device)
         rows = torch.empty(len(x), 0, dtype=torch.long, device=x.device)
-        for first in range(0, len(known), 8 * _CHUNK):
-            others = to_unit(known[first : first + 8 * _CHUNK]).flatten(1)
+        for first in range(0, len(known), step):
+            others = to_unit(known[first : first + step]).flatten(1)
             # |x − y|² less |x|², which does not affect the order: (B, n).
             found = others.square().sum(1) - 2 * pixels @ others.T
             squares = torch.cat([squares, found], dim=1)
@@ -280,8 +282,8 @@ class NearestNeighbours(TrivialDetector):
             rows = rows.gather(1, order)
         # The expanded square above loses precision, so the distances of the k found are computed
         # directly.
-        distances = (pixels[:, None] - to_unit(known[rows]).flatten(2)).norm(dim=2)
-        distances, order = distances.sort(dim=1)
+        columns = [(pixels - to_unit(known[row]).flatten(1)).norm(dim=1) for row in rows.T]
+        distances, order = torch.stack(columns, dim=1).sort(dim=1)
         return distances, rows.gather(1, order)
 
     def _wanted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -85,7 +85,10 @@ class EpochScores:
                     "best epoch is unknown. Resume with the file that recorded them (path=), "
                     "or train from the start."
                 )
-            if not aucs or value > max(aucs):
+            best = self._best.get(protocol.name)
+            # A repeated epoch may have another AUC, so its former terms are replaced too, even if
+            # an epoch before it was better: the terms of that one are no longer known.
+            if best is None or best.epoch >= epoch or value > aucs[best.epoch - 1]:
                 self._best[protocol.name] = EpochBest(epoch, terms, calibration)
             self.aucs[protocol.name] = [*aucs, value]
         if self.path is not None:

@@ -115,6 +115,8 @@ def _into_new_folder(
         new.mkdir()
         try:
             extract(archive, new)
+        except ImportError:
+            raise
         except Exception as error:  # damaged archives raise many types of error
             if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
                 raise cannot_write(folder, error) from error
@@ -129,11 +131,12 @@ def _into_new_folder(
 
 def _open_zip(archive: Path) -> zipfile.ZipFile:
     """Open a zip archive, but refuse a list of members too long to be read into memory."""
+    # What ZipFile itself uses. If a Python lacks it, that is an ImportError, not a damaged archive.
+    from zipfile import _ECD_ENTRIES_TOTAL, _ECD_SIZE, _EndRecData  # type: ignore[attr-defined]
+
     with archive.open("rb") as file:
-        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # what ZipFile itself uses
-    if end and (
-        end[zipfile._ECD_ENTRIES_TOTAL] > _MOST or end[zipfile._ECD_SIZE] > _MOST * _LONGEST
-    ):  # type: ignore[attr-defined]
+        end = _EndRecData(file)
+    if end and (end[_ECD_ENTRIES_TOTAL] > _MOST or end[_ECD_SIZE] > _MOST * _LONGEST):
         raise ValueError(f"it has more than {_MOST:,} members")
     return zipfile.ZipFile(archive)
 

@@ -180,7 +180,7 @@ def _read(path: Path, pixels: bool = True) -> "FileDataset":
         # force: old files lack the DICM mark after 128 bytes. Whether the file is an image is
         # checked below.
         data = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
-    except OSError:
+    except (OSError, ImportError):
         raise
     except Exception as error:  # damaged files raise many types of error
         raise ValueError(f"no DICOM file, or a damaged one ({error})") from error
@@ -192,14 +192,21 @@ def _read(path: Path, pixels: bool = True) -> "FileDataset":
 
 def _check_inflated(path: Path) -> None:
     """Raise if a deflated file is too large inflated, since pydicom inflates it as a whole."""
-    from pydicom import filereader, uid
+    # Private functions are imported by name: if a release lacks them, that is an ImportError, not
+    # a damaged file.
+    from pydicom.filereader import (
+        _read_command_set_elements,
+        _read_file_meta_info,
+        read_preamble,
+    )
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     with path.open("rb") as file:
-        filereader.read_preamble(file, force=True)
-        meta = filereader._read_file_meta_info(file)
-        if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
+        read_preamble(file, force=True)
+        meta = _read_file_meta_info(file)
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return
-        filereader._read_command_set_elements(file)
+        _read_command_set_elements(file)
         inflating, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
         rest = file.read()
         while rest and total <= _MOST_INFLATED:

@@ -1,6 +1,6 @@
 """Conversion of all accepted forms of images to one uint8 tensor (N, C, H, W)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,11 @@ def as_images(
         and len(images)
         and _is_path(images[0])
     ):
+        if others := {type(item).__name__ for item in images if not _is_path(item)}:
+            raise ValueError(
+                f"{name}: a list of paths with {', '.join(sorted(others))} was given; "
+                "give a list of paths only."
+            )
         if image_size is None:
             raise ValueError(
                 f"{name}: paths need an image size. Pass image_size= one of {SIZES} to the "
@@ -87,9 +92,8 @@ def _stack_dataset(dataset: Dataset, name: str) -> Tensor:
             f"{name}: a {type(dataset).__name__} without a length was given; give a map-style "
             "Dataset."
         )
-    items: Iterable[Any] = (dataset[i] for i in range(len(dataset)))
     stacked = []
-    for item in items:
+    for item in (dataset[i] for i in range(len(dataset))):
         image = item[0] if isinstance(item, tuple | list) else item
         if isinstance(image, Image.Image):
             pixels = np.array(eight_bits(image))
@@ -110,8 +114,7 @@ def _stack_dataset(dataset: Dataset, name: str) -> Tensor:
 def _as_tensor(images: Any, name: str) -> Tensor:
     if not isinstance(images, Tensor):
         try:
-            array = np.asarray(images)
-            tensor = torch.from_numpy(np.ascontiguousarray(array))
+            tensor = torch.from_numpy(np.ascontiguousarray(images))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"{name}: {type(images).__name__} given ({error}). Give {_WANTED}."

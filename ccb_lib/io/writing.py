@@ -121,6 +121,25 @@ def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
             os.close(lock)
 
 
+def rename_unless_there(made: Path, target: Path) -> None:
+    """Rename a complete new folder, unless another process made ``target`` meanwhile.
+
+    Raises:
+        OSError: ``target`` is no folder, or the system refuses.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "new").mkdir()
+        >>> rename_unless_there(folder / "new", folder / "images")
+    """
+    try:
+        made.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+
+
 @contextmanager
 def locked(path: Path, busy: str = "") -> Iterator[None]:
     """Hold a lock on a file that other processes lock too; the system releases it at their end.

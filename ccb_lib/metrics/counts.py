@@ -65,32 +65,32 @@ def rising(values: Tensor) -> Tensor:
     return values.sort().values
 
 
-def rank_in(rising: Tensor, values: Tensor, *, ties: bool = False) -> Tensor:
+def rank_in(ascending: Tensor, values: Tensor, *, ties: bool = False) -> Tensor:
     """Count for each value the ascending numbers below it; with ``ties``, those equal to it too.
 
     Example:
         >>> rank_in(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 9.0]))
         tensor([1, 3])
     """
-    if _on_cpu(rising):
+    if _on_cpu(ascending):
         # NumPy starts each search at the end of the last: 3 times faster if values ascend too.
         side = "right" if ties else "left"
-        return torch.as_tensor(np.searchsorted(rising.numpy(), values.numpy(), side=side))
-    return torch.searchsorted(rising, values, right=ties)
+        return torch.as_tensor(np.searchsorted(ascending.numpy(), values.numpy(), side=side))
+    return torch.searchsorted(ascending, values, right=ties)
 
 
-def alarms(rising: Scores, thresholds: Scores) -> Tensor:
+def alarms(ascending: Scores, thresholds: Scores) -> Tensor:
     """Count the scores above each threshold, or above one number.
 
-    ``rising`` are the scores in ascending order.
+    ``ascending`` holds the scores, sorted.
 
     Example:
         >>> alarms([1.0, 2.0, 2.0], [0.0, 1.0, 2.0])
         tensor([3, 2, 0])
     """
-    rising = torch.as_tensor(rising, dtype=torch.float64)
-    thresholds = torch.as_tensor(thresholds, dtype=torch.float64, device=rising.device)
-    return len(rising) - rank_in(rising, thresholds, ties=True)
+    ascending = torch.as_tensor(ascending, dtype=torch.float64)
+    thresholds = torch.as_tensor(thresholds, dtype=torch.float64, device=ascending.device)
+    return len(ascending) - rank_in(ascending, thresholds, ties=True)
 
 
 def between(low: Scores, high: Scores) -> Tensor:

@@ -115,11 +115,12 @@ def paired_differences(
     checked_resampling(level, replicates)
     classes = sorted({pair.abnormal for pair in pairs})
     seeds = sorted({pair.seed for pair in pairs})
-    cells = {(pair.seed, pair.abnormal): pair for pair in pairs}
-    lacking = [cell for cell in product(seeds, classes) if cell not in cells]
-    if not pairs or lacking or len(cells) != len(pairs):
+    given = [(pair.seed, pair.abnormal) for pair in pairs]
+    cells = dict(zip(given, pairs, strict=True))
+    wrong = [cell for cell in product(seeds, classes) if given.count(cell) != 1]
+    if not pairs or wrong:
         raise ValueError(
-            f"One pair for each seed and class is needed; missing or double: {lacking or 'all'}."
+            f"One pair for each seed and class is needed; missing or double: {wrong or 'all'}."
         )
     measured, drawn = _differences(
         [cells[cell] for cell in product(seeds, classes)], replicates, seed

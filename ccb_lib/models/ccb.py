@@ -130,7 +130,10 @@ class Generator(nn.Module):
         chain_batch_norm: Batch norm inside the chains.
         chain_residual: Residual sums inside the chains.
         chain_residual_start: ``"he"`` or ``"zero"``, see `ConvBlock`.
-        dropout: Rate in the two deepest decoder blocks, 0 to 1.
+        dropout: Rate in the two deepest decoder blocks, 0 to under 1.
+
+    Raises:
+        ValueError: ``chain_init`` has another value.
     """
 
     def __init__(
@@ -146,6 +149,8 @@ class Generator(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        if chain_init not in ("he", "dcgan"):
+            raise ValueError(f"chain_init={chain_init!r} given; choose he or dcgan.")
         # Each part has its own generator of random numbers. So two networks that differ only in
         # their skips have the same initial weights in encoder and decoder.
         streams = [

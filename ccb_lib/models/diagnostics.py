@@ -93,7 +93,12 @@ def signal_along_chain(
 
     Returns:
         ``length`` + 1 root mean squares relative to the input's, the first 1.
+
+    Raises:
+        ValueError: ``init`` has another value.
     """
+    if init not in ("he", "dcgan"):
+        raise ValueError(f"init={init!r} given; choose he or dcgan.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         chain = ChainOfConvBlocks(channels, length)

@@ -9,6 +9,8 @@ from ccb_lib.models.modes import BATCH_NORMS
 def initialise(network: nn.Module, stream: torch.Generator | None = None) -> None:
     """Initialise as DCGAN does: convolutions N(0, 0.02), batch norms N(1, 0.02), biases 0.
 
+    The second number is the standard deviation.
+
     Args:
         network: Its weights are drawn in place.
         stream: The source of the random numbers; torch's default generator if ``None``.
@@ -25,7 +27,9 @@ def initialise(network: nn.Module, stream: torch.Generator | None = None) -> Non
 
 
 def initialise_he(network: nn.Module, stream: torch.Generator | None = None) -> None:
-    """Initialise convolutions as He et al. (2015) do for ReLU: N(0, 2 / inputs); biases are kept.
+    """Initialise convolutions as He et al. (2015) do for ReLU; biases are kept.
+
+    Weights have mean 0 and standard deviation √(2 / inputs).
 
     Args:
         network: The weights of its convolutions are drawn in place.

@@ -9,7 +9,7 @@ from ccb_lib.reproduction.contribution import read_contribution
 from ccb_lib.reproduction.execute import run_missing
 from ccb_lib.reproduction.plan import Entry
 from ccb_lib.reproduction.registry import TABLES
-from ccb_lib.reproduction.runs import results_folder, store_path, work_folder
+from ccb_lib.reproduction.runs import results_to_write, store_path, work_folder
 from ccb_lib.reproduction.store import Store
 from ccb_lib.reproduction.watch import Watch
 
@@ -36,9 +36,10 @@ def measure(
 
     Raises:
         RuntimeError: Another process is measuring with the same folder of results.
+        ValueError: The folder of results lies in the installed package.
     """
     failed: dict[str, str] = {}
-    place = Path(folder or results_folder())
+    place = results_to_write(folder)
     # Two processes would train the same run and write the same checkpoint.
     busy = (
         f"Another `ccb measure` works at {place}. Stop it, or use another folder with --results "
@@ -74,7 +75,8 @@ def merge(
 
     Raises:
         FileNotFoundError: The file does not exist, or the folder has no file of results.
-        ValueError: A file has another name, is damaged, or fails a check of `read_contribution`.
+        ValueError: A file has another name, is damaged, or fails a check of `read_contribution`; or
+            ``folder`` lies in the installed package.
     """
     other = Path(other)
     table_of = {spec.file: spec.name for spec in TABLES.values()}
@@ -93,7 +95,7 @@ def merge(
                 f"{path.name} given; the file's name says what it holds, and must be one of "
                 f"{known}. Rename the file."
             )
-        store = Store.read(Path(folder or results_folder()) / f"{path.stem}.safetensors")
+        store = Store.read(results_to_write(folder) / f"{path.stem}.safetensors")
         count = store.merge(read_contribution(path, table_of[path.stem]))
         say(f"{count} runs added from {path}")
         new += count

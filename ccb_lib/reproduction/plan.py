@@ -9,6 +9,7 @@ from ccb_lib.evaluation.protocols import Protocol
 from ccb_lib.io.project_data import project_data
 from ccb_lib.io.tensors import read_header
 from ccb_lib.reproduction.plan_entries import Entry, parse_entry
+from ccb_lib.reproduction.results import read_results
 from ccb_lib.reproduction.runs import (
     Run,
     missing_protocols,
@@ -16,7 +17,6 @@ from ccb_lib.reproduction.runs import (
     store_path,
     work_folder,
 )
-from ccb_lib.reproduction.store import Store
 
 PLAN = "plan.toml"
 
@@ -118,7 +118,7 @@ def state_of(
         work: As in `work_folder`.
     """
     path = store_path(entry.source, folder)
-    stored, runs = Store.read(path).results, entry.runs()
+    stored, runs = read_results(entry.source, folder), entry.runs()
     checkpoints = work_folder(path, work)
     missing = [run for run in runs if run.key not in stored]
     headers = {run.key: read_header(checkpoints / f"{run.key}.safetensors") for run in missing}

@@ -114,6 +114,25 @@ def results_folder() -> Path:
     return project_data("results")
 
 
+def results_to_write(folder: str | Path | None = None) -> Path:
+    """Return the folder that receives results: ``folder``, else that of `results_folder`.
+
+    Raises:
+        ValueError: It lies in the installed package, whose files must not change.
+
+    Example:
+        >>> results_to_write("my-results").name
+        'my-results'
+    """
+    found = Path(folder or results_folder())
+    if found.resolve().is_relative_to(Path(__file__).resolve().parents[1]):
+        raise ValueError(
+            f"The results at {found} belong to the installed package and are only read. Give a "
+            "folder of your own with --results."
+        )
+    return found
+
+
 def table_runs(
     table: int,
     *,

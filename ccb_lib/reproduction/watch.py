@@ -112,7 +112,7 @@ class Watch:
         self.end_at = None if hours is None else clock() + hours * 3600
         self.reason: str | None = None
         self.at_work: dict[str, Progress] = {}
-        self._over = threading.Event()
+        self._over, self._sent = threading.Event(), False
         self._old_handler: Any = None
         self._thread = threading.Thread(target=self._report, daemon=True)
 
@@ -199,7 +199,7 @@ class Watch:
         if self._old_handler is not None:
             signal.signal(signal.SIGTERM, self._old_handler)
         # Suppress the interrupt that `_report` sent, but not the user's.
-        return kind is KeyboardInterrupt and self.reason is not None
+        return kind is KeyboardInterrupt and self._sent
 
     def _report(self) -> None:
         last = self.clock()
@@ -219,6 +219,7 @@ class Watch:
                 self.reason = self.reason or (
                     "The time was up during a run; the next call resumes it from its checkpoint."
                 )
+                self._sent = True
                 # Not SIGINT: shells start background jobs with SIGINT ignored.
                 _thread.interrupt_main(signal.SIGTERM)
                 return

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ccb_lib.io.image_files import open_image
+from ccb_lib.io.writing import replacing
 
 
 def lesion_area(mask: Path) -> float:
@@ -66,7 +67,8 @@ def write_areas(masks: str | Path, out: str | Path) -> int:
             f"No ISIC_*.png in {masks}. Give the folder of HAM10000's segmentation masks."
         )
     lines = [f"{path.stem.removesuffix('_segmentation')},{lesion_area(path):.4f}" for path in paths]
-    Path(out).write_text("\n".join(["image,area", *lines, ""]), encoding="utf-8")
+    with replacing(out) as part:
+        part.write_text("\n".join(["image,area", *lines, ""]), encoding="utf-8")
     return len(paths)
 
 

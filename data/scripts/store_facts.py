@@ -7,6 +7,7 @@ from typing import Any
 
 from ccb_lib.chapters.facts import COMPUTED
 from ccb_lib.io.project_data import project_data
+from ccb_lib.io.writing import replacing
 
 
 def write(name: str) -> None:
@@ -22,9 +23,9 @@ def write(name: str) -> None:
     if not is_available():
         raise FileNotFoundError(f"{name} is not on this machine. Run `ccb data fetch {name}`.")
     path = project_data("results") / f"facts-{name}.json"
-    path.write_text(
-        json.dumps(_rounded(compute()), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(_rounded(compute()), indent=1, ensure_ascii=False) + "\n"
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _rounded(value: Any) -> Any:

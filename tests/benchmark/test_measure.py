@@ -220,21 +220,6 @@ def test_loads_are_cold_then_warm_and_leave_the_images_alone(tmp_path, monkeypat
     assert list((tmp_path / "cifar10/.ccb_cache").iterdir()) == []
 
 
-def test_a_chapter_is_executed_with_nothing_trained_before(tmp_path, monkeypatch):
-    monkeypatch.setenv("CCB_MODELS", "as before")
-    chapter = tmp_path / "page.md"
-    chapter.write_text(
-        "---\njupytext: {text_representation: {extension: .md, format_name: myst}}\n"
-        "kernelspec: {display_name: Python 3, language: python, name: python3}\n---\n\n"
-        "```{code-cell}\n"
-        "import os, pathlib\npathlib.Path('seen').write_text(os.environ['CCB_MODELS'])\n```\n"
-    )
-    (row,) = parts.measure_chapter(chapter, tmp_path / "models")
-    assert (tmp_path / "seen").read_text() == str(tmp_path / "models")
-    assert parts.os.environ["CCB_MODELS"] == "as before"
-    assert row["median"] > 0
-
-
 # ── targets ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -296,6 +281,18 @@ def test_a_file_names_its_machine(tmp_path):
     assert content["rows"] == [{"what": "step", "median": 1.0}]
     assert content["machine"] == facts
     assert content["quick"] is True
+
+
+def test_a_file_names_the_gpu_that_was_measured(monkeypatch):
+    of = {None: 0, torch.device("cuda:1"): 1}
+    monkeypatch.setattr("ccb_lib.benchmark.files.choose_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda gpu=None: f"GPU {of[gpu]}")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda gpu=None: (of[gpu], 0))
+    facts = about("cuda:1")
+    assert (facts["device"], facts["GPU"]) == ("GPU 1", "GPU 1")
+    assert facts["compute capability"] == "1.0"
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,21 @@ def test_facts_are_not_stored_without_the_images(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "facts-ham10000.json").read_text()) == {"a": 0.33333}
 
 
+def test_stored_files_are_replaced_whole_or_not_at_all(tmp_path, monkeypatch, no_file_above):
+    monkeypatch.setattr(store_facts, "project_data", lambda _: tmp_path)
+    facts = {str(number): number for number in range(1000)}
+    monkeypatch.setitem(store_facts.COMPUTED, "ham10000", (lambda: True, lambda: facts))
+    Image.new("L", (4, 4)).save(tmp_path / "ISIC_0000001.png")
+    files = [tmp_path / "facts-ham10000.json", tmp_path / AREAS]
+    for file in files:
+        file.write_text("before")
+    with no_file_above(5), pytest.raises(OSError, match="Cannot write"):
+        store_facts.write("ham10000")
+    with no_file_above(5), pytest.raises(OSError, match="Cannot write"):
+        lesion_areas.write_areas(tmp_path, files[1])
+    assert [file.read_text() for file in files] == ["before"] * 2
+
+
 @pytest.mark.parametrize("module", [strip_images, lesion_areas], ids=lambda module: module.__name__)
 def test_examples(module):
     result = doctest.testmod(module)

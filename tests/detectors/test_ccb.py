@@ -234,6 +234,37 @@ def test_a_fit_that_fails_leaves_no_detector_that_pretends(noise, digits):
         detector.decision_function(noise)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_fit_that_stops_after_an_epoch_leaves_no_detector_that_pretends(digits, error):
+    def stop(detector, epoch):
+        detector.decision_function(digits.train[:2])  # ready to score
+        if epoch == 2:
+            raise error
+
+    detector = CCB(epochs=3, **SMALL)
+    with pytest.raises(error):
+        detector.fit(digits.train[:64], progress=False, on_epoch_end=stop)
+    with pytest.raises(NotReady):
+        detector.decision_function(digits.train[:2])
+
+
+def test_a_fit_that_diverges_after_an_epoch_leaves_no_detector_that_pretends(digits):
+    def raise_the_rate(detector, epoch):
+        detector.optimizers_["generator"].param_groups[0]["lr"] = 1e30
+
+    detector = CCB(epochs=20, **SMALL)
+    with pytest.raises(RuntimeError, match="finite"):
+        detector.fit(digits.train[:64], progress=False, on_epoch_end=raise_the_rate)
+    with pytest.raises(NotReady):
+        detector.decision_function(digits.train[:2])
+
+
+def test_a_wrong_share_of_false_alarms_is_reported_before_the_training(digits, monkeypatch):
+    monkeypatch.setattr(CCB, "_fit", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(ValueError, match="false_alarms=5 given"):
+        CCB(epochs=1, **SMALL).fit(digits.train, calibration=digits.calibration, false_alarms=5)
+
+
 class TestForeignFiles:
     @pytest.fixture
     def saved(self, fitted, tmp_path):

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors as SklearnNeighbours
 
 from ccb_lib import MeanIntensity, NearestNeighbours, PixelPCA, PNGBytes, load_detector
-from ccb_lib.detectors import NotReady
+from ccb_lib.detectors import NotReady, simple_baselines
 from ccb_lib.io.tensors import load_tensors, save_tensors
 
 ALL = [PixelPCA, MeanIntensity, PNGBytes, NearestNeighbours]
@@ -135,3 +135,29 @@ def test_changed_files_are_refused(cls, name, colour, tmp_path):
 def test_wrong_settings_are_refused_by_name(cls, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         cls(**wrong)
+
+
+def test_neighbours_of_large_images_need_bounded_memory(monkeypatch):
+    """No tensor is larger than 100 MB, the pixels of 8192 small colour images as float32."""
+    rng, made = np.random.default_rng(0), []
+    images = torch.from_numpy(rng.integers(0, 256, (1100, 3, 128, 128), dtype=np.uint8))
+    real = simple_baselines.to_unit
+
+    def counted(part):
+        made.append(4 * part.numel())
+        return real(part)
+
+    monkeypatch.setattr(simple_baselines, "to_unit", counted)
+    detector = NearestNeighbours(neighbours=2).fit(images)
+    test = images[[3, 700, 1099]]
+    made.clear()
+    distances, rows = detector._nearest(test)
+    assert rows[:, 0].tolist() == [3, 700, 1099]
+    assert max(made) < 101e6
+    own = torch.stack(
+        [
+            (real(image) - real(images[row])).norm()
+            for image, row in zip(test, rows[:, 1], strict=True)
+        ]
+    )
+    assert torch.allclose(distances[:, 1], own)

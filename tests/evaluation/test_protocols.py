@@ -208,6 +208,25 @@ def test_epochs_survive_a_killed_run(small, tmp_path):
     assert np.array_equal(best.terms.image, expected.terms.image)
 
 
+def test_a_repeated_epoch_replaces_its_terms_with_its_auc(small, monkeypatch):
+    """On a GPU a repeated epoch may end otherwise."""
+    detector = PixelPCA(components=2).fit(small.train, progress=False)
+    values = iter([0.6, 0.9, 0.5, 0.45, 0.55])
+    monkeypatch.setattr("ccb_lib.evaluation.epochs.auc", lambda *_: next(values))
+    recorder = EpochScores(small, [RELEASED])
+    recorder(detector, 1)
+    recorder(detector, 2)
+    former = recorder.best(RELEASED)
+    recorder(detector, 2)
+    assert recorder.aucs["released"] == [0.6, 0.5]
+    assert recorder.best(RELEASED).epoch == 2
+    assert recorder.best(RELEASED).terms is not former.terms
+    recorder(detector, 3)
+    assert recorder.best(RELEASED).epoch == 2
+    recorder(detector, 4)
+    assert recorder.best(RELEASED).epoch == 4
+
+
 def test_orders(small):
     assert np.array_equal(
         feeding_order(small, "normals then abnormals"), np.arange(len(small.test))

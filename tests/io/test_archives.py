@@ -193,6 +193,15 @@ def test_too_many_members_are_refused_before_their_list_is_read(tmp_path, monkey
     assert inside(tmp_path) == ["many.tar.gz", "many.zip"]
 
 
+def test_a_python_without_what_is_needed_is_not_taken_for_a_damaged_archive(tmp_path, monkeypatch):
+    archive = make_zip(tmp_path / "a.zip", {"1.txt": b"one"})
+    monkeypatch.setattr(archives.zipfile, "is_zipfile", lambda _: True)
+    monkeypatch.delattr(archives.zipfile, "_EndRecData")
+    with pytest.raises(ImportError, match="_EndRecData"):
+        unpack(archive, tmp_path / "new")
+    assert inside(tmp_path) == ["a.zip"]
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
 def test_damaged_archives_are_named_whatever_their_damage(tmp_path, kind):
     """Reading damaged archives raises IndexError, struct.error, unnamed OSErrors and more."""

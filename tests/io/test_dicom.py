@@ -271,6 +271,13 @@ def test_without_pydicom_the_error_says_what_to_install(tmp_path, monkeypatch):
         dicom.read_header(tmp_path / "a.dcm")
 
 
+def test_a_pydicom_without_what_is_needed_is_not_taken_for_a_damaged_file(tmp_path, monkeypatch):
+    dicom_writing.write_image(tmp_path / "a.dcm", RAW)
+    monkeypatch.delattr(pydicom.filereader, "_read_command_set_elements")
+    with pytest.raises(ImportError, match="_read_command_set_elements"):
+        dicom.read_header(tmp_path / "a.dcm")
+
+
 @pytest.mark.parametrize(
     ("tags", "said"),
     [

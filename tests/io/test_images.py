@@ -57,6 +57,7 @@ def test_grey_images_get_a_channel(photos):
         (np.zeros((2, 3, 48, 48), np.uint8), "48×48 were given"),
         (np.zeros((2, 3, 32, 32), np.int64), "int64"),
         ("photo.png", "one path was given"),
+        (["a.png", None, 3], "a list of paths with NoneType, int was given"),
         (object(), "object given"),
         ([], "empty set"),
     ],

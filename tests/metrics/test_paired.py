@@ -204,7 +204,9 @@ def test_tensors_and_arrays_give_the_same():
 def test_a_seed_without_a_class_is_refused():
     with pytest.raises(ValueError, match=r"missing or double: \[\(1, 'yy'\)\]"):
         paired_differences([pair(0, "x"), pair(0, "yy"), pair(1, "x")])
-    with pytest.raises(ValueError, match="One pair for each seed and class"):
+    with pytest.raises(ValueError, match=r"missing or double: \[\(0, 'x'\)\]"):
+        paired_differences([pair(0, "x"), pair(0, "yy"), pair(0, "x")])
+    with pytest.raises(ValueError, match="missing or double: all"):
         paired_differences([])
 
 

@@ -133,6 +133,11 @@ def test_initialisation_follows_the_notes():
     assert dcgan.std().item() == pytest.approx(0.02, rel=0.05)
 
 
+def test_an_unknown_initialisation_is_refused():
+    with pytest.raises(ValueError, match="chain_init='He' given; choose he or dcgan"):
+        Generator(1, 4, chain_init="He")
+
+
 def test_dropout_stands_in_the_two_deepest_decoder_blocks_alone():
     generator = Generator(1, 4, dropout=0.3)
     rates = [

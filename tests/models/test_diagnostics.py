@@ -39,6 +39,11 @@ def test_a_chain_from_n_0_002_dies_and_hes_lives():
     assert he[32] > 0.05
 
 
+def test_an_unknown_initialisation_is_refused():
+    with pytest.raises(ValueError, match="init='He' given; choose he or dcgan"):
+        signal_along_chain(4, 2, init="He")
+
+
 def test_plain_skips_deliver_what_the_encoder_made():
     generator = Generator(1, 4, (0, None, 0, 2)).train()
     lines = semantic_gap(generator, torch.rand(20, 1, 32, 32))

@@ -97,7 +97,7 @@ def execute(
     """
     cell = settings_cell(notebook)
     cell.source = with_values(cell.source, values)
-    unset = ("CCB_DATA", "CCB_RESULTS", "PUBLISH")
+    unset = ("CCB_DATA", "PUBLISH")
     environment = {key: value for key, value in os.environ.items() if key not in unset}
     environment |= {"CCB_MODELS": str(folder / "models"), "XDG_CACHE_HOME": str(folder / "cache")}
     environment |= {"OMP_WAIT_POLICY": "passive", "IPYTHONDIR": str(folder / "ipython")}

@@ -15,6 +15,9 @@ from click.testing import CliRunner
 from ccb_lib.chapters.explorers import explorer_cells
 from ccb_lib.cli.group import main
 from ccb_lib.evaluation.protocols import CLEAN, RELEASED, RELEASED_DRAWS, STEPS_TO_CLEAN
+from ccb_lib.io.project_data import project_data
+from ccb_lib.reproduction import plan as plan_module
+from ccb_lib.reproduction import runs as runs_module
 from ccb_lib.reproduction.execute import _delete_checkpoints, execute, run_missing
 from ccb_lib.reproduction.registry import CHAINS, CLASSES
 from ccb_lib.reproduction.results import load_results, placebo, read_results, scores_of
@@ -460,6 +463,49 @@ class TestTable1:
         )
         assert result.exit_code == 2
         assert "--scheduler" in result.output
+
+
+@pytest.mark.parametrize(
+    "words", [["table", "1", "--run"], ["study", "skips", "--run"], ["measure"]]
+)
+def test_results_are_not_written_into_the_installed_package(tmp_path, monkeypatch, words):
+    package = tmp_path / "site/ccb_lib"
+    stored = package / "data/results"
+    stored.mkdir(parents=True)
+    (stored / "plan.toml").write_bytes((project_data("results") / "plan.toml").read_bytes())
+    before = sorted(stored.rglob("*"))
+    for module in (runs_module, plan_module):
+        monkeypatch.setattr(module, "results_folder", lambda: stored)
+    monkeypatch.setattr(runs_module, "__file__", str(package / "reproduction/runs.py"))
+    monkeypatch.setattr("os.nice", lambda by: by, raising=False)
+    monkeypatch.setattr("ccb_lib.reproduction.execute.executing", lambda *_, **__: 1 / 0)
+    result = CliRunner().invoke(main, [*words, "--device", "cpu"])
+    assert result.exit_code == 1
+    assert "belong to the installed package" in result.output
+    assert "--results" in result.output
+    contribution = tmp_path / "tables4-5.safetensors"
+    Store(contribution).add()
+    result = CliRunner().invoke(main, ["measure", "--merge", str(contribution)])
+    assert "belong to the installed package" in result.output
+    assert sorted(stored.rglob("*")) == before
+    assert CliRunner().invoke(main, ["table", "1"]).exit_code == 0  # reading stays
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["table", "--method", "ccb", "4"],
+        ["table", "--method", "ccb", "egbad", "4"],
+        ["table", "4", "--method", "ccb", "egbad"],
+        ["table", "--abnormal", "df", "vasc", "4", "--method", "ccb"],
+        ["study", "--arm", "ccb", "skips"],
+        ["study", "--arm", "ccb", "--data", "cifar10", "ham10000", "skips"],
+        ["study", "skips", "--arm", "ccb", "wide identity"],
+    ],
+)
+def test_a_table_or_study_may_follow_a_list(tmp_path, words):
+    result = CliRunner().invoke(main, [*words, "--results", str(tmp_path)])
+    assert result.exit_code == 0, result.output
 
 
 def test_tables_4_and_6_on_real_images(raw_data, tmp_path):

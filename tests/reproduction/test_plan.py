@@ -34,6 +34,10 @@ def read(tmp_path, text):
     return read_plan(path)
 
 
+def manifest_of(run):
+    return {**run.identity, "key": run.key, "alpha": 0.9, "device": "CPU", "seconds": 1.0}
+
+
 def keys(runs):
     return [run.key for run in runs]
 
@@ -111,7 +115,7 @@ def test_the_status_page_counts_what_is_stored(tmp_path, plan):
     assert frame["entry"].tolist() == list(plan)
     assert frame["runs done"].tolist()[0] == "0 of 9"
     run = plan["ham10000-first"].runs()[1]
-    Store(store_path(4, tmp_path)).add(Result({**run.identity, "key": run.key}))
+    Store(store_path(4, tmp_path)).add(Result(manifest_of(run)))
     assert plan_table(tmp_path)["runs done"].tolist()[0] == "1 of 9"
 
 
@@ -200,7 +204,7 @@ def test_a_state_tells_done_from_under_way_from_missing(tmp_path):
     (entry,) = read(tmp_path, GOOD)
     done, under_way, *missing = entry.runs()
     path = store_path(4, tmp_path)
-    Store(path).add(Result({**done.identity, "key": done.key}))
+    Store(path).add(Result(manifest_of(done)))
     checkpoint = work_folder(path) / f"{under_way.key}.safetensors"
     save_tensors(checkpoint, {}, {"history": [{"epoch": 1}, {"epoch": 2}]})
     state = state_of(entry, folder=tmp_path)
@@ -211,6 +215,19 @@ def test_a_state_tells_done_from_under_way_from_missing(tmp_path):
         (done.key, list(done.protocols))
     ]
     assert state_of(entry, folder=tmp_path, work=tmp_path / "elsewhere").under_way == {}
+
+
+def test_a_file_that_several_entries_share_is_read_once(tmp_path, plan, monkeypatch):
+    entries = [entry for entry in plan.values() if entry.source == 4]
+    assert len(entries) > 1
+    Store(store_path(4, tmp_path)).add(Result(manifest_of(entries[0].runs()[0])))
+    read_by, original = [], Store.read.__func__
+    monkeypatch.setattr(
+        Store, "read", classmethod(lambda cls, path: (read_by.append(path), original(cls, path))[1])
+    )
+    for entry in entries:
+        state_of(entry, folder=tmp_path)
+    assert len(read_by) == 1
 
 
 def test_a_stored_run_that_lacks_a_protocol_is_found():

@@ -89,3 +89,17 @@ def test_no_run_begins_when_the_time_is_up():
 )
 def test_durations_in_words(seconds, spoken):
     assert duration(seconds) == spoken
+
+
+def test_the_users_ctrl_c_is_not_taken_for_the_end_of_the_time():
+    watch, clock, _ = begun(seconds=30)
+    clock.now += 31
+    with pytest.raises(TimeUp):
+        watch.check()
+
+    def interrupted():
+        with watch:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()

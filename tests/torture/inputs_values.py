@@ -230,12 +230,12 @@ def stub_work() -> None:
     from ccb_lib.benchmark import measure as timing
     from ccb_lib.datasets import downloads, wheels
     from ccb_lib.detectors.adversarial import AdversarialDetector
-    from ccb_lib.reproduction import estimate, execute, measure, plan, runs
+    from ccb_lib.reproduction import estimate, execute, plan, runs
 
     def left_out(*_: Any, **__: Any) -> str:
         raise OSError("'NAME': neither downloaded nor trained in this test.")
 
-    runs.results_folder = plan.results_folder = measure.results_folder = lambda: Path("results")
+    runs.results_folder = plan.results_folder = lambda: Path("results")
     AdversarialDetector.fit_turns = left_out
     execute.run_missing = lambda runs, *_, **__: {}
     downloads.fetch_cifar10 = downloads.fetch_ham10000 = left_out
