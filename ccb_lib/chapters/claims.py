@@ -31,7 +31,7 @@ def shown_stability(frame: pd.DataFrame) -> pd.DataFrame:
         setting = f"{display_name(line['dataset'])}, {common}"
         parts = [display_name(line["method"]), _chain(line["chain"])]
         parts += [
-            f"from {settings['chain_init']}" if settings["chain_init"] else "",
+            f"from {display_name(settings['chain_init'])}" if settings["chain_init"] else "",
             display_name(settings["other"] or "").removesuffix(" True"),
         ]
         texts = {name: "–" if pd.isna(line[name]) else f"{line[name]:.3f}" for name in _MEASURES}

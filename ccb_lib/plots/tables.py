@@ -66,7 +66,7 @@ def grouped_bars(frame: pd.DataFrame, *, metric: str = "AUC", compare: str = "me
     absent = [row for row in rows if seen and row not in seen]
     rows = [row for row in rows if row not in absent]
     # More than about 30 bars in a row are too thin on a phone.
-    per_row = len(classes) if len(classes) * len(bars) <= 32 else max(1, 25 // len(bars))
+    per_row = -(-len(classes) // max(1, -(-len(classes) * len(bars) // 32)))
     parts = [classes[i : i + per_row] for i in range(0, len(classes), per_row)]
     figure, axes = panels(len(rows) * len(parts), height=2.1)
     colour = colours(bars)

@@ -1,4 +1,4 @@
-"""Display names of data sets, classes, methods and measures."""
+"""Display names of data sets, classes, methods, measures and initialisations."""
 
 # The paper reports no number of CCB fork; the other names are those that its tables print.
 _METHODS = {
@@ -13,7 +13,7 @@ METHOD_OF = {shown: method for method, shown in _METHODS.items()}
 
 
 def display_name(name: str) -> str:
-    """Return the display name of a data set, class, method or measure.
+    """Return the display name of a data set, class, method, measure or initialisation.
 
     >>> display_name("ground_glass"), display_name("png-bytes"), display_name("ccb-fork")
     ('ground glass', 'PNG bytes', 'CCB fork')
@@ -31,6 +31,8 @@ def display_name(name: str) -> str:
         "mean-intensity": "mean intensity",
         "png-bytes": "PNG bytes",
         "nearest-neighbours": "nearest neighbours",
+        "he": "He's rule",
+        "dcgan": "N(0, 0.02)",
         **_METHODS,
     }
     return names.get(name, str(name).replace("_", " "))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ccb_lib.reproduction.defaults import default_of
+from ccb_lib.reproduction.names import display_name
 from ccb_lib.reproduction.registry import TRIVIAL_METHODS
 
 _OF_NETWORKS = ("epochs", "width", "similarity", "chain_init", "other")
@@ -104,5 +105,6 @@ def described(settings: Mapping[str, Any]) -> str:
     for name, text in texts.items():
         if settings.get(name) is not None:
             value = settings[name]
+            value = display_name(value) if name == "chain_init" else value
             parts.append(text.format(f"{value:g}" if isinstance(value, float) else value))
     return ", ".join(parts)
