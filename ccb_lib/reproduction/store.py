@@ -136,8 +136,8 @@ class Store:
         """
         with locked(self.path.with_name(f".{self.path.name}.lock")):
             self.results = {
-                **self.results,
                 **type(self).read(self.path).results,
+                **self.results,  # scores as they were given, which the file holds rounded
                 **{r.key: r for r in results},
             }
             save_tensors(self.path, *_packed_all(self.results.values()))

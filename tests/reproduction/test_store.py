@@ -1,7 +1,6 @@
 import copy
 import json
 import zlib
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,17 +111,6 @@ def test_files_of_two_machines_merge_and_adding_keeps_what_others_wrote(tmp_path
     }
     with pytest.raises(FileNotFoundError, match="No results at"):
         here.merge(tmp_path / "nowhere")
-
-
-def test_adding_keeps_a_run_that_another_process_replaced(tmp_path):
-    path = tmp_path / "here.safetensors"
-    Store(path).add(made("a"))
-    here = Store.read(path)
-    newer = replace(made("a"), aucs={})
-    newer.manifest["seconds"] = 12.5
-    Store(path).add(newer)
-    here.add(made("b", seed=1))
-    assert Store.read(path).results[run("a").key].manifest["seconds"] == 12.5
 
 
 class TestVerification:
