@@ -7,7 +7,8 @@ environments outside the checkout, each with the oldest PyTorch that ``pyproject
 with the newest one, and runs ``smoke.py`` in each. In the first environment with the newest PyTorch
 it also executes every notebook at small sizes. It builds the book from nothing, and again after
 a change of one sentence. Prints one line a check. Ends with 1 if one failed;
-what cannot be installed on this machine is reported and is no failure.
+what cannot be installed on this machine is reported and is no failure. With ``--only`` the other
+parts keep their lines in FILE.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -224,9 +226,32 @@ def main() -> int:
             print(f"{check.outcome:22} {check.seconds:6.0f} s  {check.what:36} {check.note}")
             sys.stdout.flush()
     if arguments.out:
-        lines = {"version": _version(), "checks": [check._asdict() for check in report]}
+        commit = _run(["git", "rev-parse", "--short", "HEAD"], ROOT).stdout.strip()
+        made = {"date": f"{date.today()}", "commit": commit}
+        lines = {
+            "version": _version(),
+            "checks": [
+                *kept_lines(arguments.out, arguments.only),
+                *({**check._asdict(), **made} for check in report),
+            ],
+        }
         arguments.out.write_text(json.dumps(lines, indent=1, ensure_ascii=False) + "\n")
     return int(any(check.outcome == FAILED for check in report))
+
+
+def kept_lines(path: Path, parts: list[str]) -> list[dict]:
+    """Return the lines of an earlier report of this version on parts that were not run again."""
+    if not path.is_file():
+        return []
+    earlier = json.loads(path.read_text())
+    same = earlier["version"] == _version()
+    return [line for line in earlier["checks"] if same and part_of(line["what"]) not in parts]
+
+
+def part_of(what: str) -> str:
+    """Return the part, one of `PARTS`, to which a check belongs."""
+    firsts = {"Python": "versions", "notebook": "notebooks", "notebooks": "notebooks"}
+    return {**firsts, "book": "book"}.get(what.split()[0], "files")
 
 
 def _version() -> str:

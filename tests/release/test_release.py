@@ -1,5 +1,6 @@
 """The files of a release agree, and the checks of `make release` do what they say."""
 
+import json
 import re
 import sys
 import tomllib
@@ -76,3 +77,22 @@ def test_an_unknown_python_is_named(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         release.main()
     assert "--python 2.7 given, but this machine has" in capsys.readouterr().err
+
+
+def test_parts_that_were_not_run_again_keep_their_lines(tmp_path, monkeypatch):
+    out = tmp_path / "report.json"
+    runs = (
+        ([], [("book from nothing", 1.0), ("Python 3.11, oldest PyTorch", 2.0)]),
+        (["--only", "book"], [("book from nothing", 3.0)]),
+    )
+    for words, found in runs:
+        checks = [release.Check(what, release.PASSED, seconds, "") for what, seconds in found]
+        monkeypatch.setattr(release, "checks", lambda *_, checks=checks: iter(checks))
+        monkeypatch.setattr(sys, "argv", ["release", "--out", str(out), *words])
+        assert release.main() == 0
+    lines = json.loads(out.read_text())["checks"]
+    assert [(line["what"], line["seconds"]) for line in lines] == [
+        ("Python 3.11, oldest PyTorch", 2.0),
+        ("book from nothing", 3.0),
+    ]
+    assert all(line["date"] and line["commit"] for line in lines)
