@@ -118,24 +118,21 @@ def what_length_does(summary: pd.DataFrame) -> str:
     for start, rows in summary.groupby(level=0, sort=False):
         if len(rows) < 2:
             continue
+        shortest, longest = rows.index.get_level_values(1)[[0, -1]]
         losses, aucs = rows["training loss"], rows["AUC"]
-        # The keys: whether the training loss rises, and whether the AUC falls.
+        loss_rises = float(losses.iloc[-1]) > float(losses.iloc[0])
+        auc_falls = float(aucs.iloc[-1]) < float(aucs.iloc[0])
         conclusion = {
             (False, True): "This is the pattern of overfitting.",
             (True, True): "This is not the pattern of overfitting: the reconstruction of the "
             "training images is worse too.",
-        }.get(
-            (
-                float(losses.iloc[-1]) > float(losses.iloc[0]),
-                float(aucs.iloc[-1]) < float(aucs.iloc[0]),
-            ),
-            "The AUC does not fall.",
-        ) + (" This rests on one seed." if "1" in set(rows["seeds"].iloc[[0, -1]]) else "")
+        }.get((loss_rises, auc_falls), "The AUC does not fall.")
+        if "1" in set(rows["seeds"].iloc[[0, -1]]):
+            conclusion += " This rests on one seed."
         started = {"he": "by He's rule", "dcgan": "from N(0, 0.02)"}.get(start, start)
         lines.append(
-            f"- Chains initialised {started}, from "
-            f"{' to '.join(rows.index.get_level_values(1)[[0, -1]])} blocks: the training loss "
-            f"goes from {losses.iloc[0]} to {losses.iloc[-1]}, the AUC from {aucs.iloc[0]} to "
+            f"- Chains initialised {started}, from {shortest} to {longest} blocks: the training "
+            f"loss goes from {losses.iloc[0]} to {losses.iloc[-1]}, the AUC from {aucs.iloc[0]} to "
             f"{aucs.iloc[-1]}. {conclusion}"
         )
     return "\n".join(lines)

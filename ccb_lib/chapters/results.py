@@ -74,9 +74,8 @@ def reported_released_clean(
     if only_networks_differ(settings):
         frame = frame.drop(index=list(TRIVIAL_METHODS), level=0, errors="ignore")
     frame = frame.rename(index=display_name, level=0)
-    classes = list(
-        frame[missing | frame[["released", "clean"]].notna().any(axis=1)].index.unique("abnormal")
-    )
+    with_class = frame if missing else frame[frame[["released", "clean"]].notna().any(axis=1)]
+    classes = list(with_class.index.unique("abnormal"))
     rows, not_run, exact = {}, [], set()
     for name in frame.index.unique(0):
         part = frame.loc[name].reindex(classes)
@@ -236,11 +235,11 @@ def reading(
     trivial = trivial[trivial.index.get_level_values(0).isin(TRIVIAL_METHODS)]
     if len(trivial) and not only_networks_differ(settings):
         best = trivial["clean"].groupby("abnormal").max()
-        run = reported[reported["clean"].notna()].index.unique("abnormal")
-        best = best.loc[run] if len(run) else best
+        cells = reported[reported["clean"].notna()].index.unique("abnormal")
+        best = best.loc[cells] if len(cells) else best
         lines.append(
             f"Under *clean*, the best score without a network has a mean of {best.mean():.3f} over "
-            f"{'these' if len(run) else 'all'} classes. It is an oracle choice: the test labels "
+            f"{'these' if len(cells) else 'all'} classes. It is an oracle choice: the test labels "
             "determine, for each class, which score is best."
         )
     return Markdown(" ".join(lines))

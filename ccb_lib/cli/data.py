@@ -1,6 +1,5 @@
 """``ccb data``: descriptions of the data sets, checks of their files, downloads."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,11 +139,12 @@ def _fetch_one(entry: "Entry", root: Path | None) -> None:
 
 def _folder(root: Path | None) -> Path:
     """Return the folder for data sets; unlike the folder of `data_root` it need not exist."""
-    from ccb_lib.datasets.base import data_root
+    from ccb_lib.datasets.base import data_root, named_root
 
-    if root is not None:
-        return root
+    named = named_root(root)
+    if named is not None:
+        return named
     try:
         return data_root()
     except FileNotFoundError:
-        return Path(os.environ.get("CCB_DATA") or "data/raw").expanduser()
+        return Path("data/raw")

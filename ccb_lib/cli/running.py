@@ -51,6 +51,7 @@ _OPTIONS = (
     ROOT,
 )
 
+# As in `ccb_lib.reproduction.registry`, whose import takes too long for a command line.
 STUDIES = ("skips", "ablation", "lung-ct-98")
 
 SPLIT_SEED = click.option(

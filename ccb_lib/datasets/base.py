@@ -148,6 +148,15 @@ def make_split(
     )
 
 
+def named_root(root: str | Path | None = None) -> Path | None:
+    """Return the folder that ``root`` or else ``$CCB_DATA`` names; ``None`` if neither does.
+
+    It need not exist.
+    """
+    named = os.environ.get("CCB_DATA") or None if root is None else root
+    return None if named is None else Path(named).expanduser()
+
+
 def data_root(root: str | Path | None = None) -> Path:
     """Return the folder of all data sets.
 
@@ -158,8 +167,8 @@ def data_root(root: str | Path | None = None) -> Path:
     Raises:
         FileNotFoundError: None of these exists; the message lists the folders that were tried.
     """
-    if root is not None or os.environ.get("CCB_DATA"):
-        given = Path(root if root is not None else os.environ["CCB_DATA"]).expanduser()
+    given = named_root(root)
+    if given is not None:
         if not given.is_dir():
             where = "root=" if root is not None else "the environment variable CCB_DATA"
             raise FileNotFoundError(

@@ -1,13 +1,12 @@
 """Counts of the images of each data set on this machine, compared with the known numbers."""
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ccb_lib.datasets import brain_mri, chest_ct, cifar10, ham10000, ild, lung_ct_98
-from ccb_lib.datasets.base import data_root
+from ccb_lib.datasets.base import data_root, named_root
 from ccb_lib.datasets.catalog import ENTRIES, entry
 from ccb_lib.datasets.csv_table import TABLE_ENDINGS, read_table
 from ccb_lib.datasets.ild_files import FOLDERS, find_folder, patients
@@ -64,7 +63,7 @@ def present(root: str | Path | None = None) -> list[str]:
     try:
         base = data_root(root)
     except FileNotFoundError:
-        if root is not None or os.environ.get("CCB_DATA"):
+        if named_root(root) is not None:
             raise
         base = None
     folders = {name: (name,) for name in ENTRIES} | {"cifar10": ("cifar10", "cifar-10-batches-py")}

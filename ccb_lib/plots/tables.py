@@ -5,6 +5,7 @@ never drawn as 0. Each function returns a matplotlib ``Figure``, which a noteboo
 of a cell and ``figure.savefig(path)`` writes to a file.
 """
 
+import math
 from itertools import cycle, product
 from typing import Any
 
@@ -45,9 +46,8 @@ def grouped_bars(frame: pd.DataFrame, *, metric: str = "AUC", compare: str = "me
 
     Returns:
         The figure, with groups and bars in the order of the frame, and a dashed line at 0.5
-        (chance). Ten classes of five methods take
-        two rows. A panel without any value is left out and named below the figure, unless the whole
-        frame has no value.
+        (chance). Ten classes of five methods take two rows. A panel without any value is left out
+        and named below the figure, unless the whole frame has no value.
 
     Raises:
         ValueError: A column is missing, a value lies outside 0…1, a cell occurs twice, or
@@ -65,8 +65,9 @@ def grouped_bars(frame: pd.DataFrame, *, metric: str = "AUC", compare: str = "me
     seen = {key[1 if compare == "method" else 0] for key in cells}
     absent = [row for row in rows if seen and row not in seen]
     rows = [row for row in rows if row not in absent]
-    # More than about 30 bars in a row are too thin on a phone.
-    per_row = -(-len(classes) // max(1, -(-len(classes) * len(bars) // 32)))
+    # More than 32 bars in a row are too thin on a phone.
+    lines = max(1, math.ceil(len(classes) * len(bars) / 32))
+    per_row = math.ceil(len(classes) / lines)
     parts = [classes[i : i + per_row] for i in range(0, len(classes), per_row)]
     figure, axes = panels(len(rows) * len(parts), height=2.1)
     colour = colours(bars)

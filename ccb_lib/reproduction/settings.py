@@ -105,6 +105,7 @@ def described(settings: Mapping[str, Any]) -> str:
     for name, text in texts.items():
         if settings.get(name) is not None:
             value = settings[name]
-            value = display_name(value) if name == "chain_init" else value
+            if name == "chain_init":
+                value = display_name(value)
             parts.append(text.format(f"{value:g}" if isinstance(value, float) else value))
     return ", ".join(parts)

@@ -222,11 +222,7 @@ def _unpacked(
                 for which, (name_of, scale) in facts["terms"].items():
                     part, term = which.split("/")
                     if name_of not in terms_of:
-                        terms_of[name_of] = tensors[f"terms/{name_of}"]
-                        if digest(terms_of[name_of]) != name_of:
-                            raise ValueError(
-                                "stored scores do not match the digest that names them"
-                            )
+                        terms_of[name_of] = _verified(tensors[f"terms/{name_of}"], name_of)
                     values = terms_of[name_of].numpy().astype(np.float32) * np.float32(scale)
                     if not np.isfinite(values).all():
                         raise ValueError(f"{name} has scores that are not finite")
@@ -249,6 +245,13 @@ def _unpacked(
                 "table again."
             ) from error
     return results
+
+
+def _verified(terms: Tensor, name: str) -> Tensor:
+    """Return stored terms; raise ValueError unless their digest is their name."""
+    if digest(terms) != name:
+        raise ValueError("stored scores do not match the digest that names them")
+    return terms
 
 
 def key_of(facts: Mapping[str, Any]) -> str:

@@ -10,9 +10,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ccb_lib import load_dataset, load_detector
+from ccb_lib.cli import running
 from ccb_lib.cli.group import main
 from ccb_lib.cli.text import in_shell, printable
 from ccb_lib.detectors import METHODS, CollapsedWarning
+from ccb_lib.reproduction import registry
 
 SMALL = ["--epochs", "2", "--width", "2", "--device", "cpu"]
 
@@ -588,3 +590,7 @@ def test_wrong_models_and_images_are_explained(model, own, tmp_path):
 
 def test_control_characters_do_not_reach_the_terminal():
     assert printable("a\x1b[31mb\nc") == "a\\x1b[31mb\nc"
+
+
+def test_the_studies_that_the_commands_know_are_those_of_the_registry():
+    assert running.STUDIES == registry.STUDIES
